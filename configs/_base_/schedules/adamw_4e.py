@@ -1,0 +1,17 @@
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_begin=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.02), clip_grad=dict(max_norm=5)
+)
+param_scheduler = [
+    dict(
+        type='OneCycleLR',
+        eta_max=4e-3,
+        total_steps=4,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    )
+]
+auto_scale_lr = dict(enable=False, base_batch_size=12)

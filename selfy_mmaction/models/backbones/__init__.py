@@ -1,0 +1,4 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+from .resnet_selfy import ResNetSELFY, ResNetTSMSELFY
+
+__all__ = ['ResNetSELFY', 'ResNetTSMSELFY']

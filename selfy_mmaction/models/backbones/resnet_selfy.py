@@ -1,0 +1,215 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""SELFYNet: TSN and TSM ResNets with SELFY blocks (Section 4.1, supplement A)."""
+
+from typing import Any, NamedTuple
+from urllib.error import URLError
+
+from mmaction.models.backbones.resnet import ResNet, make_res_layer
+from mmaction.models.backbones.resnet_tsm import ResNetTSM
+from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
+
+from ..insertion import insert_block, without_inserted_blocks
+
+
+class Stage(NamedTuple):
+    """A place for a block: the host's layer, and the matching grid's scale there."""
+
+    layer: str
+    scale: float
+
+
+# Supplement, Table 1 and Section C: wherever the block stands, it matches on 14x14
+# positions at an input of 224x224.
+STAGES = {
+    'pool1': Stage('maxpool', 0.25),
+    'res2': Stage('layer1', 0.25),
+    'res3': Stage('layer2', 0.5),
+    'res4': Stage('layer3', 1),
+    'res5': Stage('layer4', 2),
+}
+
+
+class _WithBlocks:
+    """What both backbones add to mmaction2's: blocks, and a choice of width."""
+
+    def _insert_blocks(self, selfy: dict[str, Any] | None) -> None:
+        if selfy is None:
+            return
+        unknown = set(selfy) - {'after', 'block'}
+        if unknown or 'after' not in selfy:
+            raise ValueError(
+                'selfy must be dict(after=..., block=dict(type=...)), but got the '
+                f'keys {sorted(selfy)}'
+            )
+        stages = selfy['after']
+        stages = [stages] if isinstance(stages, str) else list(stages)
+        allowed = ['pool1', *(f'res{i + 2}' for i in range(self.num_stages))]
+        for stage in stages:
+            if stage not in allowed:
+                raise ValueError(
+                    f'selfy.after={stage!r} is no stage of this backbone; choose '
+                    f'from {allowed}'
+                )
+        for stage in stages:
+            layer, scale = STAGES[stage]
+            block = {'type': 'SELFYBlock', **selfy.get('block', {})}
+            default_args = dict(
+                in_channels=self._stage_channels(stage),
+                num_segments=self._stage_segments(stage),
+                scale=scale,
+            )
+            insert_block(self, layer, MODELS.build(block, default_args=default_args))
+
+    def _stage_channels(self, stage: str) -> int:
+        if stage == 'pool1':
+            return self.base_channels
+        depth = int(stage[len('res') :]) - 2
+        return self.base_channels * 2**depth * self.block.expansion
+
+    def _stage_segments(self, stage: str) -> int:
+        halved = getattr(self, 'temporal_pool', False) and stage not in (
+            'pool1',
+            'res2',
+        )
+        return self.num_segments // 2 if halved else self.num_segments
+
+    def _set_width(self, base_channels: int) -> None:
+        """Rebuild stem and stages; the host's width of 64 is written in its code."""
+        self.base_channels = base_channels
+        if base_channels == 64:
+            return
+        cfgs = dict(
+            conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg
+        )
+        self.conv1 = ConvModule(
+            self.in_channels, base_channels, 7, stride=2, padding=3, bias=False, **cfgs
+        )
+        inplanes = base_channels
+        for i, layer in enumerate(self.res_layers):
+            planes = base_channels * 2**i
+            stage = make_res_layer(
+                self.block,
+                inplanes,
+                planes,
+                self.stage_blocks[i],
+                stride=self.strides[i],
+                dilation=self.dilations[i],
+                style=self.style,
+                with_cp=self.with_cp,
+                **cfgs,
+            )
+            setattr(self, layer, stage)
+            inplanes = planes * self.block.expansion
+        self.inplanes = self.feat_dim = inplanes
+
+    def init_weights(self) -> None:
+        """Initialize the host as mmaction2 does, then the blocks.
+
+        Raises:
+            ConnectionError: ``pretrained`` is to be downloaded and cannot be.
+        """
+        # The host's loaders look up every ConvModule they find in the checkpoint,
+        # and its init_cfg would overwrite the blocks' own initialization.
+        try:
+            with without_inserted_blocks(self):
+                super().init_weights()
+        except URLError as error:
+            raise ConnectionError(
+                f'pretrained={self.pretrained!r} could not be downloaded '
+                f'({error.reason}). Download the file elsewhere and set '
+                'model.backbone.pretrained to its path, or train from scratch with '
+                'model.backbone.pretrained=None.'
+            ) from error
+        for block in getattr(self, 'inserted_blocks', {}).values():
+            block.init_weights()
+
+    def train(self, mode: bool = True):
+        """Set the mode; freezing concerns the host's layers, not the blocks.
+
+        ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained
+        statistics, which a block does not have.
+
+        Args:
+            mode: Training or evaluation mode. Default: True.
+
+        Returns:
+            The backbone.
+        """
+        with without_inserted_blocks(self):
+            super().train(mode)
+        if hasattr(self, 'inserted_blocks'):
+            self.inserted_blocks.train(mode)
+        return self
+
+
+@MODELS.register_module()
+class ResNetSELFY(_WithBlocks, ResNet):
+    """TSN-ResNet with blocks: mmaction2's ``ResNet``, frame by frame, plus SELFY.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        num_segments: Frames per clip, T. Default: 8.
+        selfy: Where and what, ``dict(after='res3', block=dict(type='SELFYBlock'))``.
+
+            - after: Stage, or several, of 'pool1', 'res2', 'res3', 'res4', 'res5'.
+            - block: Config of the block. It is built with ``in_channels``,
+              ``num_segments`` and ``scale`` of the stage, where it does not say
+              otherwise. Default: ``dict(type='SELFYBlock')``.
+
+            None for the plain backbone. Default: None.
+        base_channels: Width of the stem. Default: 64, that of every pretrained file.
+        kwargs: Arguments of mmaction2's ``ResNet``.
+
+    Raises:
+        ValueError: Unknown keys or stages in ``selfy``.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        num_segments: int = 8,
+        selfy: dict[str, Any] | None = None,
+        base_channels: int = 64,
+        **kwargs,
+    ) -> None:
+        super().__init__(depth, **kwargs)
+        self.num_segments = num_segments
+        self._set_width(base_channels)
+        self._insert_blocks(selfy)
+
+
+@MODELS.register_module()
+class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
+    """TSM-ResNet with blocks: mmaction2's ``ResNetTSM`` plus SELFY.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        num_segments: Frames per clip, T. Default: 8.
+        selfy: As for :class:`ResNetSELFY`. Default: None.
+        base_channels: Width of the stem. Default: 64, that of every pretrained file.
+        kwargs: Arguments of mmaction2's ``ResNetTSM``. ``pretrained2d`` follows
+            ``pretrained`` where it is not given: the host fails on its own default
+            when there is nothing to load.
+
+    Raises:
+        ValueError: Unknown keys or stages in ``selfy``.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        num_segments: int = 8,
+        selfy: dict[str, Any] | None = None,
+        base_channels: int = 64,
+        **kwargs,
+    ) -> None:
+        kwargs.setdefault('pretrained2d', kwargs.get('pretrained') is not None)
+        self._requested_width = base_channels
+        super().__init__(depth, num_segments=num_segments, **kwargs)
+        self._insert_blocks(selfy)
+
+    def init_structure(self) -> None:
+        """Set the width before the host wraps the stages in temporal shifts."""
+        self._set_width(self._requested_width)
+        super().init_structure()

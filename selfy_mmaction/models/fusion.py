@@ -1,0 +1,50 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Fusion of the STSS representation with the visual features (Section 3.2.2)."""
+
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+@MODELS.register_module()
+class ResidualFusion(BaseModule):
+    """Sum of the visual features and the STSS representation.
+
+    Args:
+        relu: Where the ReLU stands. Default: 'before'.
+
+            - 'before': V + ReLU(x), Eq. 9 of the paper.
+            - 'after': ReLU(V + x), the authors' released code. With x = 0 this is
+              the identity only where V >= 0, as after a ResNet's stages.
+            - 'none': V + x, for features that may be negative.
+
+    Raises:
+        ValueError: Another value of relu.
+    """
+
+    def __init__(self, relu: str = 'before') -> None:
+        super().__init__()
+        if relu not in ('before', 'after', 'none'):
+            raise ValueError(
+                f"relu must be 'before', 'after' or 'none', but got {relu!r}"
+            )
+        self.relu = relu
+
+    def forward(self, visual: Tensor, stss: Tensor) -> Tensor:
+        """Fuse.
+
+        Args:
+            visual: Visual features V, (N*T, C, H, W).
+            stss: Restored STSS features, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        if self.relu == 'before':
+            return visual + F.relu(stss)
+        out = visual + stss
+        return F.relu(out) if self.relu == 'after' else out
+
+    def extra_repr(self) -> str:
+        return f'relu={self.relu!r}'

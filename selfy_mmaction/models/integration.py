@@ -1,0 +1,75 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Integration of the STSS features (Section 3.2.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class ConvIntegration(BaseModule):
+    """Convolutions over (t, x, y) per temporal offset, then over all, Eq. 7 to 9.
+
+    1x3x3 kernels with norm and ReLU, shared by the offsets (Eq. 7 and 8), then a
+    1x1x1 convolution with norm from L * C_F channels to C (Eq. 9). The ReLU of Eq. 9
+    belongs to the fusion.
+
+    Args:
+        in_channels: C_F, the width of the STSS features.
+        out_channels: C, the width of the visual features.
+        num_offsets: L, the number of temporal offsets.
+        channels: Width of each 3x3 layer. Default: (64, 64, 64, 64), as in the
+            authors' code.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_offsets: int,
+        channels: Sequence[int] = (64, 64, 64, 64),
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        widths = (in_channels, *channels)
+        self.layers = Sequential(
+            *(
+                ConvModule(before, after, kernel_size=3, padding=1, norm_cfg=norm_cfg)
+                for before, after in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+        self.project = ConvModule(
+            num_offsets * widths[-1],
+            out_channels,
+            kernel_size=1,
+            norm_cfg=norm_cfg,
+            act_cfg=None,
+        )
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm of the 1x1x1 convolution, the last of the integration."""
+        return self.project.norm
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """Integrate the features of a position's neighbours and offsets.
+
+        Args:
+            feats: STSS features F, (N, T, h, w, L, C_F).
+
+        Returns:
+            The argument of Eq. 9's ReLU, (N*T, C, h, w).
+        """
+        num_offsets = feats.size(4)
+        x = feats.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)  # (N*T*L, C_F, h, w)
+        x = self.layers(x)
+        x = x.unflatten(0, (-1, num_offsets)).flatten(1, 2)  # (N*T, L*C_F, h, w)
+        return self.project(x)

@@ -1,0 +1,68 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Reduction of the visual features to the matching grid (supplement, Section A)."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor
+
+SCALES = (0.25, 0.5, 1, 2)
+
+
+@MODELS.register_module()
+class ConvReduction(BaseModule):
+    """3x3 convolution, norm and ReLU onto the grid on which frames are matched.
+
+    The paper matches on 14x14 positions at an input of 224x224 pixels, wherever the
+    block stands: the convolution strides where the features are finer, the features
+    are repeated first (nearest neighbour) where they are coarser.
+
+    Args:
+        in_channels: Channels ``C`` of the visual features.
+        out_channels: Channels that are compared. Default: 128, as in the authors'
+            code.
+        scale: Side of the matching grid over the side of the input: 0.25, 0.5, 1
+            or 2. Default: 0.5, that of the features after res3.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable ``scale``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 128,
+        scale: float = 0.5,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if scale not in SCALES:
+            raise ValueError(f'scale must be one of {SCALES}, but got {scale}')
+        self.scale = scale
+        self.conv = ConvModule(
+            in_channels,
+            out_channels,
+            kernel_size=3,
+            stride=max(1, round(1 / scale)),
+            padding=1,
+            norm_cfg=norm_cfg or dict(type='BN'),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reduce the features.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C_r, h, w) with h = ceil(scale * H), w = ceil(scale * W).
+        """
+        if self.scale > 1:
+            x = F.interpolate(x, scale_factor=self.scale, mode='nearest')
+        return self.conv(x)

@@ -1,0 +1,146 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""The SELFY block (Section 3.2, Figure 2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule, constant_init
+from torch import Tensor
+
+Config = dict[str, Any]
+
+
+@MODELS.register_module()
+class SELFYBlock(BaseModule):
+    """Self-similarity in space and time as generalized motion.
+
+    Reduction -> STSS transformation -> extraction -> integration -> restoration ->
+    fusion. Each step is a registered module that a config replaces or changes; the
+    shapes between them are those of the docstrings of their ``forward``.
+
+    Any H and W; the clip's length T is ``num_segments``.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Side of the matching grid over the side of the input. Default: 0.5,
+            which is 14x14 after res3 at an input of 224x224.
+        offsets: Temporal offsets l, in frames. Default: -2 to 2, the paper's for 8
+            frames (-4 to 4 for 16).
+        window: Spatial window (U, V), odd. Default: (9, 9).
+        reduced_channels: Channels that are compared. Default: 128.
+        reduction: Config of the reduction. Default: :class:`ConvReduction`.
+        transformation: Config of the transformation.
+            Default: :class:`STSSTransformation`.
+        extraction: Config of the extraction. Default: :class:`ConvExtraction`.
+        integration: Config of the integration. Default: :class:`ConvIntegration`.
+        restoration: Config of the restoration.
+            Default: :class:`UpsampleRestoration`.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
+            Eq. 9.
+        zero_init_last_norm: Start the last norm's scale at zero, as the authors'
+            code does, so that training starts from the backbone alone. Not together
+            with Eq. 9's ReLU, whose gradient at zero is zero. Default: False.
+        norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable offsets, window, scale or combination.
+
+    Example:
+        >>> block = MODELS.build(dict(type='SELFYBlock', in_channels=512))
+        >>> block(torch.randn(2 * 8, 512, 28, 28)).shape
+        torch.Size([16, 512, 28, 28])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        scale: float = 0.5,
+        offsets: Sequence[int] = (-2, -1, 0, 1, 2),
+        window: Sequence[int] = (9, 9),
+        reduced_channels: int = 128,
+        reduction: Config | None = None,
+        transformation: Config | None = None,
+        extraction: Config | None = None,
+        integration: Config | None = None,
+        restoration: Config | None = None,
+        fusion: Config | None = None,
+        zero_init_last_norm: bool = False,
+        norm_cfg: Config | None = None,
+        init_cfg: Config | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.transformation = _build(
+            transformation,
+            'STSSTransformation',
+            num_segments=num_segments,
+            offsets=offsets,
+            window=window,
+        )
+        self.reduction = _build(
+            reduction,
+            'ConvReduction',
+            in_channels=in_channels,
+            out_channels=reduced_channels,
+            scale=scale,
+            norm_cfg=norm_cfg,
+        )
+        self.extraction = _build(
+            extraction, 'ConvExtraction', window=window, norm_cfg=norm_cfg
+        )
+        self.integration = _build(
+            integration,
+            'ConvIntegration',
+            in_channels=self.extraction.out_channels,
+            out_channels=in_channels,
+            num_offsets=len(self.transformation.offsets),
+            norm_cfg=norm_cfg,
+        )
+        self.restoration = _build(restoration, 'UpsampleRestoration')
+        self.fusion = _build(fusion, 'ResidualFusion')
+        if zero_init_last_norm and getattr(self.fusion, 'relu', None) == 'before':
+            raise ValueError(
+                "zero_init_last_norm=True with fusion=dict(relu='before') (Eq. 9) "
+                "leaves the block without a gradient for ever, since ReLU'(0) = 0; "
+                "use fusion=dict(type='ResidualFusion', relu='after') as the "
+                "authors' code does, relu='none', or zero_init_last_norm=False"
+            )
+        self.zero_init_last_norm = zero_init_last_norm
+        self._zero_last_norm()
+
+    def init_weights(self) -> None:
+        """Initialize the weights; the last norm's scale as the option says."""
+        super().init_weights()
+        self._zero_last_norm()
+
+    def _zero_last_norm(self) -> None:
+        if self.zero_init_last_norm:
+            constant_init(self.integration.last_norm, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the STSS representation to the visual features.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+
+        Raises:
+            ValueError: N*T is no multiple of ``num_segments``.
+        """
+        stss = self.transformation(self.reduction(x))  # (N, T, h, w, L, U, V)
+        feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
+        out = self.integration(feats)  # (N*T, C, h, w)
+        return self.fusion(x, self.restoration(out, x.shape[-2:]))
+
+
+def _build(cfg: Config | None, default_type: str, **default_args) -> BaseModule:
+    """Build a step; what the config leaves out, the block decides."""
+    cfg = dict(cfg or {})
+    cfg.setdefault('type', default_type)
+    return MODELS.build(cfg, default_args=default_args)

@@ -1,0 +1,18 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Functions on tensors. They know nothing of mmaction2."""
+
+from .reference import self_similarity_loops
+from .self_similarity import (
+    check_num_segments,
+    check_offsets,
+    check_window,
+    self_similarity,
+)
+
+__all__ = [
+    'check_num_segments',
+    'check_offsets',
+    'check_window',
+    'self_similarity',
+    'self_similarity_loops',
+]

@@ -1,0 +1,65 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Eq. 1 written out as loops: the law that every faster path is held against."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def self_similarity_loops(
+    feats: Tensor,
+    offsets: Sequence[int],
+    window: Sequence[int],
+    num_segments: int,
+    eps: float = 1e-6,
+) -> Tensor:
+    """Spatio-temporal self-similarity by plain loops over Eq. 1.
+
+    Slow and simple on purpose; arguments, shapes and result are those of
+    :func:`~selfy_mmaction.ops.self_similarity`, of which it shares no line.
+
+    Args:
+        feats: Features, (N*T, C, H, W).
+        offsets: Temporal offsets ``l``, in frames.
+        window: Spatial window ``(U, V)``, odd.
+        num_segments: Frames per clip, ``T``.
+        eps: Added to the squared norms. Default: 1e-6.
+
+    Returns:
+        The STSS tensor, (N, T, H, W, L, U, V).
+    """
+    num_frames, _, height, width = feats.shape
+    clips = feats.reshape(num_frames // num_segments, num_segments, *feats.shape[1:])
+    rows, cols = window
+    zero = feats.new_zeros(())
+
+    def similarity(a: Tensor, b: Tensor) -> Tensor:
+        return (
+            (a * b).sum() / ((a * a).sum() + eps).sqrt() / ((b * b).sum() + eps).sqrt()
+        )
+
+    values = []
+    for clip in clips:
+        for t in range(num_segments):
+            for y in range(height):
+                for x in range(width):
+                    for offset in offsets:
+                        for u in range(-(rows // 2), rows // 2 + 1):
+                            for v in range(-(cols // 2), cols // 2 + 1):
+                                inside = (
+                                    0 <= t + offset < num_segments
+                                    and 0 <= y + u < height
+                                    and 0 <= x + v < width
+                                )
+                                values.append(
+                                    similarity(
+                                        clip[t, :, y, x],
+                                        clip[t + offset, :, y + u, x + v],
+                                    )
+                                    if inside
+                                    else zero
+                                )
+    return torch.stack(values).reshape(
+        len(clips), num_segments, height, width, len(offsets), rows, cols
+    )

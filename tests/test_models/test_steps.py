@@ -1,0 +1,154 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Each step of the block against its equation, written with other operations."""
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from torch import nn
+
+from selfy_mmaction.ops import self_similarity_loops
+
+
+def randomize(module: nn.Module) -> nn.Module:
+    """Give norms statistics that a mistake could not hide behind."""
+    torch.manual_seed(0)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.weight, 1, 0.2)
+            nn.init.normal_(norm.bias, 0, 0.2)
+            nn.init.normal_(norm.running_mean, 0, 0.2)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+    return module
+
+
+def as_conv3d(layer) -> nn.Sequential:
+    """The 1xkxk 3D form of a 2D convolution layer, as Eq. 5 and 7 write it."""
+    conv = layer.conv
+    conv3d = nn.Conv3d(
+        conv.in_channels,
+        conv.out_channels,
+        (1, *conv.kernel_size),
+        stride=(1, *conv.stride),
+        padding=(0, *conv.padding),
+        bias=False,
+    )
+    conv3d.weight = nn.Parameter(conv.weight.unsqueeze(2))
+    norm = nn.BatchNorm3d(conv.out_channels)
+    norm.load_state_dict(layer.norm.state_dict())
+    layers = [conv3d, norm]
+    if layer.with_activation:
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize('scale', [0.25, 0.5, 1, 2])
+@pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 3)])
+def test_reduction_size(scale, size):
+    reduction = MODELS.build(
+        dict(type='ConvReduction', in_channels=3, out_channels=4, scale=scale)
+    )
+    out = reduction(torch.randn(2, 3, *size))
+    expected = [int(-(-side * scale // 1)) for side in size]
+    assert out.shape == (2, 4, *expected)
+    assert (out >= 0).all()
+
+
+def test_transformation():
+    transformation = MODELS.build(
+        dict(type='STSSTransformation', num_segments=3, offsets=(0, 2), window=(3, 1))
+    )
+    x = torch.randn(6, 4, 3, 2, dtype=torch.float64)
+    expected = self_similarity_loops(x, (0, 2), (3, 1), 3)
+    torch.testing.assert_close(transformation(x), expected)
+
+
+@pytest.mark.parametrize('train', [False, True])
+@pytest.mark.parametrize(
+    ('window', 'strides'), [((9, 9), (1, 2, 2, 1)), ((5, 5), (1, 2, 1, 1))]
+)
+def test_extraction_is_a_convolution_over_l_u_v(window, strides, train):
+    extraction = randomize(
+        MODELS.build(
+            dict(
+                type='ConvExtraction',
+                window=window,
+                channels=(2, 3, 4, 5),
+                strides=strides,
+            )
+        )
+    ).train(train)
+    stss = torch.randn(2, 2, 3, 2, 3, *window)
+    # (N*T*h*w, 1, L, U, V) -> (N*T*h*w, C_F, L, 1, 1)
+    x = stss.flatten(0, 3).unsqueeze(1)
+    for layer in extraction.layers:
+        x = as_conv3d(layer).train(train)(x)
+    expected = x.flatten(2).transpose(1, 2).reshape(2, 2, 3, 2, 3, 5)
+    torch.testing.assert_close(extraction(stss), expected)
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_integration_is_a_convolution_over_t_x_y(train):
+    integration = randomize(
+        MODELS.build(
+            dict(
+                type='ConvIntegration',
+                in_channels=3,
+                out_channels=6,
+                num_offsets=2,
+                channels=(4, 5),
+            )
+        )
+    ).train(train)
+    feats = torch.randn(2, 3, 5, 4, 2, 3)
+    # (N*L, C_F, T, h, w), shared by the offsets
+    x = feats.permute(0, 4, 5, 1, 2, 3).flatten(0, 1)
+    for layer in integration.layers:
+        x = as_conv3d(layer).train(train)(x)
+    # (N, L*C_F, T, h, w), l before the channels
+    x = x.reshape(2, 2 * 5, 3, 5, 4)
+    x = as_conv3d(integration.project).train(train)(x)
+    expected = x.transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(integration(feats), expected)
+
+
+@pytest.mark.parametrize('mode', ['nearest', 'bilinear'])
+def test_restoration(mode):
+    restoration = MODELS.build(dict(type='UpsampleRestoration', mode=mode))
+    x = torch.randn(2, 3, 4, 4)
+    assert restoration(x, (7, 9)).shape == (2, 3, 7, 9)
+    assert restoration(x, (4, 4)) is x
+    if mode == 'nearest':
+        expected = x.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        assert torch.equal(restoration(x, (8, 8)), expected)
+
+
+@pytest.mark.parametrize(
+    ('relu', 'expected'),
+    [('before', [-1.0, 3, 2]), ('after', [0.0, 3, 0]), ('none', [-3.0, 3, -1])],
+)
+def test_fusion(relu, expected):
+    fusion = MODELS.build(dict(type='ResidualFusion', relu=relu))
+    out = fusion(torch.tensor([-1.0, 1, 2]), torch.tensor([-2.0, 2, -3]))
+    assert torch.equal(out, torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        (dict(type='ConvReduction', in_channels=3, scale=0.3), r'scale .* 0\.3'),
+        (dict(type='STSSTransformation', offsets=()), 'offsets is empty'),
+        (dict(type='STSSTransformation', window=(8, 9)), r'odd .*\(8, 9\)'),
+        (dict(type='ConvExtraction', window=(5, 5)), r'\(5, 5\) to .*end at \(1, 1\)'),
+        (dict(type='ConvExtraction', channels=(4, 8)), r'channels=\(4, 8\)'),
+        (dict(type='UpsampleRestoration', mode='cubic'), "'cubic'"),
+        (dict(type='ResidualFusion', relu='both'), "'both'"),
+    ],
+)
+def test_bad_config(cfg, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(cfg)
+
+
+def test_offsets_beyond_the_clip_are_warned_of():
+    with pytest.warns(UserWarning, match=r'offsets \[-8, 9\] .* num_segments=8'):
+        MODELS.build(dict(type='STSSTransformation', offsets=(-8, 0, 9)))
