@@ -1,6 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Hooks of the runner, registered in mmaction2's registries."""
+"""Hooks of the runner and counts for its tools, registered in the host."""
 
 from .clip_length_check_hook import ClipLengthCheckHook
+from .complexity import register_flop_count
+
+register_flop_count()
 
 __all__ = ['ClipLengthCheckHook']

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, Sequential
@@ -77,6 +78,8 @@ class ConvExtraction(BaseModule):
                 )
             )
         )
+        # Few channels on many small maps: twice as fast on a CPU with channels last.
+        self.layers.to(memory_format=torch.channels_last)
 
     def forward(self, stss: Tensor) -> Tensor:
         """Extract a feature per position and temporal offset.

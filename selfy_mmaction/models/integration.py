@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, Sequential
@@ -46,6 +47,8 @@ class ConvIntegration(BaseModule):
                 for before, after in zip(widths[:-1], widths[1:], strict=True)
             )
         )
+        # Few channels on many small maps: twice as fast on a CPU with channels last.
+        self.layers.to(memory_format=torch.channels_last)
         self.project = ConvModule(
             num_offsets * widths[-1],
             out_channels,
@@ -69,7 +72,7 @@ class ConvIntegration(BaseModule):
             The argument of Eq. 9's ReLU, (N*T, C, h, w).
         """
         num_offsets = feats.size(4)
-        x = feats.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)  # (N*T*L, C_F, h, w)
-        x = self.layers(x)
+        x = feats.permute(0, 1, 4, 2, 3, 5).flatten(0, 2)  # (N*T*L, h, w, C_F)
+        x = self.layers(x.permute(0, 3, 1, 2))
         x = x.unflatten(0, (-1, num_offsets)).flatten(1, 2)  # (N*T, L*C_F, h, w)
         return self.project(x)

@@ -1,0 +1,39 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists all.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= requirements/constraints.txt
+# One thread a process: several processes with several threads each slow one another.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint test-numpy1 clean-demo
+
+help:  ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+venv: $(BIN)/.installed  ## create .venv and install the package with locked versions
+
+$(BIN)/.installed: setup.py pyproject.toml $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check \
+	    -c $(CONSTRAINTS) -e '.[mmcv-lite,optional,tests]' setuptools
+	touch $@
+
+demo: venv  ## make the motion benchmark, train TSN with and without SELFY, show both
+	$(BIN)/python tools/motion_demo.py
+
+test: venv lint  ## lint and the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test-numpy1:  ## the test suite on numpy 1.26, in a venv of its own
+	sed -E '/^(numpy|opencv)/d' requirements/constraints.txt \
+	    | cat - requirements/constraints-numpy1.txt > .constraints-numpy1.txt
+	$(MAKE) test VENV=.venv-numpy1 CONSTRAINTS=.constraints-numpy1.txt
+
+clean-demo:  ## forget the demo's data and training
+	rm -rf data/motion work_dirs/motion

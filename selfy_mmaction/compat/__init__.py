@@ -1,0 +1,55 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Closes gaps between mmaction2, mmengine and today's torch and numpy.
+
+One file per gap. Each function acts only where its gap is present, can be called
+again, and says in its docstring when it can be deleted. Nothing in mmaction2's or
+mmengine's installed files is changed.
+"""
+
+from importlib import import_module
+
+# In this order: mmaction.models can be imported only behind the first one, and
+# only the last one imports it.
+GAPS = (
+    'missing_drn',
+    'safe_checkpoints',
+    'color_jitter',
+    'cpu_distributed',
+    'cpu_amp',
+    'package_configs',
+    'torchvision_urls',
+    'bfloat16_scores',
+)
+
+__all__ = ['GAPS', 'close_gap', 'close_gaps']
+
+
+def close_gap(gap: str) -> bool:
+    """Close one gap if it is present.
+
+    Args:
+        gap (str): One of :data:`GAPS`.
+
+    Returns:
+        bool: Whether it was closed by this call. False means not present, or
+            closed earlier.
+
+    Raises:
+        ImportError: If mmaction2, mmengine, mmcv or torch is missing or does not
+            import; ``python -m selfy_mmaction.doctor`` says how to mend it.
+    """
+    # Imported here and not above: the last one imports mmaction.models, which
+    # needs the first one closed.
+    return getattr(import_module(f'{__name__}.{gap}'), f'close_{gap}')()
+
+
+def close_gaps() -> dict[str, bool]:
+    """Close every gap that is present.
+
+    Returns:
+        dict[str, bool]: The answer of :func:`close_gap` for each gap, in order.
+
+    Raises:
+        ImportError: As :func:`close_gap`.
+    """
+    return {gap: close_gap(gap) for gap in GAPS}

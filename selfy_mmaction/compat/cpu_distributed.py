@@ -1,0 +1,70 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""mmengine's distributed training needs an accelerator."""
+
+import logging
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import utils as dist_utils
+from mmengine.logging import print_log
+from mmengine.model.wrappers import MMDistributedDataParallel
+
+_host_init_dist = dist_utils._init_dist_pytorch
+_host_init_wrapper = MMDistributedDataParallel.__init__
+
+
+def close_cpu_distributed() -> bool:
+    """Let ``--launcher pytorch`` train and test on CPUs.
+
+    Symptom: ``AttributeError: module 'torch._C' has no attribute
+    '_cuda_setDevice'`` (torch for CPUs) or ``RuntimeError: No CUDA GPUs are
+    available`` (torch for GPUs) from ``mmengine.dist.init_dist``, and behind it
+    ``ValueError: DistributedDataParallel device_ids and output_device arguments
+    only work with single-device/multiple-device GPU modules or CPU modules``.
+
+    Upstream: not reported.
+
+    Delete when: the oldest supported mmengine initialises gloo and wraps a model
+    without ``device_ids`` where ``get_device()`` is ``'cpu'``.
+
+    Returns:
+        bool: True if the two functions were replaced now; False where there is
+            an accelerator or they are replaced already.
+    """
+    if get_device() != 'cpu':
+        return False
+    if dist_utils._init_dist_pytorch is _init_dist_on_cpu:
+        return False
+    dist_utils._init_dist_pytorch = _init_dist_on_cpu
+    MMDistributedDataParallel.__init__ = _init_wrapper_on_cpu
+    return True
+
+
+def _init_dist_on_cpu(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
+    if init_backend != 'torch':
+        # deepspeed and colossalai do not train on CPUs: let mmengine say so.
+        _host_init_dist(backend, init_backend=init_backend, **kwargs)
+        return
+    chosen = 'gloo' if backend == 'nccl' else backend
+    torch.distributed.init_process_group(backend=chosen, **kwargs)
+    # After the group is there, because only then mmengine's logger knows the rank.
+    if chosen != backend and torch.distributed.get_rank() == 0:
+        print_log(
+            f'No accelerator: the distributed backend is {chosen!r} instead of '
+            f'{backend!r}.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _init_wrapper_on_cpu(
+    self: MMDistributedDataParallel,
+    module: torch.nn.Module,
+    detect_anomalous_params: bool = False,
+    **kwargs: Any,
+) -> None:
+    # The runner sets device_ids to the local rank, with and without a
+    # model_wrapper_cfg; torch refuses it for a module on the CPU.
+    kwargs.pop('device_ids', None)
+    _host_init_wrapper(self, module, detect_anomalous_params, **kwargs)

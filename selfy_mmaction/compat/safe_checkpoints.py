@@ -1,0 +1,96 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""torch's safe loading refuses what mmengine writes into checkpoints."""
+
+import io
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleParamScheduler
+
+# The methods that mmengine's objects refer to; pickle writes getattr(class, name).
+_METHODS = {
+    HistoryBuffer: ('min', 'max', 'current', 'mean'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
+_DTYPES = '?bBhHiIlLqQefd'
+
+
+def close_safe_checkpoints() -> bool:
+    """Let ``torch.load`` read mmengine checkpoints, with its protection on.
+
+    Only plain numpy data, mmengine's ``HistoryBuffer`` and the method that its
+    ``OneCycleLR`` keeps are added to what torch accepts. A checkpoint that names
+    anything else is still refused.
+
+    Symptom: ``_pickle.UnpicklingError: Weights only load failed ... Unsupported
+    global: GLOBAL mmengine.logging.history_buffer.HistoryBuffer was not an
+    allowed global by default`` from ``train.py --resume``, ``test.py``,
+    ``vis_cam.py`` and ``publish_model.py`` on torch >= 2.6.
+
+    Upstream: mmengine issue 1655.
+
+    Delete when: the oldest supported mmengine writes checkpoints that
+    ``torch.load(weights_only=True)`` reads.
+
+    Returns:
+        bool: True if the classes were added now; False if such a checkpoint
+            loads already.
+    """
+    if _history_loads():
+        return False
+    torch.serialization.add_safe_globals(_safe_globals())
+    return True
+
+
+def _history_loads() -> bool:
+    file = io.BytesIO()
+    torch.save(HistoryBuffer([1.0], [1]), file)
+    file.seek(0)
+    try:
+        torch.load(file)
+    except pickle.UnpicklingError:
+        return False
+    return True
+
+
+def _safe_globals() -> list[Callable | tuple[Callable, str]]:
+    rebuild_array = np.zeros(0).__reduce__()[0]
+    rebuild_scalar = np.float64(0).__reduce__()[0]
+    # numpy 1 writes numpy.core, numpy 2 writes numpy._core: with both names a
+    # checkpoint written under one loads under the other.
+    numpy_functions = [
+        (function, f'numpy.{core}.multiarray.{name}')
+        for core in ('core', '_core')
+        for function, name in (
+            (rebuild_array, '_reconstruct'),
+            (rebuild_scalar, 'scalar'),
+        )
+    ]
+    # No object dtype: its elements could be anything.
+    numpy_classes = [np.ndarray, np.dtype]
+    numpy_classes += {type(np.dtype(code)) for code in _DTYPES}
+    return [
+        *_METHODS,
+        (_method_of_mmengine, 'builtins.getattr'),
+        *numpy_functions,
+        *numpy_classes,
+    ]
+
+
+def _method_of_mmengine(owner: type, name: str) -> Callable:
+    """Stand in for ``getattr`` and give out the listed methods only."""
+    if isinstance(owner, type) and name in _METHODS.get(owner, ()):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(
+        f'The checkpoint asks for getattr({owner!r}, {name!r}). Accepted are only '
+        + ', '.join(
+            f'{cls.__name__}.{method}'
+            for cls, methods in _METHODS.items()
+            for method in methods
+        )
+        + '. Load it with torch.load(..., weights_only=False) only if you trust '
+        'its source.'
+    )

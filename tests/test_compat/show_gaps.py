@@ -1,0 +1,82 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Shows each gap before and after it is closed, as JSON on the last line."""
+
+import io
+import json
+
+import bare_package  # noqa: F401
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.optim import AmpOptimWrapper
+
+from selfy_mmaction.compat import GAPS, close_gap
+
+
+def missing_drn():
+    # The failing import itself is tested in a process of its own: it leaves half
+    # of mmaction2 registered, which no second import survives.
+    return 'see test_missing_drn.py'
+
+
+def safe_checkpoints():
+    file = io.BytesIO()
+    torch.save(HistoryBuffer([1.0, 3.0], [1, 1]), file)
+    file.seek(0)
+    return f'mean {torch.load(file).mean()}'
+
+
+def color_jitter():
+    from mmaction.datasets.transforms import ColorJitter
+
+    image = np.full((2, 2, 3), (200, 100, 50), np.float32)
+    return ColorJitter.adjust_hue(image, -0.1)[0, 0].tolist()
+
+
+def cpu_distributed():
+    return 'see test_cpu_distributed.py'
+
+
+def cpu_amp():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD([weight], lr=0.1))
+    return f'scale {wrapper.loss_scaler.get_scale()}'
+
+
+def package_configs():
+    return Config._get_cfg_path('selfy_mmaction::_base_/none.py', 'child.py')
+
+
+def torchvision_urls():
+    from mmengine.runner import checkpoint
+
+    return checkpoint.get_torchvision_models()['resnet50']
+
+
+def bfloat16_scores():
+    from mmaction.models.heads import TSNHead
+    from mmaction.structures import ActionDataSample
+
+    head = TSNHead(num_classes=2, in_channels=2)
+    sample = ActionDataSample().set_gt_label(1)
+    scores = torch.tensor([[0.0, 1.0]], dtype=torch.bfloat16)
+    losses = head.loss_by_feat(scores, [sample])
+    predicted = head.predict_by_feat(scores, [sample])[0].pred_score
+    return [losses['loss_cls'].item(), losses['top1_acc'].item(), str(predicted.dtype)]
+
+
+def attempt(symptom):
+    try:
+        return symptom()
+    except Exception as error:
+        return f'{type(error).__name__}: {error}'
+
+
+report = {}
+for gap in GAPS:
+    symptom = globals()[gap]
+    before = attempt(symptom)
+    closed = [close_gap(gap), close_gap(gap)]
+    report[gap] = {'before': before, 'closed': closed, 'after': attempt(symptom)}
+print(json.dumps(report))

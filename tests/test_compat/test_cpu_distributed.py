@@ -1,0 +1,75 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.dist import utils as dist_utils
+from mmengine.model.wrappers import MMDistributedDataParallel
+
+from selfy_mmaction.compat import cpu_distributed
+from selfy_mmaction.compat.cpu_distributed import close_cpu_distributed
+
+
+def test_two_processes():
+    script = Path(__file__).with_name('train_on_two_cpus.py')
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run'),
+            *('--standalone', '--nproc_per_node=2', str(script)),
+        ],
+        # Without a GPU also on a machine that has some.
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    output = done.stdout + done.stderr
+    init = [line for line in output.splitlines() if line.startswith('before: init')]
+    assert len(init) == 2
+    # What a torch for CPUs says, or one for GPUs.
+    said = ("no attribute '_cuda_setDevice'", 'No CUDA GPUs are available')
+    assert all(line.endswith(said) for line in init), init
+    assert output.count('before: wrap: DistributedDataParallel device_ids') == 2
+    assert output.count("distributed backend is 'gloo' instead of 'nccl'") == 1
+    assert 'rank 0 done' in output
+    assert 'rank 1 done' in output
+
+
+@pytest.fixture
+def initialised(monkeypatch):
+    """Arguments that the process group would be made with."""
+    calls = []
+    monkeypatch.setattr(
+        'torch.distributed.init_process_group', lambda **kwargs: calls.append(kwargs)
+    )
+    return calls
+
+
+def test_other_backends_are_kept(initialised):
+    cpu_distributed._init_dist_on_cpu('mpi', timeout=3)
+    assert initialised == [{'backend': 'mpi', 'timeout': 3}]
+
+
+def test_other_launch_libraries_are_left_to_mmengine(initialised, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        cpu_distributed,
+        '_host_init_dist',
+        lambda backend, init_backend: asked.append((backend, init_backend)),
+    )
+    cpu_distributed._init_dist_on_cpu('nccl', init_backend='deepspeed')
+    assert asked == [('nccl', 'deepspeed')]
+    assert initialised == []
+
+
+@pytest.mark.parametrize('device', ['cuda', 'npu', 'mps'])
+def test_nothing_is_done_with_an_accelerator(device, monkeypatch):
+    host_init, host_wrapper = object(), MMDistributedDataParallel.__init__
+    monkeypatch.setattr(dist_utils, '_init_dist_pytorch', host_init)
+    monkeypatch.setattr(cpu_distributed, 'get_device', lambda: device)
+    assert close_cpu_distributed() is False
+    assert dist_utils._init_dist_pytorch is host_init
+    assert MMDistributedDataParallel.__init__ is host_wrapper

@@ -1,0 +1,89 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import sys
+from pathlib import Path
+
+import pkg_resources
+import pytest
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import MODELS
+from mmengine.utils import get_installed_path, is_installed
+
+from selfy_mmaction.compat import package_configs
+from selfy_mmaction.compat.package_configs import close_package_configs
+
+BASE = "model = dict(type='TSNHead', num_classes=2, in_channels=3)\n"
+
+
+@pytest.fixture
+def shipped_config(monkeypatch, tmp_path):
+    """A config that the package ships."""
+    (tmp_path / 'head.py').write_text(BASE)
+    monkeypatch.setattr(package_configs, '_CONFIGS', tmp_path)
+
+
+def test_unknown_before_and_known_after(shown_gaps):
+    seen = shown_gaps['package_configs']
+    assert seen['before'] == (
+        'AssertionError: mmengine does not support to load selfy_mmaction config.'
+    )
+    assert seen['after'].startswith('FileNotFoundError: ')
+    assert 'none.py' in seen['after']
+
+
+@pytest.mark.usefixtures('shipped_config')
+def test_base_resolves_and_builds(tmp_path):
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = 'selfy_mmaction::head.py'\nmodel = dict(num_classes=4)")
+    config = Config.fromfile(child)
+    head = MODELS.build(config.model)
+    assert type(head).__name__ == 'TSNHead'
+    assert head.num_classes == 4
+
+
+def test_other_packages_and_plain_paths_are_left_alone(tmp_path):
+    path, scope = Config._get_cfg_path('mmaction::_base_/default_runtime.py', 'x.py')
+    assert scope == 'mmaction'
+    assert Path(path).is_file()
+    found = Config._get_cfg_path('base.py', str(tmp_path / 'x.py'))
+    assert found == (str(tmp_path / 'base.py'), None)
+
+
+def test_the_packages_own_configs_resolve():
+    path, scope = Config._get_cfg_path(
+        'selfy_mmaction::_base_/default_runtime.py', 'x.py'
+    )
+    assert scope == 'mmaction'
+    assert 'selfy_mmaction' in Path(path).read_text()
+
+
+def test_registered_name_is_found_on_the_path(monkeypatch):
+    def not_installed(name):
+        raise pkg_resources.DistributionNotFound(name)
+
+    name = MODULE2PACKAGE['selfy_mmaction']
+    assert is_installed(name)
+    monkeypatch.setattr(pkg_resources, 'get_distribution', not_installed)
+    here = Path(package_configs.__file__).parents[1]
+    assert Path(get_installed_path(name)) == here
+
+
+def test_registered_name_is_found_when_installed(monkeypatch, tmp_path):
+    name = MODULE2PACKAGE['selfy_mmaction']
+    # As `pip install` leaves it: a distribution whose name has a hyphen.
+    metadata = tmp_path / 'selfy_mmaction-0.1.0.dist-info'
+    metadata.mkdir()
+    (metadata / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: selfy-mmaction\nVersion: 0.1.0\n'
+    )
+    (tmp_path / 'selfy_mmaction').mkdir()
+    monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+    # It rereads sys.path.
+    assert is_installed(name)
+    assert Path(get_installed_path(name)) == tmp_path / 'selfy_mmaction'
+
+
+def test_known_once():
+    method = Config._get_cfg_path
+    assert close_package_configs() is False
+    assert Config._get_cfg_path is method

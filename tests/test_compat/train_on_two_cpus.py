@@ -1,0 +1,62 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Run by torchrun: shows the gap in this process, closes it and wraps models."""
+
+import os
+from types import SimpleNamespace
+
+import bare_package  # noqa: F401
+import torch
+from mmengine.dist import get_backend, init_dist
+from mmengine.model.wrappers import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from selfy_mmaction.compat import close_gap
+
+
+class Fit(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.ones_(self.fc.weight)
+
+    def data_preprocessor(self, data, training):
+        return data
+
+    def forward(self, inputs, mode):
+        return {'loss': self.fc(inputs).sum()}
+
+    def parse_losses(self, losses):
+        return losses['loss'], losses
+
+
+def error_of(function, *args, **kwargs):
+    try:
+        function(*args, **kwargs)
+    except (AttributeError, RuntimeError, ValueError) as error:
+        return str(error)
+    return 'none'
+
+
+rank = int(os.environ['RANK'])
+print(f'before: init: {error_of(init_dist, "pytorch")}')
+assert close_gap('cpu_distributed')
+init_dist('pytorch', backend='nccl', timeout=60)
+assert get_backend() == 'gloo'
+
+for wrapper_cfg in (None, {'find_unused_parameters': True}):
+    runner = SimpleNamespace(distributed=True, cfg={})
+    model = Runner.wrap_model(runner, wrapper_cfg, Fit())
+    assert type(model) is MMDistributedDataParallel
+    assert model.find_unused_parameters is (wrapper_cfg is not None)
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    # The gradients are 1 and 3: each process steps with their mean.
+    model.train_step({'inputs': torch.tensor([[1.0 + 2 * rank]])}, optimizer)
+    assert abs(model.module.fc.weight.item() - 0.8) < 1e-6
+
+from selfy_mmaction.compat import cpu_distributed  # noqa: E402
+
+MMDistributedDataParallel.__init__ = cpu_distributed._host_init_wrapper
+print(f'before: wrap: {error_of(Runner.wrap_model, runner, None, Fit())}')
+torch.distributed.destroy_process_group()
+print(f'rank {rank} done')

@@ -1,0 +1,85 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Every config parses, builds, trains a step and predicts."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+
+ROOT = Path(__file__).parents[1] / 'configs'
+LEAVES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.rglob('*.py')
+    if '_base_' not in path.parts
+)
+
+
+def test_there_are_configs():
+    assert len(LEAVES) >= 10
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_leaf_holds_only_what_differs(name):
+    lines = (ROOT / name).read_text().splitlines()
+    assert len([line for line in lines if line and not line.startswith('#')]) <= 16
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_name_says_the_recipe(name):
+    config = Config.fromfile(ROOT / name)
+    batch_size = config.train_dataloader.batch_size
+    epochs = config.train_cfg.max_epochs
+    num_segments = config.model.backbone.num_segments
+    assert f'xb{batch_size}-1x1x{num_segments}-{epochs}e_' in name
+    assert ('selfy' in config.model.backbone) == ('/selfy-' in name)
+    assert ('TSM' in config.model.backbone.type) == ('tsm-' in name)
+
+
+@pytest.mark.parametrize('name', LEAVES)
+@pytest.mark.parametrize('loader', ['train', 'val', 'test'])
+def test_pipeline_and_model_agree(name, loader):
+    config = Config.fromfile(ROOT / name)
+    dataset = config[f'{loader}_dataloader'].dataset
+    (sample,) = [step for step in dataset.pipeline if step.type == 'SampleFrames']
+    assert sample.clip_len * sample.num_clips == config.model.backbone.num_segments
+    assert config.model.cls_head.num_segments == config.model.backbone.num_segments
+    if 'num_classes' in dataset:
+        assert dataset.num_classes == config.model.cls_head.num_classes
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_one_training_step_and_one_prediction(name):
+    torch.manual_seed(0)
+    config = Config.fromfile(ROOT / name)
+    config.model.backbone.pretrained = None
+    model = MODELS.build(config.model)
+    model.init_weights()
+    num_classes = config.model.cls_head.num_classes
+    frames = torch.randint(0, 256, (config.model.backbone.num_segments, 3, 64, 64))
+    data = dict(
+        inputs=[frames.byte()] * 2,
+        data_samples=[ActionDataSample().set_gt_label(i) for i in range(2)],
+    )
+
+    optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    grouped = [
+        id(parameter)
+        for group in optim_wrapper.optimizer.param_groups
+        for parameter in group['params']
+    ]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
+    losses = model(**model.data_preprocessor(data, training=True), mode='loss')
+    assert losses['loss_cls'].isfinite()
+    losses['loss_cls'].backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == []
+
+    model.eval()
+    with torch.no_grad():
+        (result, _) = model.test_step(data)
+    assert result.pred_score.shape == (num_classes,)
+    assert result.pred_score.sum() == pytest.approx(1, abs=1e-4)

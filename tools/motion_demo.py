@@ -1,0 +1,314 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Make the motion benchmark, train TSN with and without SELFY on it, show the result.
+
+Training and testing are mmaction2's own ``train.py`` and ``test.py``, as their
+commands printed here show. What is finished is not done again: run the same command
+to resume.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import mmengine
+import numpy as np
+from decord import VideoReader
+from matplotlib.figure import Figure
+from mmaction.evaluation import top_k_accuracy
+from mmengine.config import Config
+
+from selfy_mmaction.datasets.motion import class_names, make_motion
+from selfy_mmaction.run import tools_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = {'TSN-R18': 'tsn-r18', 'SELFYNet-TSN-R18': 'selfy-tsn-r18'}
+COLOURS = {'TSN-R18': '#8c8c8c', 'SELFYNet-TSN-R18': '#c44e52'}
+SPLITS = {'val': 'accuracy', 'val_flicker': 'under flicker'}
+PRESET = 'small'
+
+
+def config_path(model: str) -> Path:
+    """The config of a model on the motion benchmark."""
+    (path,) = (ROOT / 'configs' / 'motion').glob(f'{MODELS[model]}-slim_*.py')
+    return path
+
+
+def train_command(model: str, data: Path, work_dir: Path) -> list[str]:
+    """Command that trains a model, or goes on where it stopped."""
+    return [
+        sys.executable,
+        str(tools_folder() / 'train.py'),
+        str(config_path(model)),
+        *('--work-dir', str(work_dir), '--seed', '0', '--resume'),
+        '--cfg-options',
+        *data_options('train', data / 'train.txt', data),
+        *data_options('val', data / 'val.txt', data),
+    ]
+
+
+def test_command(
+    model: str, data: Path, checkpoint: Path, split: str, dump: Path
+) -> list[str]:
+    """Command that tests a model on a split."""
+    return [
+        sys.executable,
+        str(tools_folder() / 'test.py'),
+        str(config_path(model)),
+        str(checkpoint),
+        *('--work-dir', str(dump.parent), '--dump', str(dump)),
+        '--cfg-options',
+        *data_options('test', data / f'{split}.txt', data),
+    ]
+
+
+def data_options(loader: str, annotations: Path, data: Path) -> list[str]:
+    """Options that point a data loader to where the data are."""
+    dataset = f'{loader}_dataloader.dataset'
+    return [
+        f'{dataset}.ann_file={annotations}',
+        f'{dataset}.data_prefix.video={data / "videos"}',
+    ]
+
+
+def run_side_by_side(commands: dict[str, list[str]], logs: Path) -> None:
+    """Run commands at once, show their progress, keep their output.
+
+    Args:
+        commands: Command by name.
+        logs: Folder of the full outputs.
+
+    Raises:
+        SystemExit: A command failed; its last lines are shown.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    processes = {}
+    for name, command in commands.items():
+        print(f'$ {shlex.join(command)}', flush=True)
+        processes[name] = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    threads = [
+        threading.Thread(target=_follow, args=(name, process, logs / f'{name}.log'))
+        for name, process in processes.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, process in processes.items():
+        if process.wait() != 0:
+            log = logs / f'{name}.log'
+            tail = '\n'.join(log.read_text().splitlines()[-20:])
+            sys.exit(f'{name} failed (exit code {process.returncode}):\n{tail}\n{log}')
+
+
+def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
+    with log.open('w') as file:
+        for line in process.stdout:
+            file.write(line)
+            progress = re.search(r'(Epoch|Iter)\((train|val|test)\).*', line)
+            if progress:
+                text = re.sub(r'\s+', ' ', progress[0])
+                text = re.sub(r' (data_time|memory|grad_norm|loss_cls): \S+', '', text)
+                print(f'{name:>18} | {text}', flush=True)
+
+
+def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
+    """The checkpoint of the last epoch, if training is finished."""
+    path = work_dir / f'epoch_{epochs}.pth'
+    return path if path.is_file() else None
+
+
+def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
+    """Accuracy over epochs from the logs that mmengine writes.
+
+    Args:
+        work_dir: Work directory; runs that were resumed have several logs.
+
+    Returns:
+        Accuracy by epoch, for 'train' (as logged, per batch) and 'val'.
+    """
+    curves = {'train': {}, 'val': {}}
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            if 'acc/top1' in record:
+                curves['val'][record['step']] = record['acc/top1']
+            elif 'top1_acc' in record:
+                curves['train'][record['iter']] = record['top1_acc']
+    return curves
+
+
+def accuracy(results: list[dict]) -> float:
+    """Top-1 accuracy of a dump of ``test.py``, in percent."""
+    scores = [result['pred_score'].numpy() for result in results]
+    labels = [int(result['gt_label']) for result in results]
+    return 100 * top_k_accuracy(scores, labels, (1,))[0]
+
+
+def accuracy_by_programme(results: list[dict], names: tuple[str, ...]) -> dict:
+    """Top-1 accuracy of the classes of each programme of motion, in percent."""
+    hits: dict[str, list[bool]] = {}
+    for result in results:
+        label = int(result['gt_label'])
+        hits.setdefault(names[label].split('_')[0], []).append(
+            int(result['pred_score'].argmax()) == label
+        )
+    return {programme: 100 * np.mean(hit) for programme, hit in hits.items()}
+
+
+def show_table(results: dict[str, dict[str, list]], names: tuple[str, ...]) -> str:
+    """The table of the README, as Markdown."""
+    programmes = list(dict.fromkeys(name.split('_')[0] for name in names))
+    head = ['model', *SPLITS.values(), *programmes]
+    rows = [head, ['---'] * len(head)]
+    for model, by_split in results.items():
+        by_programme = accuracy_by_programme(by_split['val'], names)
+        values = [accuracy(by_split[split]) for split in SPLITS]
+        values += [by_programme[programme] for programme in programmes]
+        rows.append([model, *(f'{value:.1f}' for value in values)])
+    rows.append(['chance', *[f'{100 / len(names):.1f}'] * (len(head) - 1)])
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+
+def draw(
+    path: Path,
+    curves: dict[str, dict],
+    results: dict[str, dict[str, list]],
+    data: Path,
+    names: tuple[str, ...],
+) -> None:
+    """Draw the accuracy curves and some clips with the predictions.
+
+    Args:
+        path: Picture to write.
+        curves: What :func:`read_curves` returns, by model.
+        results: Dumps of ``test.py``, by model and split.
+        data: Folder of the benchmark.
+        names: Class names.
+    """
+    clips = (data / 'val.txt').read_text().splitlines()
+    labels = [int(clip.split()[1]) for clip in clips]
+    shown = [labels.index(names.index(name)) for name in names if 'left' in name]
+    figure = Figure(figsize=(11, 5.2), layout='constrained')
+    left, right = figure.subfigures(1, 2, width_ratios=(4, 7))
+
+    axes = left.subplots()
+    for model, curve in curves.items():
+        steps_per_epoch = max(curve['train'], default=1) / max(curve['val'], default=1)
+        train = np.array(sorted(curve['train'].items())).reshape(-1, 2)
+        val = np.array(sorted(curve['val'].items())).reshape(-1, 2)
+        smooth = np.convolve(np.pad(train[:, 1], 2, 'edge'), np.ones(5) / 5, 'valid')
+        colour = COLOURS[model]
+        axes.plot(train[:, 0] / steps_per_epoch, 100 * smooth, ':', color=colour)
+        axes.plot(val[:, 0], 100 * val[:, 1], 'o-', color=colour, label=model)
+    chance = 100 / len(names)
+    axes.axhline(chance, color='black', linewidth=0.8, linestyle='--')
+    axes.text(0.05, chance + 1.5, 'chance', fontsize=8)
+    axes.set(
+        xlabel='epoch',
+        ylabel='top-1 accuracy (%)',
+        ylim=(0, 101),
+        title='validation (dots) and training (dotted)',
+    )
+    axes.title.set_fontsize(9)
+    axes.legend(loc='center right', fontsize=8)
+
+    rows = right.subplots(len(shown), 1)
+    for axes, index in zip(rows, shown, strict=True):
+        frames = VideoReader(str(data / 'videos' / clips[index].split()[0]))
+        strip = frames.get_batch(range(1, len(frames), 3)).asnumpy()
+        axes.imshow(np.concatenate(list(strip), axis=1))
+        axes.axis('off')
+        axes.set_title(f'true: {names[labels[index]]}', fontsize=9, loc='left')
+        x = strip.shape[2] * len(strip)
+        for line, (model, by_split) in enumerate(results.items()):
+            predicted = int(by_split['val'][index]['pred_score'].argmax())
+            right_or_wrong = 'right' if predicted == labels[index] else 'wrong'
+            axes.text(
+                x - (1 - line) * 0.42 * x,
+                -5,
+                f'{model}: {names[predicted]} ({right_or_wrong})',
+                fontsize=7.5,
+                ha='right',
+                color=COLOURS[model],
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--data', type=Path, default=Path('data/motion'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/motion'))
+    args = parser.parse_args()
+
+    print(
+        f'Step 1 of 4: the benchmark, preset {PRESET!r}, into {args.data}', flush=True
+    )
+    make_motion(args.data, PRESET)
+    names = class_names(PRESET)
+    epochs = {
+        model: Config.fromfile(config_path(model)).train_cfg.max_epochs
+        for model in MODELS
+    }
+    folders = {model: args.work_dir / MODELS[model] for model in MODELS}
+
+    print('\nStep 2 of 4: training', flush=True)
+    commands = {
+        model: train_command(model, args.data, folders[model])
+        for model in MODELS
+        if finished_checkpoint(folders[model], epochs[model]) is None
+    }
+    if not commands:
+        print('finished before')
+    run_side_by_side(commands, args.work_dir / 'logs' / 'train')
+
+    print('\nStep 3 of 4: testing', flush=True)
+    checkpoints = {
+        model: finished_checkpoint(folders[model], epochs[model]) for model in MODELS
+    }
+    dumps = {
+        model: {split: folders[model] / f'{split}.pkl' for split in SPLITS}
+        for model in MODELS
+    }
+    tested = False
+    for split in SPLITS:
+        commands = {
+            model: test_command(
+                model, args.data, checkpoints[model], split, dumps[model][split]
+            )
+            for model in MODELS
+            if not _is_newer(dumps[model][split], checkpoints[model])
+        }
+        run_side_by_side(commands, args.work_dir / 'logs' / split)
+        tested = tested or bool(commands)
+    if not tested:
+        print('finished before')
+
+    print('\nStep 4 of 4: table and picture', flush=True)
+    results = {
+        model: {split: mmengine.load(dump) for split, dump in by_split.items()}
+        for model, by_split in dumps.items()
+    }
+    table = show_table(results, names)
+    (args.work_dir / 'table.md').write_text(table + '\n')
+    curves = {model: read_curves(folders[model]) for model in MODELS}
+    draw(args.work_dir / 'demo.png', curves, results, args.data, names)
+    print(f'Top-1 accuracy in percent on {len(results["TSN-R18"]["val"])} clips:\n')
+    print(table)
+    print(f'\nPicture: {args.work_dir / "demo.png"}')
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime > other.stat().st_mtime
+
+
+if __name__ == '__main__':
+    main()
