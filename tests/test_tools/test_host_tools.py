@@ -21,7 +21,7 @@ from selfy_mmaction.run import tools_folder
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 CONFIG = """
-_base_ = '{configs}/motion/selfy-tsn-r18-slim_1xb12-1x1x8-4e_motion-rgb.py'
+_base_ = '{configs}/motion/selfy-tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
 
 train_cfg = dict(max_epochs=1)
 param_scheduler = []
@@ -172,17 +172,13 @@ def test_amp(config):
     assert accuracy(output) >= 0
 
 
-def test_get_flops(config):
+def test_get_flops():
+    config = CONFIGS / 'selfy' / 'selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py'
     output = run_tool(
-        'analysis_tools/get_flops.py',
-        config,
-        '--shape',
-        '64',
-        '64',
-        '--modality',
-        'RGB',
+        'analysis_tools/get_flops.py', config, *('--shape', 8, 3, 224, 224)
     )
-    assert re.search(r'Flops: [\d.]+G', output)
+    (flops,) = re.findall(r'Flops: ([\d.]+)G', output)
+    assert float(flops) == pytest.approx(36.6, rel=0.015)  # supplement, Table 3g
 
 
 def test_inference_recognizer(config, checkpoint, motion_tiny):

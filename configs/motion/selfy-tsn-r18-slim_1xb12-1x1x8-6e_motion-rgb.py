@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/selfy_tsn_r18_slim.py',
     '../_base_/datasets/motion.py',
-    '../_base_/schedules/adamw_4e.py',
+    '../_base_/schedules/adamw_6e.py',
     '../_base_/default_runtime.py',
 ]

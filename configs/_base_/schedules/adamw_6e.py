@@ -1,4 +1,4 @@
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_begin=1, val_interval=1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
@@ -9,7 +9,7 @@ param_scheduler = [
     dict(
         type='OneCycleLR',
         eta_max=4e-3,
-        total_steps=4,
+        total_steps=6,
         by_epoch=True,
         convert_to_iter_based=True,
     )

@@ -1,3 +1,0 @@
-_base_ = './tsn-r18-slim_1xb12-1x1x8-4e_motion-rgb.py'
-
-model = dict(backbone=dict(type='ResNetTSMSELFY'))

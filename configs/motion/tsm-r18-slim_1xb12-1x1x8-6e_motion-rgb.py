@@ -1,0 +1,3 @@
+_base_ = './tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
+
+model = dict(backbone=dict(type='ResNetTSMSELFY'))

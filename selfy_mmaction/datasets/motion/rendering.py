@@ -1,0 +1,175 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Pixels of the clips: scenes, their frames, and the flicker of the shifted split."""
+
+import cv2
+import numpy as np
+
+from .presets import SPLITS, get_preset
+from .programmes import NUM_FRAMES, TORUS_SIZE, draw_positions, partner_order
+
+FRAME_SIZE = 68
+JITTER = 1
+"""Largest shift of a whole frame, in pixels along each axis."""
+BRIGHTNESS = 0.05
+"""A frame's brightness is multiplied by ``1 +- BRIGHTNESS``."""
+FLICKER_GAIN = (0.3, 1.7)
+"""Range of a frame's contrast about mid-grey in the flicker split."""
+FLICKER_OFFSET = 17.0
+"""Standard deviation of a frame's colour offset, per channel in grey levels, in the
+flicker split: 0.3 of the standard deviation that ImageNet pixels are divided by."""
+
+_MID_GREY = 128
+
+
+def _stream(seed: int, split: str, pair: int, part: str) -> np.random.Generator:
+    # A stream of its own for each part of each pair: nothing depends on the order in
+    # which clips are made, and a track can be drawn without its pixels.
+    key = (
+        ('train', 'val').index(split),
+        pair,
+        ('track', 'scene', 'frames', 'flicker').index(part),
+    )
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def draw_track(
+    seed: int, split: str, pair: int, programme: str, axis: str
+) -> np.ndarray:
+    """Positions ``(24, 2)`` of the layer in the first clip of a pair.
+
+    Args:
+        seed: Seed of the data set.
+        split: ``train`` or ``val``.
+        pair: Index of the pair in its split.
+        programme: Programme of motion of the pair.
+        axis: Axis of the pair.
+    """
+    return draw_positions(_stream(seed, split, pair, 'track'), programme, axis)
+
+
+def _noise(rng: np.random.Generator, size: int, cell: int, contrast: int) -> np.ndarray:
+    cells = -(-size // cell)
+    grid = rng.integers(
+        _MID_GREY - contrast, _MID_GREY + contrast, size=(cells, cells, 3)
+    )
+    # The exact variant is computed in integers: the same bits on every processor.
+    return cv2.resize(
+        grid.astype(np.uint8), (size, size), interpolation=cv2.INTER_LINEAR_EXACT
+    )
+
+
+def _shape_mask(rng: np.random.Generator, size: int) -> np.ndarray:
+    mask = np.zeros((size, size), np.uint8)
+    last = size - 1
+    kind = rng.integers(3)
+    if kind == 0:
+        cv2.circle(mask, (size // 2, size // 2), (size - 1) // 2, 1, -1)
+    elif kind == 1:
+        margin = int(rng.integers(size // 4, endpoint=True))
+        cv2.rectangle(mask, (0, margin), (last, last - margin), 1, -1)
+    else:
+        corners = [(int(rng.integers(size)), 0), (0, last), (last, last)]
+        cv2.fillConvexPoly(mask, np.array(corners, np.int32), 1)
+    return np.rot90(mask, rng.integers(4)).astype(bool)
+
+
+def _draw_layer(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    layer = np.zeros((TORUS_SIZE, TORUS_SIZE, 3), np.uint8)
+    covered = np.zeros((TORUS_SIZE, TORUS_SIZE), bool)
+    for _ in range(rng.integers(8, 14, endpoint=True)):
+        size = int(rng.integers(14, 24, endpoint=True))
+        x, y = rng.integers(TORUS_SIZE, size=2)
+        mask = _shape_mask(rng, size)
+        rows = ((y + np.arange(size)) % TORUS_SIZE)[:, None]
+        columns = (x + np.arange(size)) % TORUS_SIZE
+        texture = _noise(rng, size, cell=6, contrast=112)
+        layer[rows, columns] = np.where(mask[..., None], texture, layer[rows, columns])
+        covered[rows, columns] |= mask
+    return layer, covered
+
+
+def _to_pixels(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _flicker(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    gain = rng.uniform(*FLICKER_GAIN, size=(NUM_FRAMES, 1, 1, 1))
+    offset = rng.normal(0, FLICKER_OFFSET, size=(NUM_FRAMES, 1, 1, 3))
+    return _to_pixels(_MID_GREY + gain * (frames.astype(float) - _MID_GREY) + offset)
+
+
+def render_pair(
+    seed: int, split: str, pair: int, programme: str, axis: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render both clips of a pair.
+
+    Args:
+        seed: Seed of the data set.
+        split: ``train``, ``val``, or ``val_flicker``, which is ``val`` under
+            photometric change from frame to frame.
+        pair: Index of the pair in its split.
+        programme: Programme of motion of the pair.
+        axis: Axis of the pair.
+
+    Returns:
+        The clips of the signs ``+`` and ``-``, RGB ``uint8`` of shape
+        ``(24, 68, 68, 3)``; the second has the frames of the first in the order of
+        `partner_order`.
+    """
+    scene_split = 'val' if split == 'val_flicker' else split
+    scene = _stream(seed, scene_split, pair, 'scene')
+    # The border lets the jitter move the background without leaving it.
+    background = _noise(scene, FRAME_SIZE + 2 * JITTER, cell=14, contrast=64)
+    layer, covered = _draw_layer(scene)
+
+    positions = draw_track(seed, scene_split, pair, programme, axis)
+    photometry = _stream(seed, scene_split, pair, 'frames')
+    jitter = photometry.integers(-JITTER, JITTER, size=(NUM_FRAMES, 2), endpoint=True)
+    gain = photometry.uniform(
+        1 - BRIGHTNESS, 1 + BRIGHTNESS, size=(NUM_FRAMES, 1, 1, 1)
+    )
+
+    frames = np.empty((NUM_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    window = np.arange(FRAME_SIZE)
+    for frame, (x, y), (dx, dy) in zip(frames, positions, jitter, strict=True):
+        rows = ((window + dy - y) % TORUS_SIZE)[:, None]
+        columns = (window + dx - x) % TORUS_SIZE
+        behind = background[window[:, None] + JITTER + dy, window + JITTER + dx]
+        frame[:] = np.where(
+            covered[rows, columns][..., None], layer[rows, columns], behind
+        )
+    frames = _to_pixels(frames * gain)
+    if split == 'val_flicker':
+        frames = _flicker(frames, _stream(seed, scene_split, pair, 'flicker'))
+    return frames, frames[partner_order(programme)]
+
+
+def render_clip(preset: str, split: str, index: int, seed: int = 0) -> np.ndarray:
+    """Render one clip as it is before it is encoded, for figures and checks.
+
+    Args:
+        preset: Name of a preset: ``tiny``, ``small`` or ``full``.
+        split: ``train``, ``val`` or ``val_flicker``.
+        index: Index of the clip in its split, from 0; its label is
+            ``clip_label(preset, index)``.
+        seed: Seed of the data set. Default: 0.
+
+    Returns:
+        RGB frames, ``uint8`` of shape ``(24, 68, 68, 3)``.
+
+    Raises:
+        ValueError: If there is no such preset or split.
+        IndexError: If the split has no such clip.
+    """
+    chosen = get_preset(preset)
+    if split not in SPLITS:
+        raise ValueError(f'unknown split {split!r}; known: {", ".join(SPLITS)}')
+    if not 0 <= index < chosen.num_clips(split):
+        raise IndexError(
+            f'clip {index}: {split!r} of preset {preset!r} has '
+            f'{chosen.num_clips(split)} clips'
+        )
+    pair, member = divmod(index, 2)
+    return render_pair(seed, split, pair, *chosen.kinds[pair % len(chosen.kinds)])[
+        member
+    ]
