@@ -24,7 +24,7 @@ demo: venv  ## make the motion benchmark, train TSN with and without SELFY, show
 	$(BIN)/python tools/motion_demo.py
 
 test: venv lint  ## lint and the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .

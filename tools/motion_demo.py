@@ -194,8 +194,12 @@ def draw(
     """
     clips = (data / 'val.txt').read_text().splitlines()
     labels = [int(clip.split()[1]) for clip in clips]
-    shown = [labels.index(names.index(name)) for name in names if 'left' in name]
-    figure = Figure(figsize=(11, 5.2), layout='constrained')
+    shown = [
+        labels.index(label)
+        for label, name in enumerate(names)
+        if name.endswith(('left', 'up'))
+    ]
+    figure = Figure(figsize=(11, 6), layout='constrained')
     left, right = figure.subfigures(1, 2, width_ratios=(4, 7))
 
     axes = left.subplots()
