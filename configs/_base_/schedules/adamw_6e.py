@@ -10,6 +10,7 @@ param_scheduler = [
         type='OneCycleLR',
         eta_max=4e-3,
         total_steps=6,
+        pct_start=0.15,
         by_epoch=True,
         convert_to_iter_based=True,
     )
