@@ -11,7 +11,7 @@ model = dict(
                 offsets=(-2, -1, 0, 1, 2),
                 window=(5, 5),
                 reduced_channels=32,
-                extraction=dict(channels=(4, 8, 16, 16), strides=(2, 1, 1, 1)),
+                extraction=dict(channels=(4, 8, 16, 16), strides=(1, 2, 1, 1)),
                 integration=dict(channels=(16, 16, 16, 16)),
             ),
         )
