@@ -81,6 +81,15 @@ def test_configs_and_tools_travel(wheel):
     assert expected | {'selfy_mmaction/.mim/model-index.yml'} <= names
 
 
+def test_neither_mmcv_is_required(wheel):
+    # They share one folder: requiring one would break who has the other.
+    name = 'selfy_mmaction-0.1.0.dist-info/METADATA'
+    lines = ZipFile(wheel).read(name).decode().splitlines()
+    required = [line for line in lines if line.startswith('Requires-Dist: mmcv')]
+    assert len(required) == 2
+    assert all('extra ==' in line for line in required)
+
+
 def test_installed_package_is_the_wheel(project):
     where = run(
         project / 'env/bin/python',

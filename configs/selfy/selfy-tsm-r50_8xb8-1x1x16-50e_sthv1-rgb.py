@@ -5,11 +5,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
+selfy = dict(block=dict(offsets=(-4, -3, -2, -1, 0, 1, 2, 3, 4)))
 model = dict(
-    backbone=dict(
-        type='ResNetTSMSELFY',
-        num_segments=16,
-        selfy=dict(block=dict(offsets=(-4, -3, -2, -1, 0, 1, 2, 3, 4))),
-    ),
+    backbone=dict(type='ResNetTSMSELFY', num_segments=16, selfy=selfy),
     cls_head=dict(num_segments=16),
 )

@@ -14,8 +14,17 @@ def _windowed_products_flop(inputs: list[Any], outputs: list[Any]) -> int:
     return channels * prod(get_shape(outputs[0]))
 
 
+def _attention_flop(inputs: list[Any], outputs: list[Any]) -> int:
+    """Queries times keys, and weights times values."""
+    query, key, value = (get_shape(tensor) for tensor in inputs[:3])
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
 def register_flop_count() -> None:
-    """Count the self-similarity of Eq. 1, which mmengine would skip."""
+    """Count the self-similarity of Eq. 1 and attention, which mmengine would skip."""
+    complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS.setdefault(
+        'aten::scaled_dot_product_attention', _attention_flop
+    )
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[
         'selfy_mmaction::windowed_products'
     ] = _windowed_products_flop

@@ -1,25 +1,60 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Modules, registered in mmaction2's registries."""
 
+from .attention import (
+    LocalSelfAttentionBlock,
+    MultiHeadSelfAttentionBlock,
+    NonLocalBlock,
+)
 from .backbones import ResNetSELFY, ResNetTSMSELFY
-from .extraction import ConvExtraction
-from .fusion import ResidualFusion
+from .backbones.released_resnet_selfy import ReleasedResNetTSMSELFY
+from .combinations import ParallelBlocks, SequentialBlocks
+from .extraction import (
+    ConvExtraction,
+    KernelSoftArgmaxExtraction,
+    MLPExtraction,
+    SoftArgmaxExtraction,
+)
+from .fusion import ReplacementFusion, ResidualFusion
 from .insertion import insert_block, without_inserted_blocks
-from .integration import ConvIntegration
+from .integration import (
+    ConvIntegration,
+    FCIntegration,
+    MLPIntegration,
+    ReleasedIntegration,
+)
 from .reduction import ConvReduction
-from .restoration import UpsampleRestoration
+from .restoration import TransposedConvRestoration, UpsampleRestoration
 from .selfy_block import SELFYBlock
-from .transformation import STSSTransformation
+from .stcb import STCB, SELFYSBlock
+from .transformation import EmbeddedGaussianTransformation, STSSTransformation
 
 __all__ = [
     'ConvExtraction',
     'ConvIntegration',
     'ConvReduction',
+    'EmbeddedGaussianTransformation',
+    'FCIntegration',
+    'KernelSoftArgmaxExtraction',
+    'LocalSelfAttentionBlock',
+    'MLPExtraction',
+    'MLPIntegration',
+    'MultiHeadSelfAttentionBlock',
+    'NonLocalBlock',
+    'ParallelBlocks',
+    'ReleasedIntegration',
+    'ReleasedResNetTSMSELFY',
+    'ReplacementFusion',
     'ResNetSELFY',
     'ResNetTSMSELFY',
     'ResidualFusion',
     'SELFYBlock',
+    'SELFYSBlock',
+    'STCB',
     'STSSTransformation',
+    'SequentialBlocks',
+    'SoftArgmaxExtraction',
+    'TransposedConvRestoration',
     'UpsampleRestoration',
     'insert_block',
     'without_inserted_blocks',

@@ -48,3 +48,29 @@ class ResidualFusion(BaseModule):
 
     def extra_repr(self) -> str:
         return f'relu={self.relu!r}'
+
+
+@MODELS.register_module()
+class ReplacementFusion(BaseModule):
+    """The STSS representation alone: Z = ReLU(x), supplement Table 3c.
+
+    Eq. 9 without the sum; the visual features go no further.
+
+    Attributes:
+        relu: 'before', where the ReLU of Eq. 9 stands.
+    """
+
+    # The block refuses to start the last norm at zero before this ReLU.
+    relu = 'before'
+
+    def forward(self, visual: Tensor, stss: Tensor) -> Tensor:
+        """Leave the visual features out.
+
+        Args:
+            visual: Visual features V, (N*T, C, H, W). Not needed.
+            stss: Restored STSS features, (N*T, C, H, W).
+
+        Returns:
+            Z, (N*T, C, H, W).
+        """
+        return F.relu(stss)

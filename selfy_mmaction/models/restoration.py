@@ -1,10 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """From the matching grid back to the size of the visual features (supplement, A)."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmaction.registry import MODELS
+from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -15,10 +18,31 @@ class UpsampleRestoration(BaseModule):
         mode: Mode of `torch.nn.functional.interpolate`, 'nearest' or 'bilinear'.
             Default: 'nearest', with which it does not
             matter whether Eq. 9's ReLU comes before or after it.
+        in_channels: Width of the integrated features. Default: None, unchecked.
+        out_channels: C, the width of the visual features. Default: None, unchecked.
+        scale: Not needed. Default: None.
+        norm_cfg: Not needed. Default: None.
+
+    Raises:
+        ValueError: Another mode, or widths that differ: interpolation keeps them.
     """
 
-    def __init__(self, mode: str = 'nearest') -> None:
+    def __init__(
+        self,
+        mode: str = 'nearest',
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        scale: float | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        if in_channels != out_channels:
+            raise ValueError(
+                f'UpsampleRestoration keeps the {in_channels} channels of the '
+                f'integration, but the visual features have {out_channels}; use an '
+                'integration that ends at them (ConvIntegration), or restoration='
+                "dict(type='TransposedConvRestoration')"
+            )
         if mode not in ('nearest', 'bilinear'):
             raise ValueError(f"mode must be 'nearest' or 'bilinear', but got {mode!r}")
         self.mode = mode
@@ -36,3 +60,63 @@ class UpsampleRestoration(BaseModule):
         if x.shape[-2:] == size:
             return x
         return F.interpolate(x, size=size, mode=self.mode)
+
+
+@MODELS.register_module()
+class TransposedConvRestoration(BaseModule):
+    """1x1 transposed convolution with stride 2, then norm: the released code.
+
+    It writes every other row and column; the other three of four positions hold zeros
+    and get the norm's bias alone.
+
+    Args:
+        in_channels: Width of the integrated features.
+        out_channels: C, the width of the visual features.
+        scale: Side of the matching grid over the side of the visual features. Only
+            0.5. Default: 0.5.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: Kaiming, as in the released code.
+
+    Raises:
+        ValueError: Another scale.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        scale: float = 0.5,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            init_cfg=init_cfg or dict(type='Kaiming', layer='ConvTranspose2d')
+        )
+        if scale != 0.5:
+            raise ValueError(
+                'TransposedConvRestoration doubles the sides of the matching grid, '
+                f'which needs scale=0.5 (after res3), but got {scale}; use '
+                "restoration=dict(type='UpsampleRestoration') with an integration "
+                'that ends at the channels of the visual features'
+            )
+        self.conv = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size=1, stride=2, bias=False
+        )
+        _, self.norm = build_norm_layer(norm_cfg or dict(type='BN'), out_channels)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm after the transposed convolution, the last of the block."""
+        return self.norm
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Restore size and width of the visual features.
+
+        Args:
+            x: Integrated features, (N*T, C', h, w).
+            size: Size (H, W) of the visual features; 2h or 2h - 1, 2w or 2w - 1.
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        return self.norm(self.conv(x, output_size=size))

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule, constant_init
-from torch import Tensor
+from torch import Tensor, nn
 
 Config = dict[str, Any]
 
@@ -35,13 +35,15 @@ class SELFYBlock(BaseModule):
             Default: :class:`STSSTransformation`.
         extraction: Config of the extraction. Default: :class:`ConvExtraction`.
         integration: Config of the integration. Default: :class:`ConvIntegration`.
-        restoration: Config of the restoration.
+        restoration: Config of the restoration, which leads from the width of the
+            integration (its ``out_channels``) to C.
             Default: :class:`UpsampleRestoration`.
         fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
             Eq. 9.
-        zero_init_last_norm: Start the last norm's scale at zero, as the authors'
-            code does, so that training starts from the backbone alone. Not together
-            with Eq. 9's ReLU, whose gradient at zero is zero. Default: False.
+        zero_init_last_norm: Start the scale of :attr:`last_norm` at zero, as the
+            authors' code does, so that training starts from the backbone alone. Not
+            together with Eq. 9's ReLU, whose gradient at zero is zero.
+            Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
@@ -77,6 +79,7 @@ class SELFYBlock(BaseModule):
         self.transformation = _build(
             transformation,
             'STSSTransformation',
+            in_channels=reduced_channels,
             num_segments=num_segments,
             offsets=offsets,
             window=window,
@@ -100,7 +103,14 @@ class SELFYBlock(BaseModule):
             num_offsets=len(self.transformation.offsets),
             norm_cfg=norm_cfg,
         )
-        self.restoration = _build(restoration, 'UpsampleRestoration')
+        self.restoration = _build(
+            restoration,
+            'UpsampleRestoration',
+            in_channels=self.integration.out_channels,
+            out_channels=in_channels,
+            scale=scale,
+            norm_cfg=norm_cfg,
+        )
         self.fusion = _build(fusion, 'ResidualFusion')
         if zero_init_last_norm and getattr(self.fusion, 'relu', None) == 'before':
             raise ValueError(
@@ -109,8 +119,24 @@ class SELFYBlock(BaseModule):
                 "use fusion=dict(type='ResidualFusion', relu='after') as the "
                 "authors' code does, relu='none', or zero_init_last_norm=False"
             )
+        if zero_init_last_norm and self.last_norm is None:
+            raise ValueError(
+                'zero_init_last_norm=True, but neither the restoration '
+                f'({type(self.restoration).__name__}) nor the integration '
+                f'({type(self.integration).__name__}) has a last_norm; use '
+                "restoration=dict(type='TransposedConvRestoration') as the authors' "
+                'code does, or zero_init_last_norm=False'
+            )
         self.zero_init_last_norm = zero_init_last_norm
         self._zero_last_norm()
+
+    @property
+    def last_norm(self) -> nn.Module | None:
+        """The norm before the fusion: the restoration's, else the integration's."""
+        for step in (self.restoration, self.integration):
+            if getattr(step, 'last_norm', None) is not None:
+                return step.last_norm
+        return None
 
     def init_weights(self) -> None:
         """Initialize the weights; the last norm's scale as the option says."""
@@ -119,7 +145,7 @@ class SELFYBlock(BaseModule):
 
     def _zero_last_norm(self) -> None:
         if self.zero_init_last_norm:
-            constant_init(self.integration.last_norm, 0)
+            constant_init(self.last_norm, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the STSS representation to the visual features.

@@ -1,11 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""STSS transformation (Section 3.1, Eq. 1)."""
+"""STSS transformation (Section 3.1, Eq. 1; supplement Table 3e)."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from selfy_mmaction.ops import check_offsets, check_window, self_similarity
 
@@ -19,6 +21,7 @@ class STSSTransformation(BaseModule):
         offsets: Temporal offsets l, in frames; any set. Default: -2 to 2.
         window: Spatial window (U, V), odd. Default: (9, 9).
         eps: Added to the squared norms of the cosine similarity. Default: 1e-6.
+        in_channels: Not needed. Default: None.
 
     Raises:
         ValueError: Unusable offsets or window. Offsets beyond the clip are warned
@@ -31,6 +34,7 @@ class STSSTransformation(BaseModule):
         offsets: Sequence[int] = (-2, -1, 0, 1, 2),
         window: Sequence[int] = (9, 9),
         eps: float = 1e-6,
+        in_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.num_segments = num_segments
@@ -49,6 +53,106 @@ class STSSTransformation(BaseModule):
         """
         return self_similarity(
             x, self.offsets, self.window, self.num_segments, eps=self.eps
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f'num_segments={self.num_segments}, offsets={self.offsets}, '
+            f'window={self.window}'
+        )
+
+
+@MODELS.register_module()
+class EmbeddedGaussianTransformation(BaseModule):
+    r"""Features to the attention weights of local self-attention, supplement Table 3e.
+
+    .. math::
+        S_{t,x,y,l,u,v} = \mathrm{softmax}_{l,u,v}
+        (\theta(V_{t,x,y}) \cdot \phi(V_{t+l,x+u,y+v}))
+
+    theta and phi are 1x1 convolutions without bias. The softmax leaves out positions
+    outside the frame and frames outside the clip: their values are zero, and all
+    others of a query (t, x, y) sum to 1. A query with no neighbour inside has zeros.
+    Products and softmax are computed in float32 at least.
+
+    Args:
+        in_channels: C_r, the width of the reduced features.
+        num_segments: Frames per clip, T. Default: 8.
+        offsets: Temporal offsets l, in frames; any set. Default: -2 to 2.
+        window: Spatial window (U, V), odd. Default: (9, 9).
+        embed_channels: Width of theta and phi, which is not in the paper. Default:
+            None, ``in_channels``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable offsets, window or width. Offsets beyond the clip are
+            warned of.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        offsets: Sequence[int] = (-2, -1, 0, 1, 2),
+        window: Sequence[int] = (9, 9),
+        embed_channels: int | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_segments = num_segments
+        self.offsets = check_offsets(offsets, num_segments)
+        self.window = check_window(window)
+        if embed_channels is None:
+            embed_channels = in_channels
+        if embed_channels < 1:
+            raise ValueError(
+                f'embed_channels must be positive, but got {embed_channels}'
+            )
+        self.theta = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
+        self.phi = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform the features.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+
+        Returns:
+            STSS tensor S, (N, T, h, w, L, U, V).
+        """
+        queries, keys = self.theta(x), self.phi(x)
+        dtype = torch.promote_types(queries.dtype, torch.float32)
+        scores = self_similarity(
+            queries.to(dtype),
+            self.offsets,
+            self.window,
+            self.num_segments,
+            similarity='dot',
+            keys=keys.to(dtype),
+        )
+        outside = ~self._inside(scores)
+        # The lowest number rather than minus infinity, whose softmax is NaN where a
+        # query has no neighbour at all.
+        scores = scores.masked_fill(outside, torch.finfo(dtype).min)
+        weights = scores.flatten(-3).softmax(-1).view_as(scores)
+        return weights.masked_fill(outside, 0).to(x.dtype)
+
+    def _inside(self, stss: Tensor) -> Tensor:
+        """Which neighbours lie inside clip and frame, (T, h, w, L, U, V)."""
+
+        def along(size: int, offsets: Sequence[int]) -> Tensor:
+            positions = torch.arange(size, device=stss.device).unsqueeze(1)
+            positions = positions + torch.tensor(offsets, device=stss.device)
+            return (positions >= 0) & (positions < size)
+
+        (height, width), (rows, cols) = stss.shape[2:4], self.window
+        in_clip = along(self.num_segments, self.offsets)
+        in_rows = along(height, range(-(rows // 2), rows // 2 + 1))
+        in_cols = along(width, range(-(cols // 2), cols // 2 + 1))
+        return (
+            in_clip[:, None, None, :, None, None]
+            & in_rows[None, :, None, None, :, None]
+            & in_cols[None, None, :, None, None, :]
         )
 
     def extra_repr(self) -> str:

@@ -13,6 +13,8 @@ def self_similarity_loops(
     window: Sequence[int],
     num_segments: int,
     eps: float = 1e-6,
+    similarity: str = 'cosine',
+    keys: Tensor | None = None,
 ) -> Tensor:
     """Spatio-temporal self-similarity by plain loops over Eq. 1.
 
@@ -25,22 +27,27 @@ def self_similarity_loops(
         window: Spatial window ``(U, V)``, odd.
         num_segments: Frames per clip, ``T``.
         eps: Added to the squared norms. Default: 1e-6.
+        similarity: 'cosine' or 'dot'. Default: 'cosine'.
+        keys: Features of the neighbours, like ``feats``. Default: None, ``feats``.
 
     Returns:
         The STSS tensor, (N, T, H, W, L, U, V).
     """
     num_frames, _, height, width = feats.shape
-    clips = feats.reshape(num_frames // num_segments, num_segments, *feats.shape[1:])
+    shape = (num_frames // num_segments, num_segments, *feats.shape[1:])
+    clips = feats.reshape(shape)
+    key_clips = clips if keys is None else keys.reshape(shape)
     rows, cols = window
     zero = feats.new_zeros(())
 
-    def similarity(a: Tensor, b: Tensor) -> Tensor:
-        return (
-            (a * b).sum() / ((a * a).sum() + eps).sqrt() / ((b * b).sum() + eps).sqrt()
-        )
+    def measure(a: Tensor, b: Tensor) -> Tensor:
+        dot = (a * b).sum()
+        if similarity == 'dot':
+            return dot
+        return dot / ((a * a).sum() + eps).sqrt() / ((b * b).sum() + eps).sqrt()
 
     values = []
-    for clip in clips:
+    for clip, key_clip in zip(clips, key_clips, strict=True):
         for t in range(num_segments):
             for y in range(height):
                 for x in range(width):
@@ -53,9 +60,9 @@ def self_similarity_loops(
                                     and 0 <= x + v < width
                                 )
                                 values.append(
-                                    similarity(
+                                    measure(
                                         clip[t, :, y, x],
-                                        clip[t + offset, :, y + u, x + v],
+                                        key_clip[t + offset, :, y + u, x + v],
                                     )
                                     if inside
                                     else zero

@@ -103,15 +103,16 @@ def self_similarity(
     window: Sequence[int],
     num_segments: int,
     eps: float = 1e-6,
+    similarity: str = 'cosine',
+    keys: Tensor | None = None,
 ) -> Tensor:
     r"""Spatio-temporal self-similarity of a video feature tensor (Eq. 1).
 
     .. math::
         S_{t,x,y,l,u,v} = \mathrm{sim}(V_{t,x,y}, V_{t+l,x+u,y+v})
 
-    with the cosine similarity, whose denominator is
-    :math:`\sqrt{|a|^2 + \epsilon} \sqrt{|b|^2 + \epsilon}`. Positions outside the
-    frame and frames outside the clip are zeros, and so are their similarities.
+    Positions outside the frame and frames outside the clip are zeros, and so are
+    their similarities.
 
     Half-precision features are multiplied and summed in float32, also under
     autocast. Only the features are kept for the backward pass, no volume of
@@ -123,14 +124,24 @@ def self_similarity(
         window: Spatial window ``(U, V)``, odd; ``u`` counts rows from
             ``-(U // 2)`` to ``U // 2``, ``v`` counts columns.
         num_segments: Frames per clip, ``T``.
-        eps: Added to the squared norms. Default: 1e-6, as in the authors' code.
+        eps: Added to the squared norms of the cosine similarity. Default: 1e-6, as in
+            the authors' code.
+        similarity: Default: 'cosine'.
+
+            - 'cosine': its denominator is
+              :math:`\sqrt{|a|^2 + \epsilon} \sqrt{|b|^2 + \epsilon}`.
+            - 'dot': the product :math:`a \cdot b`, of which supplement Table 3e's
+              embedded Gaussian is made.
+        keys: Features of the neighbours, in shape and dtype like ``feats``, which are
+            then those of the queries (t, x, y) alone. Default: None, ``feats``.
 
     Returns:
-        The STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
+        The STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``. Products in
+        float16 are infinite beyond 65504.
 
     Raises:
-        ValueError: Unusable ``feats``, ``offsets``, ``window`` or
-            ``num_segments``.
+        ValueError: Unusable ``feats``, ``offsets``, ``window``, ``num_segments``,
+            ``similarity`` or ``keys``.
 
     Example:
         >>> feats = torch.randn(2 * 8, 128, 14, 14)
@@ -142,13 +153,29 @@ def self_similarity(
             'feats must be floating-point features (N*T, C, H, W), but got '
             f'{feats.dtype} of shape {tuple(feats.shape)}'
         )
+    if keys is not None and (keys.shape != feats.shape or keys.dtype != feats.dtype):
+        raise ValueError(
+            'keys must have the shape and dtype of feats, '
+            f'{feats.dtype} {tuple(feats.shape)}, but got '
+            f'{keys.dtype} {tuple(keys.shape)}'
+        )
+    if similarity not in ('cosine', 'dot'):
+        raise ValueError(
+            f"similarity must be 'cosine' or 'dot', but got {similarity!r}"
+        )
     offsets = check_offsets(offsets)
     window = check_window(window)
     check_num_segments(feats.size(0), num_segments)
-    unit = feats.to(torch.promote_types(feats.dtype, torch.float32))
-    unit = unit * torch.rsqrt(unit.square().sum(1, keepdim=True) + eps)
-    unit = unit.unflatten(0, (-1, num_segments))
-    return _windowed_products(unit, offsets, window).to(feats.dtype)
+
+    def prepare(x: Tensor) -> Tensor:
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        if similarity == 'cosine':
+            x = x * torch.rsqrt(x.square().sum(1, keepdim=True) + eps)
+        return x.unflatten(0, (-1, num_segments))
+
+    queries = prepare(feats)
+    neighbours = queries if keys is None else prepare(keys)
+    return _windowed_products(queries, neighbours, offsets, window).to(feats.dtype)
 
 
 def _query_frames(num_segments: int, offset: int) -> slice:
@@ -201,7 +228,7 @@ def _relative_view(volume: Tensor, size: tuple[int, int], window) -> Tensor:
 # in one piece and FLOP counters see what Eq. 1 needs, not how it is computed.
 @torch.library.custom_op('selfy_mmaction::windowed_products', mutates_args=())
 def _windowed_products(
-    unit: Tensor, offsets: Sequence[int], window: Sequence[int]
+    queries: Tensor, keys: Tensor, offsets: Sequence[int], window: Sequence[int]
 ) -> Tensor:
     """Inner products of each position with its spatio-temporal neighbours.
 
@@ -209,22 +236,23 @@ def _windowed_products(
     window is read by strides; the volume is freed at once.
 
     Args:
-        unit: Features, (N, T, C, H, W).
+        queries: Features of the positions, (N, T, C, H, W).
+        keys: Features of their neighbours, (N, T, C, H, W).
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
 
     Returns:
         Products, (N, T, H, W, L, U, V).
     """
-    clips, num_segments, _, height, width = unit.shape
-    queries = unit.flatten(-2).transpose(-1, -2)
-    keys = _pad_and_flatten(unit, window)
-    stss = unit.new_zeros(clips, num_segments, height, width, len(offsets), *window)
+    clips, num_segments, _, height, width = queries.shape
+    stss = queries.new_zeros(clips, num_segments, height, width, len(offsets), *window)
+    queries = queries.flatten(-2).transpose(-1, -2)
+    keys = _pad_and_flatten(keys, window)
     for index, offset in enumerate(offsets):
         frames = _query_frames(num_segments, offset)
         if frames.start >= frames.stop:
             continue
-        with torch.autocast(unit.device.type, enabled=False):
+        with torch.autocast(queries.device.type, enabled=False):
             volume = queries[:, frames] @ keys[:, _shift(frames, offset)]
         stss[:, frames, :, :, index] = _relative_view(volume, (height, width), window)
     return stss
@@ -232,14 +260,18 @@ def _windowed_products(
 
 @torch.library.custom_op('selfy_mmaction::windowed_products_backward', mutates_args=())
 def _windowed_products_backward(
-    grad_stss: Tensor, unit: Tensor, offsets: Sequence[int], window: Sequence[int]
-) -> Tensor:
-    """Gradient of :func:`_windowed_products`, one volume at a time."""
-    _, num_segments, _, height, width = unit.shape
-    queries = unit.flatten(-2)
-    keys = _pad_and_flatten(unit, window)
-    grad_queries = torch.zeros_like(queries)
-    grad_keys = torch.zeros_like(keys)
+    grad_stss: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    offsets: Sequence[int],
+    window: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """Gradients of :func:`_windowed_products`, one volume at a time."""
+    _, num_segments, _, height, width = queries.shape
+    queries = queries.flatten(-2)
+    keys = _pad_and_flatten(keys, window)
+    grad_queries = queries.new_zeros(queries.shape)
+    grad_keys = keys.new_zeros(keys.shape)
     for index, offset in enumerate(offsets):
         frames = _query_frames(num_segments, offset)
         if frames.start >= frames.stop:
@@ -251,37 +283,36 @@ def _windowed_products_backward(
         _relative_view(grad_volume, (height, width), window).copy_(
             grad_stss[:, frames, :, :, index]
         )
-        with torch.autocast(unit.device.type, enabled=False):
+        with torch.autocast(keys.device.type, enabled=False):
             grad_queries[:, frames] += keys[:, neighbours] @ grad_volume.mT
             grad_keys[:, neighbours] += queries[:, frames] @ grad_volume
     rows, cols = window[0] // 2, window[1] // 2
     grad_keys = grad_keys.unflatten(-1, (height + 2 * rows, width + 2 * cols))
     grad_keys = grad_keys[..., rows : rows + height, cols : cols + width]
-    return grad_queries.unflatten(-1, (height, width)) + grad_keys
+    return grad_queries.unflatten(-1, (height, width)), grad_keys.contiguous()
 
 
 @_windowed_products.register_fake
-def _(unit, offsets, window):
-    clips, num_segments, _, height, width = unit.shape
-    return unit.new_empty(clips, num_segments, height, width, len(offsets), *window)
+def _(queries, keys, offsets, window):
+    clips, num_segments, _, height, width = queries.shape
+    return queries.new_empty(clips, num_segments, height, width, len(offsets), *window)
 
 
 @_windowed_products_backward.register_fake
-def _(grad_stss, unit, offsets, window):
-    return unit.new_empty(unit.shape)
+def _(grad_stss, queries, keys, offsets, window):
+    return queries.new_empty(queries.shape), keys.new_empty(keys.shape)
 
 
 def _setup_context(ctx, inputs, output):
-    unit, ctx.offsets, ctx.window = inputs
-    ctx.save_for_backward(unit)
+    queries, keys, ctx.offsets, ctx.window = inputs
+    ctx.save_for_backward(queries, keys)
 
 
 def _backward(ctx, grad_stss):
-    (unit,) = ctx.saved_tensors
-    grad = torch.ops.selfy_mmaction.windowed_products_backward(
-        grad_stss, unit, ctx.offsets, ctx.window
+    grad_queries, grad_keys = torch.ops.selfy_mmaction.windowed_products_backward(
+        grad_stss, *ctx.saved_tensors, ctx.offsets, ctx.window
     )
-    return grad, None, None
+    return grad_queries, grad_keys, None, None
 
 
 _windowed_products.register_autograd(_backward, setup_context=_setup_context)
@@ -289,8 +320,8 @@ _windowed_products.register_autograd(_backward, setup_context=_setup_context)
 
 # A multiply-add is two operations to torch's counter.
 @register_flop_formula(torch.ops.selfy_mmaction.windowed_products)
-def _forward_flop(unit_shape, offsets, window, **kwargs) -> int:
-    clips, num_segments, channels, height, width = unit_shape
+def _forward_flop(queries_shape, keys_shape, offsets, window, **kwargs) -> int:
+    clips, num_segments, channels, height, width = queries_shape
     values = (
         clips * num_segments * height * width * len(offsets) * window[0] * window[1]
     )
@@ -298,5 +329,7 @@ def _forward_flop(unit_shape, offsets, window, **kwargs) -> int:
 
 
 @register_flop_formula(torch.ops.selfy_mmaction.windowed_products_backward)
-def _backward_flop(grad_shape, unit_shape, offsets, window, **kwargs) -> int:
-    return 2 * _forward_flop(unit_shape, offsets, window)
+def _backward_flop(
+    grad_shape, queries_shape, keys_shape, offsets, window, **kwargs
+) -> int:
+    return 2 * _forward_flop(queries_shape, keys_shape, offsets, window)

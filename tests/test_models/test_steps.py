@@ -132,14 +132,30 @@ def test_fusion(relu, expected):
     assert torch.equal(out, torch.tensor(expected))
 
 
+def test_fusion_without_visual_features():
+    fusion = MODELS.build(dict(type='ReplacementFusion'))
+    out = fusion(torch.tensor([-1.0, 1, 2]), torch.tensor([-2.0, 2, -3]))
+    assert torch.equal(out, torch.tensor([0.0, 2, 0]))
+
+
+def test_fusion_without_visual_features_needs_a_gradient():
+    with pytest.raises(ValueError, match='zero_init_last_norm=True'):
+        MODELS.build(
+            dict(
+                type='SELFYBlock',
+                in_channels=4,
+                fusion=dict(type='ReplacementFusion'),
+                zero_init_last_norm=True,
+            )
+        )
+
+
 @pytest.mark.parametrize(
     ('cfg', 'message'),
     [
         (dict(type='ConvReduction', in_channels=3, scale=0.3), r'scale .* 0\.3'),
         (dict(type='STSSTransformation', offsets=()), 'offsets is empty'),
         (dict(type='STSSTransformation', window=(8, 9)), r'odd .*\(8, 9\)'),
-        (dict(type='ConvExtraction', window=(5, 5)), r'\(5, 5\) to .*end at \(1, 1\)'),
-        (dict(type='ConvExtraction', channels=(4, 8)), r'channels=\(4, 8\)'),
         (dict(type='UpsampleRestoration', mode='cubic'), "'cubic'"),
         (dict(type='ResidualFusion', relu='both'), "'both'"),
     ],

@@ -65,6 +65,55 @@ def test_gradcheck(name):
     )
 
 
+@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('similarity', ['cosine', 'dot'])
+def test_queries_and_keys_that_differ(name, similarity):
+    feats, offsets, window, num_segments = make_feats(CASES[name])
+    keys = torch.randn_like(feats).contiguous(memory_format=torch.channels_last)
+    inputs = (feats.requires_grad_(), keys.requires_grad_())
+    args = (offsets, window, num_segments, 1e-6, similarity)
+    actual = self_similarity(feats, *args, keys)
+    expected = self_similarity_loops(feats, *args, keys)
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    cotangent = torch.randn_like(actual)
+    for actual_grad, expected_grad in zip(
+        torch.autograd.grad(actual, inputs, cotangent),
+        torch.autograd.grad(expected, inputs, cotangent, materialize_grads=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual_grad, expected_grad, rtol=1e-10, atol=1e-10)
+
+
+def test_dot_by_hand():
+    # The two frames of test_loops_by_hand, with keys twice as long.
+    feats = torch.tensor([[[1.0, 3.0]], [[0.0, 4.0]], [[0.0, 1.0]], [[2.0, 0.0]]])
+    feats = feats.reshape(2, 2, 1, 2)
+    for compute in (self_similarity, self_similarity_loops):
+        stss = compute(feats, (0, 1), (1, 3), 2, similarity='dot', keys=2 * feats)
+        t0 = [[[[0, 2, 6]], [[0, 0, 2]]], [[[6, 50, 0]], [[16, 6, 0]]]]
+        t1 = [[[[0, 8, 0]], [[0, 0, 0]]], [[[0, 2, 0]], [[0, 0, 0]]]]
+        assert torch.equal(stss[0, :, 0], torch.tensor([t0, t1]).float())
+
+
+def test_operator_is_registered_right():
+    # Fake and real strides, autograd and aliasing; channels last as a host may give.
+    queries = torch.randn(3, 4, 3, 5).contiguous(memory_format=torch.channels_last)
+    queries = queries.unflatten(0, (1, 3))
+    keys = torch.randn_like(queries)
+    inputs = (queries.requires_grad_(), keys.requires_grad_())
+    ops = torch.ops.selfy_mmaction
+    torch.library.opcheck(ops.windowed_products, (*inputs, [-1, 0], [3, 1]))
+    torch.library.opcheck(
+        ops.windowed_products_backward,
+        (
+            torch.randn(1, 3, 3, 5, 2, 3, 1),
+            *(tensor.detach() for tensor in inputs),
+            [-1, 0],
+            [3, 1],
+        ),
+    )
+
+
 @pytest.mark.parametrize(
     ('dtype', 'tolerance'),
     [(torch.float32, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 1e-2)],
@@ -147,6 +196,9 @@ def test_flop_counter_counts_c_multiply_adds_per_value():
         (dict(window=3), 'two positive odd numbers .* 3'),
         (dict(num_segments=4), '6 frames do not divide into clips of num_segments=4'),
         (dict(num_segments=0), 'num_segments=0'),
+        (dict(similarity='l2'), "must be 'cosine' or 'dot', but got 'l2'"),
+        (dict(keys=torch.zeros(6, 4, 4, 5)), r'keys must .* got .*\(6, 4, 4, 5\)'),
+        (dict(keys=torch.zeros(6, 4, 4, 4).half()), 'keys must .* got torch.float16'),
         (dict(feats=torch.zeros(6, 4, 4)), r'\(6, 4, 4\)'),
         (dict(feats=torch.zeros(6, 4, 4, 4).int()), 'torch.int32'),
     ],

@@ -15,6 +15,7 @@ val_pipeline = [
     dict(type='RawFrameDecode'),
     *_base_.val_pipeline[3:],
 ]
+test_pipeline = val_pipeline
 
 train_dataloader = dict(
     dataset=dict(

@@ -32,6 +32,7 @@ val_pipeline = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs'),
 ]
+test_pipeline = val_pipeline  # also what inference_recognizer reads
 
 train_dataloader = dict(
     batch_size=8,

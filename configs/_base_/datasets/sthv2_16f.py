@@ -8,6 +8,7 @@ train_pipeline, val_pipeline = (
     ]
     for pipeline in (_base_.train_pipeline, _base_.val_pipeline)
 )
+test_pipeline = val_pipeline
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))

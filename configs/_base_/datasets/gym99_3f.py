@@ -1,0 +1,15 @@
+_base_ = './gym99.py'
+
+# The same pipelines with 3 segments.
+train_pipeline, val_pipeline = (
+    [
+        dict(step, num_clips=3) if step['type'] == 'SampleFrames' else step
+        for step in pipeline
+    ]
+    for pipeline in (_base_.train_pipeline, _base_.val_pipeline)
+)
+test_pipeline = val_pipeline
+
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = val_dataloader

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/selfy_tsn_r18.py',
+    '../_base_/datasets/sthv1.py',
+    '../_base_/schedules/sgd_50e_sth.py',
+    '../_base_/default_runtime.py',
+]

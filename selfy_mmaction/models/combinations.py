@@ -1,0 +1,101 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Combinations of blocks at one place (Section 4.6, Figure 4c to 4f)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+
+class _Blocks(BaseModule):
+    """What the combinations share: their members and their arguments."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        scale: float = 0.5,
+        blocks: Sequence[dict[str, Any]] = (),
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if not blocks:
+            raise ValueError(
+                'blocks is empty; give the config of one block at least, for example '
+                "blocks=[dict(type='SELFYSBlock'), dict(type='STCB')]"
+            )
+        default_args = dict(
+            in_channels=in_channels, num_segments=num_segments, scale=scale
+        )
+        self.blocks = ModuleList(
+            MODELS.build(dict(block), default_args=default_args) for block in blocks
+        )
+
+
+@MODELS.register_module()
+class SequentialBlocks(_Blocks):
+    """Blocks one after the other: Table 6, c, d and f.
+
+    Starts as its members do.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Side of the working grid over the side of the input. Default: 0.5.
+        blocks: Configs of the blocks. Each is built with the three arguments above,
+            where it does not say otherwise; the default, none, is refused.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: No block.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the blocks in order.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@MODELS.register_module()
+class ParallelBlocks(_Blocks):
+    r"""Blocks side by side: Table 6, e.
+
+    .. math:: V + \sum_i (\mathrm{block}_i(V) - V)
+
+    All members see the same features; the result is V and the sum of what each adds.
+    Where a member ends in a ReLU (``relu='after'``) that is counted among what it
+    adds, and the sum may be negative.
+
+    Starts as the identity where all members do.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Side of the working grid over the side of the input. Default: 0.5.
+        blocks: Configs of the blocks, as for :class:`SequentialBlocks`.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: No block.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add up what the blocks add.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        return x + sum(block(x) - x for block in self.blocks)

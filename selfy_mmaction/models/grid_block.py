@@ -1,0 +1,105 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What the comparators that work on the matching grid share with the SELFY block."""
+
+from abc import abstractmethod
+from typing import Any
+
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule, constant_init
+from torch import Tensor, nn
+
+from selfy_mmaction.ops import check_num_segments
+
+from .reduction import ConvReduction
+from .restoration import UpsampleRestoration
+
+Config = dict[str, Any]
+
+
+class GridBlock(BaseModule):
+    """Reduction -> :meth:`on_grid` -> restoration -> fusion.
+
+    The outer steps are those of :class:`SELFYBlock`, with the same defaults, so that
+    a comparison with it is one of what happens between them. Any H and W.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Side of the grid over the side of the input. Default: 0.5.
+        reduced_channels: Channels C_r on the grid. Default: 128.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
+            Eq. 9.
+        zero_init_last_norm: Start the last norm's scale at zero. Not together with
+            Eq. 9's ReLU, whose gradient at zero is zero. Default: False.
+        norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable scale or combination.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        scale: float = 0.5,
+        reduced_channels: int = 128,
+        fusion: Config | None = None,
+        zero_init_last_norm: bool = False,
+        norm_cfg: Config | None = None,
+        init_cfg: Config | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_segments = num_segments
+        self.reduction = ConvReduction(in_channels, reduced_channels, scale, norm_cfg)
+        self.restoration = UpsampleRestoration()
+        self.fusion = MODELS.build({'type': 'ResidualFusion', **(fusion or {})})
+        if zero_init_last_norm and getattr(self.fusion, 'relu', None) == 'before':
+            raise ValueError(
+                "zero_init_last_norm=True with fusion=dict(relu='before') (Eq. 9) "
+                "leaves the block without a gradient for ever, since ReLU'(0) = 0; "
+                "use fusion=dict(relu='after'), fusion=dict(relu='none'), or "
+                'zero_init_last_norm=False'
+            )
+        self.zero_init_last_norm = zero_init_last_norm
+
+    @property
+    @abstractmethod
+    def last_norm(self) -> nn.Module:
+        """The norm before the restoration."""
+
+    @abstractmethod
+    def on_grid(self, x: Tensor) -> Tensor:
+        """What the block does on the grid.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+
+        Returns:
+            (N*T, C, h, w).
+        """
+
+    def init_weights(self) -> None:
+        """Initialize the weights; the last norm's scale as the option says."""
+        super().init_weights()
+        self._zero_last_norm()
+
+    def _zero_last_norm(self) -> None:
+        if self.zero_init_last_norm:
+            constant_init(self.last_norm, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the block's representation to the visual features.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+
+        Raises:
+            ValueError: N*T is no multiple of ``num_segments``.
+        """
+        check_num_segments(x.size(0), self.num_segments)
+        out = self.on_grid(self.reduction(x))
+        return self.fusion(x, self.restoration(out, x.shape[-2:]))

@@ -1,0 +1,165 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What every block that stands in SELFY's place must do."""
+
+import copy
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+SELFY_S = dict(
+    type='SELFYSBlock',
+    offsets=(-1, 0, 1),
+    window=(5, 5),
+    reduced_channels=4,
+    extraction=dict(channels=(2, 3, 4, 5), strides=(1, 2, 1, 1)),
+)
+STCB = dict(type='STCB', reduced_channels=4, channels=(4, 4, 4, 4))
+BLOCKS = dict(
+    local=dict(
+        type='LocalSelfAttentionBlock',
+        window=(3, 5, 5),
+        reduced_channels=8,
+        num_heads=2,
+    ),
+    non_local=dict(type='NonLocalBlock'),
+    multi_head=dict(type='MultiHeadSelfAttentionBlock', max_distance=3),
+    stcb=STCB,
+    selfy_s=SELFY_S,
+    sequential=dict(type='SequentialBlocks', blocks=[SELFY_S, STCB]),
+    parallel=dict(type='ParallelBlocks', blocks=[SELFY_S, STCB]),
+)
+every_block = pytest.mark.parametrize('cfg', BLOCKS.values(), ids=BLOCKS)
+
+
+def build(cfg: dict, **kwargs) -> nn.Module:
+    torch.manual_seed(0)
+    block = MODELS.build({**cfg, 'in_channels': 16, 'num_segments': 3, **kwargs})
+    block.init_weights()
+    return block
+
+
+def off_the_identity(block: nn.Module) -> nn.Module:
+    """Undo zero initialization, behind which a mistake could hide."""
+    for module in block.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            nn.init.constant_(module.weight, 1)
+    return block
+
+
+def in_backbone(cfg: dict, type: str = 'ResNetSELFY') -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS.build(
+        dict(
+            type=type,
+            depth=18,
+            num_segments=3,
+            base_channels=8,
+            selfy=dict(after='res3', block=cfg),
+        )
+    )
+
+
+@every_block
+@pytest.mark.parametrize('size', [(8, 8), (7, 9), (3, 2), (1, 1)])
+@pytest.mark.parametrize('scale', [0.25, 0.5, 1, 2])
+def test_any_size(cfg, size, scale):
+    x = torch.randn(6, 16, *size)
+    assert build(cfg, scale=scale).eval()(x).shape == x.shape
+
+
+@every_block
+def test_wrong_num_segments(cfg):
+    with pytest.raises(ValueError, match='7 frames .* num_segments=3'):
+        build(cfg)(torch.randn(7, 16, 4, 4))
+
+
+@every_block
+def test_clips_do_not_mix_and_frames_do(cfg):
+    block = off_the_identity(build(cfg)).eval()
+    x = torch.randn(6, 16, 8, 8)
+    expected = block(x)
+    torch.testing.assert_close(expected[3:], block(x[3:]))
+    other = x.clone()
+    other[1] = torch.randn(16, 8, 8)
+    assert not torch.allclose(block(other)[0], expected[0])
+    torch.testing.assert_close(block(other)[3:], expected[3:])
+
+
+@every_block
+def test_autocast(cfg):
+    block, x = off_the_identity(build(cfg)), torch.randn(6, 16, 8, 8)
+    expected = block(x)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out = block(x)
+    out.float().sum().backward()
+    assert all(p.grad.isfinite().all() for p in block.parameters())
+    torch.testing.assert_close(out.float(), expected, rtol=0.1, atol=0.1)
+
+
+@every_block
+def test_non_contiguous_input(cfg):
+    block, x = off_the_identity(build(cfg)).eval(), torch.randn(6, 16, 8, 6)
+    expected = block(x)
+    torch.testing.assert_close(
+        block(x.contiguous(memory_format=torch.channels_last)), expected
+    )
+    torch.testing.assert_close(block(torch.stack([x, x], -1)[..., 1]), expected)
+
+
+@every_block
+def test_deepcopy(cfg):
+    block, x = off_the_identity(build(cfg)).eval(), torch.randn(3, 16, 8, 8)
+    expected, copied = block(x), copy.deepcopy(block)
+    assert torch.equal(copied(x), expected)
+    for parameter in copied.parameters():
+        nn.init.constant_(parameter, 0.1)
+    assert torch.equal(block(x), expected)
+
+
+@every_block
+@pytest.mark.parametrize('type', ['ResNetSELFY', 'ResNetTSMSELFY'])
+def test_in_a_backbone(cfg, type):
+    backbone = in_backbone(cfg, type)
+    backbone.init_weights()
+    loss = backbone(torch.randn(6, 3, 64, 48)).square().mean()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in backbone.parameters())
+
+
+@every_block
+def test_every_parameter_moves_within_two_steps(cfg):
+    block = build(cfg)
+    before = copy.deepcopy(block.state_dict())
+    optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
+    for _ in range(2):
+        x = torch.randn(6, 16, 8, 8).relu()
+        optimizer.zero_grad()
+        block(x).square().mean().backward()
+        optimizer.step()
+    still = {
+        name
+        for name, parameter in block.named_parameters()
+        if torch.equal(parameter, before[name])
+    }
+    # mmcv's: the softmax cancels the one, the norm the other; rounding may move them.
+    assert still <= {'non_local.phi.conv.bias', 'non_local.g.conv.bias'}
+
+
+@every_block
+def test_every_parameter_is_in_exactly_one_optimizer_group(cfg):
+    model = nn.Sequential(in_backbone(cfg), nn.Linear(64, 5))
+    optimizer = build_optim_wrapper(
+        model,
+        dict(
+            constructor='TSMOptimWrapperConstructor',
+            paramwise_cfg=dict(fc_lr5=False),
+            optimizer=dict(type='SGD', lr=0.1),
+        ),
+    )
+    groups = optimizer.optimizer.param_groups
+    grouped = [id(p) for group in groups for p in group['params']]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())

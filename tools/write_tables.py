@@ -1,0 +1,105 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Write the result tables of README.md and docs/ablations.md from the metafiles."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ('README.md', 'docs/ablations.md')
+BEGIN, END = '<!-- begin {} -->\n', '<!-- end {} -->\n'
+
+
+def read_models() -> dict[str, list[dict]]:
+    """Models of all metafiles by the paper's table, in the order of its rows."""
+    tables: dict[str, list[dict]] = {}
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    for path in index['Import']:
+        for model in yaml.safe_load((ROOT / path).read_text())['Models']:
+            if 'Paper table' in model['Metadata']:
+                tables.setdefault(model['Metadata']['Paper table'], []).append(model)
+    return tables
+
+
+def render(models: list[dict]) -> str:
+    """One table of the paper, as Markdown.
+
+    Args:
+        models: Entries of a metafile.
+
+    Returns:
+        A row per entry: config, data set, our and the paper's FLOPs, and the
+        accuracies that the paper reports.
+    """
+    rows = [
+        '| config | data | FLOPs, ours | FLOPs, paper | accuracy, paper (%) |',
+        '| --- | --- | --- | --- | --- |',
+    ]
+    for model in models:
+        metadata, (result,) = model['Metadata'], model['Results']
+        name = Path(model['Config']).stem
+        links = f'[{name}]({{up}}{model["Config"]})'
+        if 'Ensemble with' in metadata:
+            other = metadata['Ensemble with']
+            links += f' + [{Path(other).stem}]({{up}}{other})'
+        for key, unit in (('Clips', 'clips'), ('Views', 'views')):
+            if metadata.get(key, 1) != 1:
+                links += f', {metadata[key]} {unit}'
+        accuracy = ', '.join(
+            f'{name.replace(" reported by the paper", "").replace(" Accuracy", "")} '
+            f'{value}'
+            for name, value in result['Metrics'].items()
+        )
+        cells = (
+            links,
+            result['Dataset'],
+            metadata['FLOPs'],
+            metadata.get('FLOPs reported by the paper', ''),
+            accuracy,
+        )
+        rows.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(rows) + '\n'
+
+
+def update(text: str, tables: dict[str, list[dict]], up: str) -> str:
+    """Replace each table between its two markers.
+
+    Args:
+        text: A Markdown file.
+        tables: What :func:`read_models` returns.
+        up: Path from the file's folder to the root, '' or '../'.
+
+    Returns:
+        The file with current tables.
+    """
+    for name, models in tables.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        if begin in text:
+            before, rest = text.split(begin)
+            after = rest.split(end)[1]
+            text = before + begin + render(models).replace('{up}', up) + end + after
+    return text
+
+
+def main() -> None:
+    """Write the tables, or check that they are current."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing, fail if out of date'
+    )
+    args = parser.parse_args()
+    tables = read_models()
+    for name in FILES:
+        path = ROOT / name
+        current = path.read_text()
+        updated = update(current, tables, '../' * name.count('/'))
+        if args.check and updated != current:
+            sys.exit(f'{name} is out of date: run python tools/write_tables.py')
+        if not args.check:
+            path.write_text(updated)
+
+
+if __name__ == '__main__':
+    main()
