@@ -8,10 +8,15 @@ import selfy_mmaction  # noqa: F401  registers everything
 from selfy_mmaction.datasets.motion import make_motion
 
 
-@pytest.fixture(autouse=True, scope='session')
-def _mmaction_scope():
+def _set_scope() -> None:
     """What a config says with ``default_scope = 'mmaction'``."""
     init_default_scope('mmaction')
+
+
+# For the fixtures of a module and again for each test: a runner in a test before may
+# have left another scope behind.
+_scope_of_module = pytest.fixture(_set_scope, autouse=True, scope='module')
+_scope_of_test = pytest.fixture(_set_scope, autouse=True)
 
 
 @pytest.fixture(scope='session')

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmaction.models.heads import BaseHead
 from mmaction.structures import ActionDataSample
+from mmengine.registry import DefaultScope
 
 
 def close_bfloat16_scores() -> bool:
@@ -42,7 +43,9 @@ class _IdentityHead(BaseHead):
 
 
 def _bfloat16_works() -> bool:
-    head = _IdentityHead(num_classes=2, in_channels=2)
+    # The importer may be at work in another package's scope, without our loss.
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        head = _IdentityHead(num_classes=2, in_channels=2)
     sample = ActionDataSample().set_gt_label(0)
     try:
         head.loss_by_feat(torch.zeros(1, 2, dtype=torch.bfloat16), [sample])

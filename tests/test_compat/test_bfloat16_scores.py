@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmaction.models.heads import TSNHead
 from mmaction.structures import ActionDataSample
+from mmengine.registry import DefaultScope
 
 from selfy_mmaction.compat.bfloat16_scores import close_bfloat16_scores
 
@@ -37,3 +38,8 @@ def test_wrapped_once():
     assert close_bfloat16_scores() is False
     assert TSNHead.loss_by_feat is method
     assert not hasattr(method.__wrapped__, '__wrapped__')
+
+
+def test_another_packages_scope_does_not_matter():
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        assert close_bfloat16_scores() is False
