@@ -37,7 +37,7 @@ RELEASED = Path(__file__).resolve().parents[1] / 'configs' / 'selfy' / 'released
 def default_config(depth: int) -> Path:
     """The config of the released form with the blocks of a depth."""
     name = 'r18' if depth < 50 else 'r50'
-    return RELEASED / f'selfy-tsm-{name}_8xb8-1x1x8-50e_sthv1-rgb.py'
+    return RELEASED / f'selfy-tsm-{name}_1x1x8_sthv1-rgb.py'
 
 
 def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:

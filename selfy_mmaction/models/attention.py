@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule, NonLocal3d, build_norm_layer
-from mmengine.model import BaseModule, constant_init
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from selfy_mmaction.ops import check_num_segments, check_window
 
 from .grid_block import Config, GridBlock
 from .norms import norm_3d
+from .zero_init import ZeroInitBlock
 
 
 @MODELS.register_module()
@@ -81,7 +82,6 @@ class LocalSelfAttentionBlock(GridBlock):
             scale,
             reduced_channels,
             fusion,
-            zero_init_last_norm,
             norm_cfg,
             init_cfg,
         )
@@ -112,7 +112,7 @@ class LocalSelfAttentionBlock(GridBlock):
                 norm_cfg=norm_cfg,
             ),
         )
-        self._zero_last_norm()
+        self.start_at_zero(zero_init_last_norm)
 
     @property
     def last_norm(self) -> nn.Module:
@@ -272,7 +272,7 @@ class NonLocalBlock(BaseModule):
 
 
 @MODELS.register_module()
-class MultiHeadSelfAttentionBlock(BaseModule):
+class MultiHeadSelfAttentionBlock(ZeroInitBlock):
     r"""Multi-head self-attention over (t, x, y): Table 5 and Table 3g, "MHSA".
 
     The residual branch of Srinivas et al., "Bottleneck transformers for visual
@@ -329,7 +329,6 @@ class MultiHeadSelfAttentionBlock(BaseModule):
         self.num_segments = num_segments
         self.num_heads = num_heads
         self.max_distance = max_distance
-        self.zero_init_last_norm = zero_init_last_norm
         self.reduce = ConvModule(in_channels, width, 1, norm_cfg=norm_cfg)
         self.query_key_value = nn.Conv2d(width, 3 * width, 1, bias=False)
         # The embeddings e, as the weight of a layer: mmaction2's optimizer
@@ -338,16 +337,12 @@ class MultiHeadSelfAttentionBlock(BaseModule):
         self.position = nn.Linear(width // num_heads, sum(self.table_sizes), bias=False)
         _, self.norm = build_norm_layer(norm_cfg, width)
         self.expand = ConvModule(width, in_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
-        self._zero_last_norm()
+        self.start_at_zero(zero_init_last_norm)
 
-    def init_weights(self) -> None:
-        """Initialize the weights; the last norm's scale as the option says."""
-        super().init_weights()
-        self._zero_last_norm()
-
-    def _zero_last_norm(self) -> None:
-        if self.zero_init_last_norm:
-            constant_init(self.expand.norm, 0)
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm before the sum."""
+        return self.expand.norm
 
     def forward(self, x: Tensor) -> Tensor:
         """Add what the positions of a clip say of one another.

@@ -5,18 +5,18 @@ from abc import abstractmethod
 from typing import Any
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule, constant_init
 from torch import Tensor, nn
 
 from selfy_mmaction.ops import check_num_segments
 
 from .reduction import ConvReduction
 from .restoration import UpsampleRestoration
+from .zero_init import ZeroInitBlock
 
 Config = dict[str, Any]
 
 
-class GridBlock(BaseModule):
+class GridBlock(ZeroInitBlock):
     """Reduction -> :meth:`on_grid` -> restoration -> fusion.
 
     The outer steps are those of :class:`SELFYBlock`, with the same defaults, so that
@@ -29,8 +29,6 @@ class GridBlock(BaseModule):
         reduced_channels: Channels C_r on the grid. Default: 128.
         fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
             Eq. 9.
-        zero_init_last_norm: Start the last norm's scale at zero. Not together with
-            Eq. 9's ReLU, whose gradient at zero is zero. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
@@ -45,7 +43,6 @@ class GridBlock(BaseModule):
         scale: float = 0.5,
         reduced_channels: int = 128,
         fusion: Config | None = None,
-        zero_init_last_norm: bool = False,
         norm_cfg: Config | None = None,
         init_cfg: Config | None = None,
     ) -> None:
@@ -54,14 +51,6 @@ class GridBlock(BaseModule):
         self.reduction = ConvReduction(in_channels, reduced_channels, scale, norm_cfg)
         self.restoration = UpsampleRestoration()
         self.fusion = MODELS.build({'type': 'ResidualFusion', **(fusion or {})})
-        if zero_init_last_norm and getattr(self.fusion, 'relu', None) == 'before':
-            raise ValueError(
-                "zero_init_last_norm=True with fusion=dict(relu='before') (Eq. 9) "
-                "leaves the block without a gradient for ever, since ReLU'(0) = 0; "
-                "use fusion=dict(relu='after'), fusion=dict(relu='none'), or "
-                'zero_init_last_norm=False'
-            )
-        self.zero_init_last_norm = zero_init_last_norm
 
     @property
     @abstractmethod
@@ -78,15 +67,6 @@ class GridBlock(BaseModule):
         Returns:
             (N*T, C, h, w).
         """
-
-    def init_weights(self) -> None:
-        """Initialize the weights; the last norm's scale as the option says."""
-        super().init_weights()
-        self._zero_last_norm()
-
-    def _zero_last_norm(self) -> None:
-        if self.zero_init_last_norm:
-            constant_init(self.last_norm, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the block's representation to the visual features.

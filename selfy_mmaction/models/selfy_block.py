@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule, constant_init
+from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from .zero_init import ZeroInitBlock
 
 Config = dict[str, Any]
 
 
 @MODELS.register_module()
-class SELFYBlock(BaseModule):
+class SELFYBlock(ZeroInitBlock):
     """Self-similarity in space and time as generalized motion.
 
     Reduction -> STSS transformation -> extraction -> integration -> restoration ->
@@ -112,23 +114,7 @@ class SELFYBlock(BaseModule):
             norm_cfg=norm_cfg,
         )
         self.fusion = _build(fusion, 'ResidualFusion')
-        if zero_init_last_norm and getattr(self.fusion, 'relu', None) == 'before':
-            raise ValueError(
-                "zero_init_last_norm=True with fusion=dict(relu='before') (Eq. 9) "
-                "leaves the block without a gradient for ever, since ReLU'(0) = 0; "
-                "use fusion=dict(type='ResidualFusion', relu='after') as the "
-                "authors' code does, relu='none', or zero_init_last_norm=False"
-            )
-        if zero_init_last_norm and self.last_norm is None:
-            raise ValueError(
-                'zero_init_last_norm=True, but neither the restoration '
-                f'({type(self.restoration).__name__}) nor the integration '
-                f'({type(self.integration).__name__}) has a last_norm; use '
-                "restoration=dict(type='TransposedConvRestoration') as the authors' "
-                'code does, or zero_init_last_norm=False'
-            )
-        self.zero_init_last_norm = zero_init_last_norm
-        self._zero_last_norm()
+        self.start_at_zero(zero_init_last_norm)
 
     @property
     def last_norm(self) -> nn.Module | None:
@@ -137,15 +123,6 @@ class SELFYBlock(BaseModule):
             if getattr(step, 'last_norm', None) is not None:
                 return step.last_norm
         return None
-
-    def init_weights(self) -> None:
-        """Initialize the weights; the last norm's scale as the option says."""
-        super().init_weights()
-        self._zero_last_norm()
-
-    def _zero_last_norm(self) -> None:
-        if self.zero_init_last_norm:
-            constant_init(self.last_norm, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the STSS representation to the visual features.

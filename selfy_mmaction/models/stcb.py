@@ -67,7 +67,6 @@ class STCB(GridBlock):
             scale,
             reduced_channels,
             fusion,
-            zero_init_last_norm,
             norm_cfg,
             init_cfg,
         )
@@ -104,7 +103,7 @@ class STCB(GridBlock):
         self.project = ConvModule(
             channels[-1], in_channels, 1, act_cfg=None, **layer_cfg
         )
-        self._zero_last_norm()
+        self.start_at_zero(zero_init_last_norm)
 
     @property
     def last_norm(self) -> nn.Module:

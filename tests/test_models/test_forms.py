@@ -188,7 +188,7 @@ def test_compiles_in_one_piece():
          'keeps the 64 channels .* visual features have 6'),
         (dict(RELEASED, scale=1), 'needs scale=0.5 .* got 1;'),
         (dict(RELEASED, in_channels=4, restoration=None),
-         r'UpsampleRestoration\) .* \(ReleasedIntegration\) has a last_norm'),
+         r'\(ReleasedIntegration\).*\(UpsampleRestoration\).* has a last_norm'),
         (dict(RELEASED, fusion=None), 'without a gradient for ever'),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-_base_ = './selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py'
+_base_ = './selfy-tsm-r50_1x1x8_sthv1-rgb.py'
 
 model = dict(
     backbone=dict(depth=18, pretrained='torchvision://resnet18'),
