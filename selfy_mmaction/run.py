@@ -108,10 +108,7 @@ def find_tool(name: str, folder: Path) -> Path:
         )
     close = difflib.get_close_matches(name, tools)
     hint = f'Did you mean {", ".join(close)}? ' if close else ''
-    raise UnknownToolError(
-        f'mmaction2 has no tool {name!r}. {hint}'
-        '`python -m selfy_mmaction.run --list` names them all.'
-    )
+    raise UnknownToolError(f'mmaction2 has no tool {name!r}. {hint}There are:')
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -141,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         tool = find_tool(name, folder)
     except UnknownToolError as error:
-        print(error.args[0], file=sys.stderr)
+        print(error.args[0], *list_tools(folder), sep='\n  ', file=sys.stderr)
         return 2
     if tool.suffix == '.sh':
         return subprocess.call(

@@ -64,6 +64,7 @@ def test_unknown_and_ambiguous_names(folder, capsys):
     printed = capsys.readouterr()
     assert printed.out == ''
     assert "no tool 'trian'. Did you mean train?" in printed.err
+    assert '\n  dist_train\n' in printed.err
     assert run.main(['zzz']) == 2
     assert 'Did you mean' not in capsys.readouterr().err
 
