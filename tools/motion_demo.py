@@ -21,6 +21,7 @@ from decord import VideoReader
 from matplotlib.figure import Figure
 from mmaction.evaluation import top_k_accuracy
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 
 from selfy_mmaction.datasets.motion import class_names, make_motion
 from selfy_mmaction.run import tools_folder
@@ -119,9 +120,20 @@ def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
-    """The checkpoint of the last epoch, if training is finished."""
-    path = work_dir / f'epoch_{epochs}.pth'
-    return path if path.is_file() else None
+    """The checkpoint of the last epoch, if training is finished.
+
+    Args:
+        work_dir: Work directory of the training.
+        epochs: Number of epochs of the schedule.
+
+    Returns:
+        The checkpoint. None if it is missing or was not written to its end: mmengine
+        notes a checkpoint when it is complete, and resumes from there.
+    """
+    latest = find_latest_checkpoint(str(work_dir))
+    if latest is None or Path(latest).name != f'epoch_{epochs}.pth':
+        return None
+    return work_dir / Path(latest).name
 
 
 def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
@@ -131,7 +143,7 @@ def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
         work_dir: Work directory; runs that were resumed have several logs.
 
     Returns:
-        Accuracy by epoch, for 'train' (as logged, per batch) and 'val'.
+        Accuracy by iteration for 'train' (as logged, per batch), by epoch for 'val'.
     """
     curves = {'train': {}, 'val': {}}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):

@@ -1,0 +1,52 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What every block is held to."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+
+@pytest.fixture
+def unmoved_parameters() -> Callable[[nn.Module], list[str]]:
+    """Names of the parameters that two steps on (6, 6, 8, 8) features left alone."""
+
+    def train(block: nn.Module) -> list[str]:
+        before = copy.deepcopy(block.state_dict())
+        optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
+        for _ in range(2):
+            x = torch.randn(6, 6, 8, 8).relu()
+            optimizer.zero_grad()
+            block(x).square().mean().backward()
+            optimizer.step()
+        return [
+            name
+            for name, parameter in block.named_parameters()
+            if torch.equal(parameter, before[name])
+        ]
+
+    return train
+
+
+@pytest.fixture
+def grouped_parameters() -> Callable[[nn.Module], tuple[list[int], list[int]]]:
+    """Ids in the groups of mmaction2's optimizer for TSM, and of all parameters."""
+
+    def group(backbone: nn.Module) -> tuple[list[int], list[int]]:
+        model = nn.Sequential(backbone, nn.Linear(64, 5))
+        wrapper = build_optim_wrapper(
+            model,
+            dict(
+                constructor='TSMOptimWrapperConstructor',
+                paramwise_cfg=dict(fc_lr5=False),
+                optimizer=dict(type='SGD', lr=0.1),
+            ),
+        )
+        groups = wrapper.optimizer.param_groups
+        grouped = [id(p) for group in groups for p in group['params']]
+        return sorted(grouped), sorted(id(p) for p in model.parameters())
+
+    return group
