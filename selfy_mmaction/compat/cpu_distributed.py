@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmengine's distributed training needs an accelerator."""
 
+import atexit
 import logging
 from typing import Any
 
@@ -48,6 +49,7 @@ def _init_dist_on_cpu(backend: str, init_backend: str = 'torch', **kwargs: Any) 
         return
     chosen = 'gloo' if backend == 'nccl' else backend
     torch.distributed.init_process_group(backend=chosen, **kwargs)
+    atexit.register(_leave_group)
     # After the group is there, because only then mmengine's logger knows the rank.
     if chosen != backend and torch.distributed.get_rank() == 0:
         print_log(
@@ -56,6 +58,13 @@ def _init_dist_on_cpu(backend: str, init_backend: str = 'torch', **kwargs: Any) 
             logger='current',
             level=logging.WARNING,
         )
+
+
+def _leave_group() -> None:
+    # mmengine never does. Now and then the threads of gloo outlive the interpreter,
+    # which aborts a finished process: "terminate called without an active exception".
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _init_wrapper_on_cpu(

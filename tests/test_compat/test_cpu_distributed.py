@@ -36,6 +36,7 @@ def test_two_processes():
     assert output.count("distributed backend is 'gloo' instead of 'nccl'") == 1
     assert 'rank 0 done' in output
     assert 'rank 1 done' in output
+    assert output.count('in group at exit: False') == 2
 
 
 @pytest.fixture

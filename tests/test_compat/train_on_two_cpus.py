@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Run by torchrun: shows the gap in this process, closes it and wraps models."""
 
+import atexit
 import os
 from types import SimpleNamespace
 
@@ -38,6 +39,9 @@ def error_of(function, *args, **kwargs):
     return 'none'
 
 
+# Registered first, so it runs last.
+atexit.register(lambda: print('in group at exit:', torch.distributed.is_initialized()))
+
 rank = int(os.environ['RANK'])
 print(f'before: init: {error_of(init_dist, "pytorch")}')
 assert close_gap('cpu_distributed')
@@ -58,5 +62,4 @@ from selfy_mmaction.compat import cpu_distributed  # noqa: E402
 
 MMDistributedDataParallel.__init__ = cpu_distributed._host_init_wrapper
 print(f'before: wrap: {error_of(Runner.wrap_model, runner, None, Fit())}')
-torch.distributed.destroy_process_group()
 print(f'rank {rank} done')
