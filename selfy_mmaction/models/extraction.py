@@ -25,10 +25,14 @@ class ConvExtraction(BaseModule):
 
     The paper gives no strides. For 9x9 those of the authors' code are (1, 2, 2, 1),
     with a padding of 1 except in the last layer. Where ``strides`` is not given, one
-    rule serves every window, rows and columns apart: from the second layer on the
-    stride is 2 where 5 or more positions are left, the last layer has no padding (and
-    no stride where that would pass over a position), and what it leaves is averaged.
-    Sides of 5, 9, 13 and 17 become 5-3-3-1, 9-5-3-1, 13-7-4-2 and 17-9-5-2.
+    rule serves every odd window, rows and columns apart. Between the first and the
+    last layer the stride is 2 where 5 or more positions are left, with the padding, 1
+    or 0, that leaves an odd number. The last layer has no padding and takes sides of up
+    to 9 to 1. Larger sides it takes to 2 or more, which are averaged: its stride is 2,
+    with a padding of 1 where 3 positions are left. Sides of 5, 9, 13 and 17 become
+    5-3-3-1, 9-5-3-1, 13-7-3-2 and 17-9-5-2; with these our counts of multiply-adds are
+    0.7 to 1.1 % below each of supplement Table 3a. Of all strides up to 4 and paddings
+    up to 2, none that ends at 1 and sees every position comes within 6 % at 17.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
@@ -125,17 +129,27 @@ def _output_size(size: Pair, stride: Pair, padding: Pair) -> Pair:
 
 def _choose_layout(window: Pair, num_layers: int) -> list[tuple[Pair, Pair]]:
     """Strides and paddings, a pair each per layer, by the rule of ConvExtraction."""
-    layout, size = [], window
+    rows, cols = (_choose_side_layout(side, num_layers) for side in window)
+    return [
+        tuple(zip(row, col, strict=True)) for row, col in zip(rows, cols, strict=True)
+    ]
+
+
+def _choose_side_layout(side: int, num_layers: int) -> list[tuple[int, int]]:
+    """Stride and padding per layer for one odd side of the window."""
+    layout, left = [], side
     for layer in range(num_layers):
-        last = layer == num_layers - 1
-        # Without padding, a stride of 2 would pass over the last of an even number.
-        stride = tuple(
-            2 if layer > 0 and n >= 5 and not (last and n % 2 == 0) else 1 for n in size
-        )
-        # Only a window of 1 has a side of 1 here; it needs the padding throughout.
-        padding = tuple(0 if last and n > 1 else 1 for n in size)
+        if left == 1:
+            stride, padding = 1, 1
+        elif layer == num_layers - 1:
+            stride = 2 if left > 3 or side > 9 else 1
+            padding = 1 if left == 3 and side > 9 else 0
+        elif layer == 0 or left < 5:
+            stride, padding = 1, 1
+        else:
+            stride, padding = 2, (left + 1) // 2 % 2
         layout.append((stride, padding))
-        size = _output_size(size, stride, padding)
+        left = (left + 2 * padding - 3) // stride + 1
     return layout
 
 
