@@ -1,12 +1,12 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Horizontal flip that keeps directions of motion true (supplement A)."""
 
-import re
 from typing import Any
 
 from mmaction.datasets.transforms import Flip
 from mmaction.registry import TRANSFORMS
-from mmengine.fileio import exists, list_from_file
+
+from ..class_names import labels_with_direction, read_class_names
 
 
 @TRANSFORMS.register_module()
@@ -15,9 +15,7 @@ class SelectiveFlip(Flip):
 
     The supplement does not flip such clips; mmaction2's ``flip_label_map`` flips them
     and swaps their labels. The classes are found by name, not by number, because the
-    numbers differ between lists of the same data set. The words count as whole words
-    ("upright" does not), whatever they mean in the sentence: a clip too many left
-    unflipped teaches nothing wrong.
+    numbers differ between lists of the same data set, and only whole words count.
 
     Args:
         class_names: File with one class name a line, in the order of the labels.
@@ -25,6 +23,7 @@ class SelectiveFlip(Flip):
 
     Raises:
         FileNotFoundError: The file does not exist.
+        ValueError: A name is empty or appears twice.
 
     Attributes:
         kept_labels: Labels of the classes that are not flipped.
@@ -32,18 +31,8 @@ class SelectiveFlip(Flip):
 
     def __init__(self, class_names: str, flip_ratio: float = 0.5) -> None:
         super().__init__(flip_ratio=flip_ratio)
-        if not exists(class_names):
-            raise FileNotFoundError(
-                f'class_names={class_names!r} does not exist; SelectiveFlip needs the '
-                "class names, one a line in the order of the list's labels, to know "
-                'which clips must not be flipped'
-            )
         self.class_names = class_names
-        self.kept_labels = {
-            label
-            for label, name in enumerate(list_from_file(class_names))
-            if re.search(r'\b(left|right)\b', name, re.IGNORECASE)
-        }
+        self.kept_labels = labels_with_direction(read_class_names(class_names))
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Flip the frames of a clip, or leave them.
