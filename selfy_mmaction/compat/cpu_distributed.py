@@ -4,6 +4,7 @@
 import atexit
 import logging
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from mmengine.device import get_device
@@ -13,6 +14,7 @@ from mmengine.model.wrappers import MMDistributedDataParallel
 
 _host_init_dist = dist_utils._init_dist_pytorch
 _host_init_wrapper = MMDistributedDataParallel.__init__
+_wrapped: WeakSet[MMDistributedDataParallel] = WeakSet()
 
 
 def close_cpu_distributed() -> bool:
@@ -63,6 +65,9 @@ def _init_dist_on_cpu(backend: str, init_backend: str = 'torch', **kwargs: Any) 
 def _leave_group() -> None:
     # mmengine never does. Now and then the threads of gloo outlive the interpreter,
     # which aborts a finished process: "terminate called without an active exception".
+    # They end with the last reference to the group; wrapped models hold some.
+    for model in _wrapped:
+        model.reducer = model.logger = model.process_group = None
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -77,3 +82,4 @@ def _init_wrapper_on_cpu(
     # model_wrapper_cfg; torch refuses it for a module on the CPU.
     kwargs.pop('device_ids', None)
     _host_init_wrapper(self, module, detect_anomalous_params, **kwargs)
+    _wrapped.add(self)

@@ -1,8 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Run by torchrun: shows the gap in this process, closes it and wraps models."""
+"""Run by torchrun: shows the gap in this process, closes it and wraps models.
+
+Writes what it sees to rank0.txt and rank1.txt in the folder that it is given.
+"""
 
 import atexit
 import os
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import bare_package  # noqa: F401
@@ -39,11 +44,21 @@ def error_of(function, *args, **kwargs):
     return 'none'
 
 
-# Registered first, so it runs last.
-atexit.register(lambda: print('in group at exit:', torch.distributed.is_initialized()))
+def report(line):
+    with report_file.open('a') as file:
+        file.write(f'{line}\n')
+
+
+def report_group():
+    names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]
+    report(f'in group at exit: {torch.distributed.is_initialized()}')
+    report(f'threads of gloo at exit: {sum("gloo" in name for name in names)}')
+
 
 rank = int(os.environ['RANK'])
-print(f'before: init: {error_of(init_dist, "pytorch")}')
+report_file = Path(sys.argv[1], f'rank{rank}.txt')
+atexit.register(report_group)  # registered first, so it runs last
+report(f'before: init: {error_of(init_dist, "pytorch")}')
 assert close_gap('cpu_distributed')
 init_dist('pytorch', backend='nccl', timeout=60)
 assert get_backend() == 'gloo'
@@ -61,5 +76,4 @@ for wrapper_cfg in (None, {'find_unused_parameters': True}):
 from selfy_mmaction.compat import cpu_distributed  # noqa: E402
 
 MMDistributedDataParallel.__init__ = cpu_distributed._host_init_wrapper
-print(f'before: wrap: {error_of(Runner.wrap_model, runner, None, Fit())}')
-print(f'rank {rank} done')
+report(f'before: wrap: {error_of(Runner.wrap_model, runner, None, Fit())}')
