@@ -8,9 +8,9 @@ from mmengine.analysis import complexity_analysis
 from mmengine.analysis.jit_handles import get_shape
 
 
-def _windowed_products_flop(inputs: list[Any], outputs: list[Any]) -> int:
+def _self_similarity_flop(inputs: list[Any], outputs: list[Any]) -> int:
     """C multiply-adds per value of the STSS tensor; mmengine counts one as one."""
-    _, _, channels, _, _ = get_shape(inputs[0])
+    _, channels, _, _ = get_shape(inputs[0])
     return channels * prod(get_shape(outputs[0]))
 
 
@@ -26,5 +26,5 @@ def register_flop_count() -> None:
         'aten::scaled_dot_product_attention', _attention_flop
     )
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[
-        'selfy_mmaction::windowed_products'
-    ] = _windowed_products_flop
+        'selfy_mmaction::self_similarity'
+    ] = _self_similarity_flop

@@ -1,13 +1,15 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""STSS transformation (Section 3.1, Eq. 1) in pure PyTorch."""
+"""STSS transformation (Section 3.1, Eq. 1)."""
 
+import math
 import warnings
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
+
+from . import torch_backend
 
 
 def check_offsets(
@@ -167,169 +169,80 @@ def self_similarity(
     window = check_window(window)
     check_num_segments(feats.size(0), num_segments)
 
-    def prepare(x: Tensor) -> Tensor:
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
-        if similarity == 'cosine':
-            x = x * torch.rsqrt(x.square().sum(1, keepdim=True) + eps)
-        return x.unflatten(0, (-1, num_segments))
-
-    queries = prepare(feats)
-    neighbours = queries if keys is None else prepare(keys)
-    return _windowed_products(queries, neighbours, offsets, window).to(feats.dtype)
-
-
-def _query_frames(num_segments: int, offset: int) -> slice:
-    """Frames ``t`` whose neighbour ``t + offset`` lies inside the clip."""
-    return slice(max(0, -offset), min(num_segments, num_segments - offset))
-
-
-def _shift(frames: slice, offset: int) -> slice:
-    return slice(frames.start + offset, frames.stop + offset)
-
-
-def _pad_and_flatten(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """(N, T, C, H, W) -> (N, T, C, (H+U-1) * (W+V-1)), zeros around the frame."""
-    rows, cols = window[0] // 2, window[1] // 2
-    return F.pad(x, (cols, cols, rows, rows)).flatten(-2)
-
-
-def _relative_view(volume: Tensor, size: tuple[int, int], window) -> Tensor:
-    """View all-pairs products by offset instead of by position.
-
-    Query (y, x) sits in row ``y * W + x``; its neighbour (u, v) sits in column
-    ``(y + u) * padded_width + x + v`` of the padded frame: both are linear in
-    (y, x, u, v), so the window is a strided view, without a copy.
-
-    Args:
-        volume: Contiguous products, (N, t, H*W, (H+U-1) * (W+V-1)).
-        size: ``(H, W)``.
-        window: ``(U, V)``.
-
-    Returns:
-        View of ``volume``, (N, t, H, W, U, V).
-    """
-    (height, width), (rows, cols) = size, window
-    padded_width = width + cols - 1
-    clip_stride, frame_stride, query_stride, _ = volume.stride()
-    return volume.as_strided(
-        (*volume.shape[:2], height, width, rows, cols),
-        (
-            clip_stride,
-            frame_stride,
-            width * query_stride + padded_width,
-            query_stride + 1,
-            padded_width,
-            1,
-        ),
-    )
+    return _self_similarity(feats, keys, offsets, window, num_segments, eps, similarity)
 
 
 # A custom operator rather than an autograd.Function, so that torch.compile takes it
 # in one piece and FLOP counters see what Eq. 1 needs, not how it is computed.
-@torch.library.custom_op('selfy_mmaction::windowed_products', mutates_args=())
-def _windowed_products(
-    queries: Tensor, keys: Tensor, offsets: Sequence[int], window: Sequence[int]
-) -> Tensor:
-    """Inner products of each position with its spatio-temporal neighbours.
-
-    One matrix product per offset gives all pairs of two frames, of which the
-    window is read by strides; the volume is freed at once.
-
-    Args:
-        queries: Features of the positions, (N, T, C, H, W).
-        keys: Features of their neighbours, (N, T, C, H, W).
-        offsets: Temporal offsets ``l``.
-        window: ``(U, V)``.
-
-    Returns:
-        Products, (N, T, H, W, L, U, V).
-    """
-    clips, num_segments, _, height, width = queries.shape
-    stss = queries.new_zeros(clips, num_segments, height, width, len(offsets), *window)
-    queries = queries.flatten(-2).transpose(-1, -2)
-    keys = _pad_and_flatten(keys, window)
-    for index, offset in enumerate(offsets):
-        frames = _query_frames(num_segments, offset)
-        if frames.start >= frames.stop:
-            continue
-        with torch.autocast(queries.device.type, enabled=False):
-            volume = queries[:, frames] @ keys[:, _shift(frames, offset)]
-        stss[:, frames, :, :, index] = _relative_view(volume, (height, width), window)
-    return stss
-
-
-@torch.library.custom_op('selfy_mmaction::windowed_products_backward', mutates_args=())
-def _windowed_products_backward(
-    grad_stss: Tensor,
-    queries: Tensor,
-    keys: Tensor,
+@torch.library.custom_op('selfy_mmaction::self_similarity', mutates_args=())
+def _self_similarity(
+    feats: Tensor,
+    keys: Tensor | None,
     offsets: Sequence[int],
     window: Sequence[int],
-) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`_windowed_products`, one volume at a time."""
-    _, num_segments, _, height, width = queries.shape
-    queries = queries.flatten(-2)
-    keys = _pad_and_flatten(keys, window)
-    grad_queries = queries.new_zeros(queries.shape)
-    grad_keys = keys.new_zeros(keys.shape)
-    for index, offset in enumerate(offsets):
-        frames = _query_frames(num_segments, offset)
-        if frames.start >= frames.stop:
-            continue
-        neighbours = _shift(frames, offset)
-        grad_volume = keys.new_zeros(
-            keys.size(0), frames.stop - frames.start, height * width, keys.size(-1)
-        )
-        _relative_view(grad_volume, (height, width), window).copy_(
-            grad_stss[:, frames, :, :, index]
-        )
-        with torch.autocast(keys.device.type, enabled=False):
-            grad_queries[:, frames] += keys[:, neighbours] @ grad_volume.mT
-            grad_keys[:, neighbours] += queries[:, frames] @ grad_volume
-    rows, cols = window[0] // 2, window[1] // 2
-    grad_keys = grad_keys.unflatten(-1, (height + 2 * rows, width + 2 * cols))
-    grad_keys = grad_keys[..., rows : rows + height, cols : cols + width]
-    return grad_queries.unflatten(-1, (height, width)), grad_keys.contiguous()
+    num_segments: int,
+    eps: float,
+    similarity: str,
+) -> Tensor:
+    return torch_backend.forward(
+        feats, keys, offsets, tuple(window), num_segments, eps, similarity
+    )
 
 
-@_windowed_products.register_fake
-def _(queries, keys, offsets, window):
-    clips, num_segments, _, height, width = queries.shape
-    return queries.new_empty(clips, num_segments, height, width, len(offsets), *window)
+@torch.library.custom_op('selfy_mmaction::self_similarity_backward', mutates_args=())
+def _self_similarity_backward(
+    grad_stss: Tensor,
+    feats: Tensor,
+    keys: Tensor | None,
+    offsets: Sequence[int],
+    window: Sequence[int],
+    num_segments: int,
+    eps: float,
+    similarity: str,
+) -> list[Tensor]:
+    grad_feats, grad_keys = torch_backend.backward(
+        grad_stss, feats, keys, offsets, tuple(window), num_segments, eps, similarity
+    )
+    return [grad_feats] if keys is None else [grad_feats, grad_keys]
 
 
-@_windowed_products_backward.register_fake
-def _(grad_stss, queries, keys, offsets, window):
-    return queries.new_empty(queries.shape), keys.new_empty(keys.shape)
+@_self_similarity.register_fake
+def _(feats, keys, offsets, window, num_segments, eps, similarity):
+    frames, _, height, width = feats.shape
+    return feats.new_empty(
+        frames // num_segments, num_segments, height, width, len(offsets), *window
+    )
+
+
+@_self_similarity_backward.register_fake
+def _(grad_stss, feats, keys, offsets, window, num_segments, eps, similarity):
+    grads = [feats.new_empty(feats.shape)]
+    return grads if keys is None else [*grads, keys.new_empty(keys.shape)]
 
 
 def _setup_context(ctx, inputs, output):
-    queries, keys, ctx.offsets, ctx.window = inputs
-    ctx.save_for_backward(queries, keys)
+    feats, keys, *ctx.options = inputs
+    ctx.save_for_backward(feats, keys)
 
 
 def _backward(ctx, grad_stss):
-    grad_queries, grad_keys = torch.ops.selfy_mmaction.windowed_products_backward(
-        grad_stss, *ctx.saved_tensors, ctx.offsets, ctx.window
+    feats, keys = ctx.saved_tensors
+    grads = torch.ops.selfy_mmaction.self_similarity_backward(
+        grad_stss, feats, keys, *ctx.options
     )
-    return grad_queries, grad_keys, None, None
+    grad_keys = None if keys is None else grads[1]
+    return grads[0], grad_keys, *([None] * len(ctx.options))
 
 
-_windowed_products.register_autograd(_backward, setup_context=_setup_context)
+_self_similarity.register_autograd(_backward, setup_context=_setup_context)
 
 
 # A multiply-add is two operations to torch's counter.
-@register_flop_formula(torch.ops.selfy_mmaction.windowed_products)
-def _forward_flop(queries_shape, keys_shape, offsets, window, **kwargs) -> int:
-    clips, num_segments, channels, height, width = queries_shape
-    values = (
-        clips * num_segments * height * width * len(offsets) * window[0] * window[1]
-    )
-    return 2 * channels * values
+@register_flop_formula(torch.ops.selfy_mmaction.self_similarity)
+def _forward_flop(feats_shape, keys_shape, offsets, window, *args, **kwargs) -> int:
+    return 2 * math.prod(feats_shape) * len(offsets) * math.prod(window)
 
 
-@register_flop_formula(torch.ops.selfy_mmaction.windowed_products_backward)
-def _backward_flop(
-    grad_shape, queries_shape, keys_shape, offsets, window, **kwargs
-) -> int:
-    return 2 * _forward_flop(queries_shape, keys_shape, offsets, window)
+@register_flop_formula(torch.ops.selfy_mmaction.self_similarity_backward)
+def _backward_flop(grad_shape, feats_shape, keys_shape, *args, **kwargs) -> int:
+    return 2 * _forward_flop(feats_shape, keys_shape, *args)

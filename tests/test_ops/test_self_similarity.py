@@ -12,6 +12,7 @@ from selfy_mmaction.ops import self_similarity, self_similarity_loops
 CASES = {
     'plain': (2, 3, 4, 4, 5, (-1, 0, 1), (3, 3)),
     'any set': (1, 5, 3, 3, 4, (3, -2, 0), (5, 3)),
+    'pairs in any order': (1, 4, 3, 3, 4, (1, -2, 0, -1, 2, 3), (3, 5)),
     'only the next frame': (2, 3, 4, 3, 3, (1,), (3, 5)),
     'one frame': (2, 1, 4, 3, 3, (0,), (3, 3)),
     'window beyond the frame': (1, 2, 3, 2, 3, (-1, 1), (7, 9)),
@@ -95,23 +96,19 @@ def test_dot_by_hand():
         assert torch.equal(stss[0, :, 0], torch.tensor([t0, t1]).float())
 
 
-def test_operator_is_registered_right():
+@pytest.mark.parametrize('similarity', ['cosine', 'dot'])
+def test_operator_is_registered_right(similarity):
     # Fake and real strides, autograd and aliasing; channels last as a host may give.
-    queries = torch.randn(3, 4, 3, 5).contiguous(memory_format=torch.channels_last)
-    queries = queries.unflatten(0, (1, 3))
-    keys = torch.randn_like(queries)
-    inputs = (queries.requires_grad_(), keys.requires_grad_())
+    feats = torch.randn(3, 4, 3, 5).contiguous(memory_format=torch.channels_last)
+    grad = torch.randn(1, 3, 3, 5, 2, 3, 1)
+    args = ([-1, 0], [3, 1], 3, 1e-6, similarity)
     ops = torch.ops.selfy_mmaction
-    torch.library.opcheck(ops.windowed_products, (*inputs, [-1, 0], [3, 1]))
-    torch.library.opcheck(
-        ops.windowed_products_backward,
-        (
-            torch.randn(1, 3, 3, 5, 2, 3, 1),
-            *(tensor.detach() for tensor in inputs),
-            [-1, 0],
-            [3, 1],
-        ),
-    )
+    for keys in (None, torch.randn_like(feats)):
+        torch.library.opcheck(ops.self_similarity_backward, (grad, feats, keys, *args))
+        if keys is not None:
+            keys = keys.requires_grad_()
+        inputs = (feats.clone().requires_grad_(), keys)
+        torch.library.opcheck(ops.self_similarity, (*inputs, *args))
 
 
 @pytest.mark.parametrize(
