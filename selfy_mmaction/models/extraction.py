@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, Sequential
-from torch import Tensor
+from torch import Tensor, nn
 
 from selfy_mmaction.ops import check_window
 
+from .convolution import FoldingConvModule
 from .norms import norm_3d
 
 Pair = tuple[int, int]
@@ -78,13 +78,14 @@ class ConvExtraction(BaseModule):
         self.temporal_kernel = temporal_kernel
         self.out_channels = channels[-1]
 
-        def layer(before: int, after: int, stride: Pair, padding: Pair) -> ConvModule:
+        def layer(before: int, after: int, stride: Pair, padding: Pair) -> nn.Module:
             if temporal_kernel == 1:
-                kwargs = dict(norm_cfg=norm_cfg or dict(type='BN'))
+                conv_cfg = dict(type='SmallMapConv2d')
+                kwargs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
             else:
                 stride, padding = (1, *stride), (1, *padding)
                 kwargs = dict(conv_cfg=dict(type='Conv3d'), norm_cfg=norm_3d(norm_cfg))
-            return ConvModule(before, after, 3, stride, padding, **kwargs)
+            return FoldingConvModule(before, after, 3, stride, padding, **kwargs)
 
         widths = zip((1, *channels[:-1]), channels, strict=True)
         self.layers = Sequential(
@@ -217,7 +218,7 @@ class MLPExtraction(BaseModule):
         # of the registry fits.
         self.layers = Sequential(
             *(
-                ConvModule(
+                FoldingConvModule(
                     before, after, kernel_size=1, norm_cfg=norm_cfg or dict(type='BN')
                 )
                 for before, after in zip(widths[:-1], widths[1:], strict=True)

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
+
+from .convolution import FoldingConvModule
 
 
 @MODELS.register_module()
@@ -51,7 +52,7 @@ class ConvIntegration(BaseModule):
         self.out_channels = out_channels
         self.layers = Sequential(
             *(
-                ConvModule(
+                FoldingConvModule(
                     before,
                     after,
                     kernel_size=self._kernel_size,
@@ -63,7 +64,7 @@ class ConvIntegration(BaseModule):
         )
         # Few channels on many small maps: twice as fast on a CPU with channels last.
         self.layers.to(memory_format=torch.channels_last)
-        self.project = ConvModule(
+        self.project = FoldingConvModule(
             num_offsets * widths[-1],
             out_channels,
             norm_cfg=norm_cfg,

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmaction.registry import MODELS
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor
+
+from .convolution import FoldingConvModule
 
 SCALES = (0.25, 0.5, 1, 2)
 
@@ -45,7 +46,7 @@ class ConvReduction(BaseModule):
         if scale not in SCALES:
             raise ValueError(f'scale must be one of {SCALES}, but got {scale}')
         self.scale = scale
-        self.conv = ConvModule(
+        self.conv = FoldingConvModule(
             in_channels,
             out_channels,
             kernel_size=3,

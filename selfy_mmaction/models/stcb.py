@@ -4,10 +4,10 @@
 from collections.abc import Sequence
 
 from mmaction.registry import MODELS
-from mmcv.cnn import ConvModule
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from .convolution import FoldingConvModule
 from .grid_block import Config, GridBlock
 from .norms import norm_3d
 from .selfy_block import SELFYBlock
@@ -85,7 +85,7 @@ class STCB(GridBlock):
         layer_cfg = dict(conv_cfg=dict(type='Conv3d'), norm_cfg=norm_3d(norm_cfg))
         self.layers = Sequential(
             *(
-                ConvModule(
+                FoldingConvModule(
                     before,
                     after,
                     tuple(kernel),
@@ -100,7 +100,7 @@ class STCB(GridBlock):
                 )
             )
         )
-        self.project = ConvModule(
+        self.project = FoldingConvModule(
             channels[-1], in_channels, 1, act_cfg=None, **layer_cfg
         )
         self.start_at_zero(zero_init_last_norm)

@@ -8,11 +8,13 @@ from .self_similarity import (
     check_window,
     self_similarity,
 )
+from .small_map_convolution import conv2d_small_maps
 
 __all__ = [
     'check_num_segments',
     'check_offsets',
     'check_window',
+    'conv2d_small_maps',
     'self_similarity',
     'self_similarity_loops',
 ]

@@ -1,0 +1,72 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Convolution, norm and activation as mmcv has them, in the fastest form."""
+
+import torch
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks.conv_module import efficient_conv_bn_eval_forward
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from selfy_mmaction.ops import conv2d_small_maps
+
+# Beyond, the zeros of the dense matrix cost more than they save.
+_MOST_POSITIONS = 400
+
+
+@MODELS.register_module()
+class SmallMapConv2d(nn.Conv2d):
+    """``torch.nn.Conv2d`` for many maps of a few positions.
+
+    Parameters and results are those of ``Conv2d``. A kernel that covers the whole map
+    is a linear layer. A single channel is convolved on a CPU by one product with a
+    dense matrix (:func:`selfy_mmaction.ops.conv2d_small_maps`), except under autocast.
+    """
+
+    def _conv_forward(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        sizes = input.shape[2:]
+        if self.padding == (0, 0) and sizes == self.kernel_size:
+            if input.is_contiguous(memory_format=torch.channels_last):
+                input, weight = (x.permute(0, 2, 3, 1) for x in (input, weight))
+            return F.linear(input.flatten(1), weight.flatten(1), bias)[..., None, None]
+        if (
+            self.in_channels == 1
+            and sizes.numel() <= _MOST_POSITIONS
+            and input.device.type == 'cpu'
+            and input.dtype in (torch.float32, torch.float64)
+            and not torch.is_autocast_enabled('cpu')
+        ):
+            return conv2d_small_maps(input, weight, bias, self.stride, self.padding)
+        return super()._conv_forward(input, weight, bias)
+
+
+class FoldingConvModule(ConvModule):
+    """mmcv's ``ConvModule`` that folds a batch norm in evaluation mode.
+
+    The running statistics scale the weights instead of the features. mmcv's own
+    ``efficient_conv_bn_eval`` does the same, but replaces a method in each forward
+    pass, which ``torch.compile`` does not take in one graph.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolution, norm and activation.
+
+        Args:
+            x: As the convolution takes it.
+
+        Returns:
+            As the convolution gives it.
+        """
+        norm = self.norm
+        if (
+            norm is None
+            or norm.training
+            or not isinstance(norm, _BatchNorm)
+            or not norm.track_running_stats
+        ):
+            return super().forward(x)
+        x = efficient_conv_bn_eval_forward(norm, self.conv, x)
+        return self.activate(x) if self.with_activation else x
