@@ -1,0 +1,90 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Diving-48: the same videos with two versions of the labels, V1 and V2."""
+
+from pathlib import Path
+
+from .layout import Annotation, DataSet, LabelSet, Media, find_file, read_json
+
+OFFICIAL_FILES = {
+    'v1': {'train': 'Diving48_train.json', 'val': 'Diving48_test.json'},
+    'v2': {'train': 'Diving48_V2_train.json', 'val': 'Diving48_V2_test.json'},
+}
+
+
+def read_annotations(root: Path) -> list[Annotation]:
+    """Read the vocabulary and each version of the labels that is there.
+
+    Args:
+        root: Folder of ``Diving48_vocab.json`` and of ``Diving48_train.json`` and
+            ``Diving48_test.json`` (V1) or ``Diving48_V2_train.json`` and
+            ``Diving48_V2_test.json``.
+
+    Returns:
+        One annotation a version.
+
+    Raises:
+        FileNotFoundError: The vocabulary or every version is missing, or half of one.
+        ValueError: A file cannot be read.
+    """
+    vocabulary = read_json(find_file(root, 'Diving48_vocab.json', what='vocabulary'))
+    class_names = tuple(
+        name if isinstance(name, str) else '+'.join(name) for name in vocabulary
+    )
+    annotations = []
+    for version, names in OFFICIAL_FILES.items():
+        try:
+            train = find_file(root, names['train'], what=f'labels {version}')
+        except FileNotFoundError:
+            continue
+        val = find_file(root, names['val'], what=f'labels {version}')
+        splits = {
+            'train': _read_clips(train, len(class_names)),
+            'val': _read_clips(val, len(class_names)),
+        }
+        annotations.append(Annotation('diving48', version, class_names, splits))
+    if not annotations:
+        files = ' or '.join(names['train'] for names in OFFICIAL_FILES.values())
+        find_file(root, files, what='labels of Diving-48')
+    return annotations
+
+
+def _read_clips(path: Path, num_classes: int) -> dict[str, int]:
+    clips = {}
+    for item in read_json(path):
+        if not {'vid_name', 'label'} <= item.keys():
+            raise ValueError(
+                f'{path}: an entry needs "vid_name" and "label", got {item!r}'
+            )
+        label = int(item['label'])
+        if not 0 <= label < num_classes:
+            raise ValueError(
+                f'{path}: clip {item["vid_name"]} has label {label}, but the '
+                f'vocabulary has {num_classes} classes'
+            )
+        clips[item['vid_name']] = label
+    return clips
+
+
+DIVING48 = DataSet(
+    name='diving48',
+    label_sets=(
+        LabelSet(
+            name='diving48',
+            num_classes=48,
+            published={
+                'v1': {'train': 15943, 'val': 2096},
+                'v2': {'train': 15027, 'val': 1970},
+            },
+            orders={'official': '61da9b1daeb662b1'},
+            list_name='diving48_{version}_{split}_list_{kind}.txt',
+            host_list_names=dict.fromkeys(
+                ('videos', 'rawframes'), 'diving48_{split}_list_{kind}.txt'
+            ),
+        ),
+    ),
+    media=(
+        Media('videos', 'videos', ('videos', 'rgb')),
+        Media('rawframes', 'rawframes', ('rawframes',)),
+    ),
+    read_annotations=read_annotations,
+)

@@ -1,0 +1,301 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""FineGym: sub-actions cut out of competition videos, labelled in two ways."""
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layout import Annotation, DataSet, LabelSet, Media, find_file, read_json
+from .media import index_media, run_parallel, video_problem
+
+VERSIONS = ('v1.0', 'v1.1')
+
+CATEGORY = re.compile(r'Clabel:\s*(\d+);.*?Glabel:\s*(\d+);\s*(.+?)\s*$')
+SUBACTION = re.compile(r'(?P<video>.+)_(?P<event>E_\d+_\d+)_(?P<action>A_\d+_\d+)$')
+
+
+def read_annotations(root: Path) -> list[Annotation]:
+    """Read the element lists of Gym99 and Gym288, each version that is there.
+
+    A few elements share a name (Gym99: 2, Gym288: 6, say the salto backward tucked as
+    a flight and as a dismount); these get their number in the whole of FineGym
+    appended, as in ``(BB) salto backward tucked [Glabel 290]``.
+
+    Args:
+        root: Folder of ``gym99_categories.txt``, ``gym99_train_element_v1.0.txt`` (or
+            v1.1) and ``gym99_val_element.txt``, and the same for ``gym288``. The
+            names that mmaction2's script gives them (``gym99_train_org.txt``) are
+            known, too.
+
+    Returns:
+        One annotation a label set and version. Without a file of categories it has
+        label numbers only.
+
+    Raises:
+        FileNotFoundError: No element list is there, or half of one.
+        ValueError: A file cannot be read.
+    """
+    annotations = []
+    for name, num_classes in (('gym99', 99), ('gym288', 288)):
+        class_names = _read_categories(root, name)
+        for version in VERSIONS:
+            names = [f'{name}_train_element_{version}.txt']
+            if version == 'v1.0':  # the only one that mmaction2's script fetches
+                names.append(f'{name}_train_org.txt')
+            try:
+                train = find_file(root, *names, what=f'{name} {version}')
+            except FileNotFoundError:
+                continue
+            val = find_file(
+                root,
+                f'{name}_val_element.txt',
+                f'{name}_val_org.txt',
+                what=f'validation list of {name}',
+            )
+            count = len(class_names) or num_classes
+            splits = {
+                'train': _read_elements(train, count),
+                'val': _read_elements(val, count),
+            }
+            annotations.append(Annotation(name, version, class_names, splits))
+    if not annotations:
+        find_file(root, 'gym99_train_element_v1.0.txt', what='element list of FineGym')
+    return annotations
+
+
+def _read_categories(root: Path, name: str) -> tuple[str, ...]:
+    try:
+        path = find_file(root, f'{name}_categories.txt', what='categories')
+    except FileNotFoundError:
+        return ()
+    class_names, numbers = [], []
+    for line in path.read_text().splitlines():
+        if not line.strip():
+            continue
+        match = CATEGORY.match(line)
+        if match is None or int(match[1]) != len(class_names):
+            raise ValueError(
+                f'{path}: {line!r} cannot be read; expected '
+                f'"Clabel: {len(class_names)}; set: ...; Glabel: ...; name"'
+            )
+        class_names.append(match[3])
+        numbers.append(match[2])
+    repeated = {key for key, count in Counter(class_names).items() if count > 1}
+    return tuple(
+        f'{key} [Glabel {number}]' if key in repeated else key
+        for key, number in zip(class_names, numbers, strict=True)
+    )
+
+
+def _read_elements(path: Path, num_classes: int) -> dict[str, int]:
+    clips = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[1].isdecimal():
+            raise ValueError(
+                f'{path}, line {number}: {line!r} cannot be read; expected a '
+                'sub-action and its label'
+            )
+        if int(fields[1]) >= num_classes:
+            raise ValueError(
+                f'{path}, line {number}: label {fields[1]} is not one of the '
+                f'{num_classes} classes'
+            )
+        clips[fields[0]] = int(fields[1])
+    return clips
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A piece of a video, in seconds."""
+
+    video: Path
+    start: float
+    duration: float
+    out: Path
+
+
+def cut_subactions(
+    raw: Path, out: Path, clips: list[str], workers: int | None = None
+) -> None:
+    """Cut sub-actions out of the videos, those that are not there yet.
+
+    A sub-action lasts from the start of its first stage to the end of its last, which
+    the annotation counts from the start of its event; mmaction2's two scripts cut the
+    same pieces in two steps. Pieces that are there and can be read are kept.
+
+    Args:
+        raw: Download, with ``videos/ID.mp4`` and the temporal annotation.
+        out: Prepared folder; the pieces go to ``subactions`` below it.
+        clips: Sub-actions that are needed.
+        workers: Number of threads. Default: the number of processors.
+
+    Raises:
+        FileNotFoundError: The temporal annotation is missing, or there is no ffmpeg.
+        ValueError: A sub-action is not in the temporal annotation.
+    """
+    pieces = out / 'subactions'
+    if not (raw / 'videos').is_dir() or pieces.is_symlink():
+        return
+    problems = run_parallel(
+        lambda clip: video_problem(pieces / f'{clip}.mp4'),
+        clips,
+        workers,
+        'looking for sub-actions that are there',
+    )
+    missing = [clip for clip, found in zip(clips, problems, strict=True) if found]
+    if not missing:
+        return
+    videos = index_media(raw / 'videos', 'videos')
+    events = _read_events(raw)
+    cuts, absent = [], set()
+    for clip in missing:
+        video, start, end = _find_times(clip, events, raw)
+        if video not in videos:
+            absent.add(video)
+            continue
+        path = raw / 'videos' / videos[video]
+        cuts.append(Cut(path, start, end - start, pieces / f'{clip}.mp4'))
+    if absent:
+        print(
+            f'note: {len(absent)} videos are not in {raw / "videos"}, the first is '
+            f'{min(absent)}; their sub-actions are left out'
+        )
+    if not cuts:
+        return
+    ffmpeg = find_ffmpeg()
+    pieces.mkdir(parents=True, exist_ok=True)
+    problems = run_parallel(
+        lambda cut: _cut(ffmpeg, cut), cuts, workers, 'cutting sub-actions'
+    )
+    failed = [(cut, why) for cut, why in zip(cuts, problems, strict=True) if why]
+    if failed:
+        cut, why = failed[0]
+        print(
+            f'note: {len(failed)} sub-actions could not be cut and are left out, the '
+            f'first is {cut.out.stem} of {cut.video}: {why}'
+        )
+
+
+def _read_events(raw: Path) -> list[dict]:
+    """The temporal annotations that are there, v1.0 first; v1.1 has more events."""
+    names = [f'finegym_annotation_info_{version}.json' for version in VERSIONS]
+    found = []
+    for name in (*names, 'annotation.json'):  # the last is mmaction2's name of v1.0
+        try:
+            found.append(read_json(find_file(raw, name, what='temporal annotation')))
+        except FileNotFoundError:
+            continue
+    if not found:
+        find_file(raw, *names, what='temporal annotation of FineGym')
+    return found
+
+
+def _find_times(clip: str, events: list[dict], raw: Path) -> tuple[str, float, float]:
+    match = SUBACTION.match(clip)
+    for annotation in events if match else ():
+        try:
+            event = annotation[match['video']][match['event']]
+            stages = event['segments'][match['action']]['timestamps']
+        except (KeyError, TypeError):  # segments may be null
+            continue
+        begin = event['timestamps'][0][0]
+        return match['video'], begin + stages[0][0], begin + stages[-1][1]
+    raise ValueError(
+        f'the temporal annotation in {raw} has no times of {clip}; fetch the one of '
+        "the lists' version"
+    )
+
+
+def find_ffmpeg() -> str:
+    """Path of ffmpeg: the system's, or the one that moviepy brings.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = shutil.which('ffmpeg')
+    if path is None:
+        try:
+            from imageio_ffmpeg import get_ffmpeg_exe
+
+            path = get_ffmpeg_exe()
+        except (ImportError, RuntimeError):
+            raise FileNotFoundError(
+                'ffmpeg is needed to cut the sub-actions and was not found; install it '
+                'with the package manager of the system, or pip install imageio-ffmpeg'
+            ) from None
+    return path
+
+
+def _cut(ffmpeg: str, cut: Cut) -> str | None:
+    # ffmpeg chooses the container by the ending.
+    partial = cut.out.with_name(f'{cut.out.stem}.partial.mp4')
+    command = [ffmpeg, '-nostdin', '-loglevel', 'error', '-y']
+    command += ['-ss', f'{cut.start:.3f}', '-i', str(cut.video)]
+    command += ['-t', f'{cut.duration:.3f}', '-an', '-c:v', 'libx264']
+    command += ['-pix_fmt', 'yuv420p', '-threads', '1', str(partial)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    problem = (done.stderr.strip() or f'exit code {done.returncode}').splitlines()[-1]
+    if done.returncode == 0:
+        found = video_problem(partial)
+        problem = f'the piece {found[1]}' if found else None
+    if problem is None:
+        partial.replace(cut.out)
+    else:
+        partial.unlink(missing_ok=True)
+    return problem
+
+
+def _label_set(
+    name: str, num_classes: int, published: dict, fingerprint: str
+) -> LabelSet:
+    return LabelSet(
+        name=name,
+        num_classes=num_classes,
+        published=published,
+        orders={'official': fingerprint},
+        list_name=f'{name}_{{split}}_list_{{kind}}.txt',
+        host_list_names={
+            'videos': f'annotations/{name}_{{split}}.txt',
+            'rawframes': f'annotations/{name}_{{split}}_frame.txt',
+        },
+        class_file=f'{name}_classes.txt',
+    )
+
+
+GYM = DataSet(
+    name='gym',
+    label_sets=(
+        _label_set(
+            'gym99',
+            99,
+            {
+                'v1.0': {'train': 20484, 'val': 8521},
+                'v1.1': {'train': 26320, 'val': 8521},
+            },
+            '4094a66948675b10',
+        ),
+        _label_set(
+            'gym288',
+            288,
+            {
+                'v1.0': {'train': 22671, 'val': 9646},
+                'v1.1': {'train': 29334, 'val': 9646},
+            },
+            '738f20f9efb62555',
+        ),
+    ),
+    media=(
+        Media('videos', 'subactions', ('subactions',)),
+        Media('rawframes', 'subaction_frames', ('subaction_frames',)),
+    ),
+    read_annotations=read_annotations,
+    loses_videos=True,
+    default_version='v1.0',
+    make_media=cut_subactions,
+)

@@ -1,0 +1,241 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Videos and folders of frames: what is there, and whether it can be read."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import decord
+from decord import DECORDError
+from mmengine.utils import ProgressBar
+
+VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
+
+MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
+HEAD = 64  # bytes that hold the start of a WebM or MKV up to its length
+EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
+
+
+def run_parallel(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    workers: int | None,
+    title: str,
+) -> list[Any]:
+    """Run a function on items in threads, with a progress bar on stderr.
+
+    Threads do, because OpenCV, decord, ffmpeg and the file system all run outside of
+    Python's lock.
+
+    Args:
+        function: Function of one item.
+        items: The items.
+        workers: Number of threads. Default: the number of processors.
+        title: What is done, shown before the bar.
+
+    Returns:
+        The results in the order of the items.
+    """
+    if not items:
+        return []
+    print(title, file=sys.stderr)
+    progress = ProgressBar(len(items), file=sys.stderr)
+    results = []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        try:
+            for result in pool.map(function, items):
+                results.append(result)
+                progress.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    print(file=sys.stderr)
+    return results
+
+
+def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
+    """Videos or folders of frames in a folder, by their names.
+
+    Args:
+        folder: Folder.
+        kind: ``videos`` or ``rawframes``.
+        depth: 2 to look into subfolders (one a class), too. Default: 1.
+
+    Returns:
+        For each name (of a video without its ending) the path below the folder.
+
+    Raises:
+        ValueError: Two have the same name, or a path has a space in it, which
+            mmaction2's lists cannot hold.
+    """
+    found: dict[str, str] = {}
+    for path in _entries(folder, depth, folders=kind == 'rawframes'):
+        name = os.path.basename(path)
+        if kind == 'videos':
+            name, suffix = os.path.splitext(name)
+            # An interrupted cut leaves a partial file behind.
+            if suffix.lower() not in VIDEO_SUFFIXES or name.endswith('.partial'):
+                continue
+        if ' ' in path:
+            raise ValueError(
+                f'{folder}/{path} has a space in it, which separates the columns of '
+                "the lists; rename it (mmaction2's rename_classnames.sh puts _)"
+            )
+        if name in found:
+            raise ValueError(
+                f'{folder} holds {found[name]} and {path}; delete the wrong one'
+            )
+        found[name] = path
+    return found
+
+
+def _entries(folder: Path, depth: int, folders: bool) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                if folders:
+                    yield entry.name
+                if depth > 1:
+                    for path in _entries(Path(entry.path), depth - 1, folders):
+                        yield f'{entry.name}/{path}'
+            elif not folders:
+                yield entry.name
+
+
+def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
+    """Count the frames of a clip.
+
+    Args:
+        folder: Folder of the clip.
+        frame_name: Template of their names, which count from 1.
+
+    Returns:
+        Their number (of which the last is the highest), and the names missing among
+        them.
+    """
+    prefix, suffix = frame_name.split('{:05}')
+    present = set()
+    if folder.is_dir():
+        for name in os.listdir(folder):
+            number = name[len(prefix) : -len(suffix)]
+            if number.isdecimal() and name == frame_name.format(int(number)):
+                present.add(int(number))
+    last = max(present, default=0)
+    missing = [frame_name.format(i) for i in range(1, last + 1) if i not in present]
+    return last, missing
+
+
+def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None:
+    """Decode the frames of a clip.
+
+    Args:
+        folder: Folder of the clip.
+        names: Names of the frames.
+
+    Returns:
+        None, or the kind of the problem and a sentence without its subject.
+    """
+    for name in names:
+        if (folder / name).stat().st_size == 0:
+            return 'empty', f'has the empty frame {name}'
+        if cv2.imread(str(folder / name)) is None:
+            return 'unreadable', f'has the unreadable frame {name}'
+    return None
+
+
+def video_problem(path: Path, decode: bool = False) -> tuple[str, str] | None:
+    """Look for what is wrong with a video.
+
+    The header is read with OpenCV and held against the size of the file; decoding is
+    done with decord, which the configs read with.
+
+    Args:
+        path: The video.
+        decode: Whether to decode all of it. Default: False.
+
+    Returns:
+        None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
+        ``unreadable``) and a sentence without its subject.
+    """
+    if not path.is_file():
+        return 'missing', 'does not exist'
+    size = path.stat().st_size
+    if size == 0:
+        return 'empty', 'is empty (0 bytes)'
+    announced = announced_size(path)
+    capture = cv2.VideoCapture(str(path))
+    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    grabbed = capture.isOpened() and capture.grab()
+    capture.release()
+    if announced > size and (not grabbed or _num_packets(path) < frames):
+        return 'truncated', f'is truncated ({size} of at least {announced} bytes)'
+    if not grabbed:
+        return 'unreadable', 'cannot be opened, or has no frames'
+    if decode:
+        try:
+            reader = decord.VideoReader(str(path), num_threads=1)
+            for _ in range(len(reader)):
+                reader.next()
+        except (RuntimeError, DECORDError, StopIteration) as error:
+            lines = str(error).strip().splitlines() or ['it ends early']
+            return 'unreadable', f'cannot be decoded ({lines[-1]})'
+    return None
+
+
+def _num_packets(path: Path) -> int:
+    try:
+        return len(decord.VideoReader(str(path), num_threads=1))
+    except (RuntimeError, DECORDError):
+        return 0
+
+
+def announced_size(path: Path) -> int:
+    """Size that a video's container announces.
+
+    Args:
+        path: AVI, MP4, MOV, WebM or MKV.
+
+    Returns:
+        Bytes; 0 where the container does not say.
+    """
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        head = file.read(HEAD)
+        if head[:4] == b'RIFF':
+            return int.from_bytes(head[4:8], 'little') + 8
+        if head[:4] == EBML:
+            return _announced_by_ebml(head) if len(head) == HEAD else 0
+        position = 0
+        while position < size:
+            file.seek(position)
+            box = file.read(16)
+            if box[4:8] not in MP4_BOXES:
+                return 0
+            length = int.from_bytes(box[:4], 'big')
+            if length == 1:
+                length = int.from_bytes(box[8:16], 'big')
+            if length < 8:  # 0: up to the end of the file
+                return 0
+            position += length
+        return position
+
+
+def _announced_by_ebml(head: bytes) -> int:
+    # A length has as many bytes as its first one has leading zeros, and one more; a
+    # length of ones only is not known.
+    def read_length(position: int) -> tuple[int, int, bool]:
+        width = 9 - head[position].bit_length()
+        value = int.from_bytes(head[position : position + width], 'big')
+        unknown = (2 << 7 * width) - 1
+        return value - (1 << 7 * width), position + width, value == unknown
+
+    length, position, _ = read_length(len(EBML))
+    position += length
+    if head[position : position + 4] != SEGMENT or position + 12 > HEAD:
+        return 0
+    length, position, is_unknown = read_length(position + len(SEGMENT))
+    return 0 if is_unknown else position + length

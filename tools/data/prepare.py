@@ -1,0 +1,120 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Make lists from an official download, or check them; see docs/data.md."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from selfy_mmaction.datasets.preparation import DATA_SETS, check, prepare, show
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Write the lists that the configs read, the class names and '
+        'preparation.json from an official download; with --check, tell whether '
+        'training on a prepared folder would be right. Run the same command again to '
+        'resume an interrupted run.'
+    )
+    commands = parser.add_subparsers(dest='dataset', required=True, metavar='DATASET')
+    for name, data_set in DATA_SETS.items():
+        command = commands.add_parser(name, help=f'prepare or check {name}')
+        add = command.add_argument
+        add('--raw', help='download: official files and media (with --check: files)')
+        add('--out', required=True, help=f'folder of the lists, such as data/{name}')
+        add(
+            '--check',
+            action='store_true',
+            help='check --out, change nothing but its check.json; exit code 1 when '
+            'training on it would be wrong',
+        )
+        add('--full', action='store_true', help='--check decodes every clip')
+        add(
+            '--sample',
+            type=int,
+            default=100,
+            help='clips of each list that --check decodes (default 100)',
+        )
+        add('--json', help='report of --check (default check.json in --out)')
+        if len(data_set.arrange) > 1:
+            add(
+                '--label-order',
+                choices=list(data_set.arrange),
+                help=f'order of the classes (default {next(iter(data_set.arrange))})',
+            )
+        if data_set.default_version:
+            versions = list(data_set.label_sets[0].published)
+            add(
+                '--label-version',
+                choices=versions,
+                help=f'version of the labels (default {data_set.default_version})',
+            )
+        add(
+            '--allow-partial',
+            action='store_true',
+            help='note missing clips and other numbers instead of refusing them',
+        )
+        add('--overwrite', action='store_true', help='replace lists that differ')
+        add('--workers', type=int, help='threads (default: number of processors)')
+    return parser
+
+
+def run_check(args: argparse.Namespace) -> bool:
+    report = check(
+        DATA_SETS[args.dataset],
+        args.out,
+        raw=args.raw,
+        full=args.full,
+        sample=args.sample,
+        allow_partial=args.allow_partial,
+        workers=args.workers,
+    )
+    path = Path(args.json or Path(args.out) / 'check.json')
+    partial = path.with_name(f'{path.name}.partial')
+    partial.write_text(json.dumps(report, indent=2) + '\n')
+    os.replace(partial, path)
+    print(show(report))
+    return report['ok']
+
+
+def run_prepare(args: argparse.Namespace) -> bool:
+    if args.raw is None:
+        raise ValueError('--raw is needed: the folder of the download')
+    record = prepare(
+        DATA_SETS[args.dataset],
+        args.raw,
+        args.out,
+        label_order=getattr(args, 'label_order', None),
+        label_version=getattr(args, 'label_version', None),
+        allow_partial=args.allow_partial,
+        overwrite=args.overwrite,
+        workers=args.workers,
+    )
+    for entry in record.get('label_sets', {'': record}).values():
+        print(
+            f'{args.out}/{entry["class_file"]}: order {entry["label_order"]}, '
+            f'fingerprint {entry["class_fingerprint"]}'
+        )
+        for name, facts in entry['lists'].items():
+            print(
+                f'{args.out}/{name}: {facts["samples"]} clips, '
+                f'{facts["left_out"]} left out, labels {facts["label_version"]}'
+            )
+    print('Check it next: the same command with --check.')
+    return True
+
+
+def main() -> None:
+    parser = make_parser()
+    args = parser.parse_args()
+    try:
+        fine = run_check(args) if args.check else run_prepare(args)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f'error: {error}\n')
+    except KeyboardInterrupt:
+        parser.exit(130, '\ninterrupted; run the same command again to resume\n')
+    parser.exit(0 if fine else 1)
+
+
+if __name__ == '__main__':
+    main()
