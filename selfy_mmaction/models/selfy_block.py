@@ -8,6 +8,7 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .activation_checkpoint import run_with_checkpoint
 from .zero_init import ZeroInitBlock
 
 Config = dict[str, Any]
@@ -46,6 +47,9 @@ class SELFYBlock(ZeroInitBlock):
             authors' code does, so that training starts from the backbone alone. Not
             together with Eq. 9's ReLU, whose gradient at zero is zero.
             Default: False.
+        with_cp: Compute the block again in the backward pass instead of keeping its
+            features (activation checkpointing), which saves memory and costs a forward
+            pass. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
@@ -73,10 +77,12 @@ class SELFYBlock(ZeroInitBlock):
         restoration: Config | None = None,
         fusion: Config | None = None,
         zero_init_last_norm: bool = False,
+        with_cp: bool = False,
         norm_cfg: Config | None = None,
         init_cfg: Config | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        self.with_cp = with_cp
         norm_cfg = norm_cfg or dict(type='BN')
         self.transformation = _build(
             transformation,
@@ -136,6 +142,11 @@ class SELFYBlock(ZeroInitBlock):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
+        if self.with_cp:
+            return run_with_checkpoint(self, self._forward, x)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         stss = self.transformation(self.reduction(x))  # (N, T, h, w, L, U, V)
         feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
         out = self.integration(feats)  # (N*T, C, h, w)

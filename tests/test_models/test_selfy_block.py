@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 SMALL = dict(
     type='SELFYBlock',
@@ -134,8 +135,96 @@ def test_non_contiguous_input():
     torch.testing.assert_close(block(torch.stack([x, x], -1)[..., 1]), expected)
 
 
-def test_compiles_in_one_piece():
-    block, x = build(), torch.randn(6, 6, 8, 8)
+@pytest.mark.parametrize('training', [True, False])
+def test_compiles_once_for_all_batch_sizes(training):
+    counter = CompileCounterWithBackend('aot_eager')
+    plain = build().train(training)
+    compiled = torch.compile(copy.deepcopy(plain), fullgraph=True, backend=counter)
+    for clips in (2, 3, 5):
+        x = torch.randn(3 * clips, 6, 8, 8)
+        torch._dynamo.mark_dynamic(x, 0)
+        out, expected = compiled(x), plain(x)
+        torch.testing.assert_close(out, expected)
+        if training:
+            out.square().sum().backward()
+            expected.square().sum().backward()
+    assert counter.frame_count == 1
+    for actual, wanted in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(actual.grad, wanted.grad)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_a_thousand_autocast_steps_stay_finite(dtype):
+    block = build()
+    optimizer = torch.optim.SGD(block.parameters(), lr=0.1, momentum=0.9)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(1000):
+        # Features of very different size, among them zeros.
+        x = torch.randn(3, 6, 4, 4, generator=generator).relu()
+        x = x * 10 ** torch.empty(3, 1, 1, 1).uniform_(-4, 2, generator=generator)
+        target = torch.randn(x.shape, generator=generator)
+        with torch.autocast('cpu', dtype=dtype):
+            out = block(x)
+        loss = (out.float() - target).clamp(-1, 1).square().mean()
+        assert loss.isfinite()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(value.isfinite().all() for value in block.state_dict().values())
+
+
+def test_deterministic_mode():
+    torch.use_deterministic_algorithms(True)
+    try:
+        grads = []
+        for _ in range(2):
+            block, x = build(), torch.ones(6, 6, 8, 8).cumsum(-1)
+            block(x).square().sum().backward()
+            grads.append([p.grad for p in block.parameters()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+def test_checkpointing_changes_no_result():
+    plain, checkpointed = build(), build(with_cp=True)
+    for x in (torch.randn(6, 6, 8, 8), torch.randn(3, 6, 8, 8)):
+        outs = [block(x) for block in (plain, checkpointed)]
+        assert torch.equal(*outs)
+        for out in outs:
+            out.square().sum().backward()
+    for a, b in zip(plain.parameters(), checkpointed.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
+    # Running statistics too, though the features were computed twice.
+    torch.testing.assert_close(
+        checkpointed.state_dict(), plain.state_dict(), rtol=0, atol=0
+    )
+    assert checkpointed.eval()(x).isfinite().all()
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_checkpointing_keeps_the_input_alone(training):
+    x = torch.randn(6, 6, 8, 8, requires_grad=True)
+    kept = {}
+    for with_cp in (True, False):
+        block = build(with_cp=with_cp).train(training)
+        own = {tensor.data_ptr() for tensor in block.state_dict().values()}
+        kept[with_cp] = set()
+
+        def keep(tensor, own=own, kept=kept[with_cp]):
+            if tensor.data_ptr() not in own:
+                kept.add((tensor.data_ptr(), tuple(tensor.shape)))
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            out = block(x)
+        out.sum().backward()
+    assert kept[True] <= {(x.data_ptr(), tuple(x.shape))}
+    assert len(kept[False]) > 10
+
+
+def test_checkpointing_is_left_to_the_compiler():
+    block, x = build(with_cp=True), torch.randn(6, 6, 8, 8)
     expected = copy.deepcopy(block)(x)
     compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), expected)
