@@ -1,7 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Data sets, registered in mmaction2's registries."""
 
-from .checked_video_dataset import CheckedVideoDataset
-from .transforms import SelectiveFlip
+from .checked_datasets import CheckedRawframeDataset, CheckedVideoDataset
+from .transforms import MotionBlurFrame, OccludeFrame, SelectiveFlip, ShortClips
 
-__all__ = ['CheckedVideoDataset', 'SelectiveFlip']
+__all__ = [
+    'CheckedRawframeDataset',
+    'CheckedVideoDataset',
+    'MotionBlurFrame',
+    'OccludeFrame',
+    'SelectiveFlip',
+    'ShortClips',
+]

@@ -1,7 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import json
+
 import numpy as np
 import pytest
-from mmaction.registry import TRANSFORMS
+from mmaction.registry import DATASETS, TRANSFORMS
+
+from selfy_mmaction.datasets.class_names import fingerprint_class_names
 
 NAMES = [
     'Pushing something from left to right',
@@ -33,3 +37,64 @@ def test_missing_names_are_refused(tmp_path):
     path = str(tmp_path / 'absent.txt')
     with pytest.raises(FileNotFoundError, match='class names .*absent.txt'):
         TRANSFORMS.build(dict(type='SelectiveFlip', class_names=path))
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """A data set of one empty video a class, and its class names."""
+    (tmp_path / 'classes.txt').write_text('\n'.join(NAMES))
+    lines = [f'{label}.webm {label}\n' for label in range(len(NAMES))]
+    (tmp_path / 'list.txt').write_text(''.join(lines))
+    for line in lines:
+        (tmp_path / line.split()[0]).touch()
+    return tmp_path
+
+
+def build(videos, type='CheckedVideoDataset', **kwargs):
+    flip = dict(type='SelectiveFlip', class_names=str(videos / 'classes.txt'))
+    return DATASETS.build(
+        dict(
+            type=type,
+            ann_file=str(videos / 'list.txt'),
+            data_prefix=dict(video=str(videos)),
+            pipeline=[flip],
+            **kwargs,
+        )
+    )
+
+
+def test_names_and_annotation_that_match(videos):
+    fingerprint = fingerprint_class_names(NAMES)
+    (videos / 'preparation.json').write_text(
+        json.dumps(dict(class_fingerprint=fingerprint))
+    )
+    (flip,) = build(videos, num_classes=len(NAMES)).pipeline.transforms
+    assert flip.kept_labels == {0, 2}
+    assert len(build(videos)) == len(NAMES)  # without num_classes
+
+
+def test_another_number_of_classes_is_refused(videos):
+    message = 'classes.txt has 4 class names, .*list.txt has num_classes=5; set class_n'
+    with pytest.raises(ValueError, match=message):
+        build(videos, num_classes=5)
+
+
+def test_labels_without_a_name_are_refused(videos):
+    with (videos / 'list.txt').open('a') as file:
+        file.write('0.webm 7\n')
+    message = 'list.txt has label 7, but .*classes.txt has only 4 .* 0 to 3; set class_'
+    with pytest.raises(ValueError, match=message):
+        build(videos)
+
+
+@pytest.mark.parametrize('other', [NAMES[::-1], [*NAMES[:3], 'Food']])
+def test_other_classes_than_prepared_are_refused(videos, other):
+    ours, theirs = fingerprint_class_names(NAMES), fingerprint_class_names(other)
+    (videos / 'preparation.json').write_text(json.dumps(dict(class_fingerprint=theirs)))
+    message = f'has fingerprint {ours}, .*preparation.json says .*{theirs}.*order; set '
+    with pytest.raises(ValueError, match=message):
+        build(videos, num_classes=len(NAMES))
+
+
+def test_other_data_sets_do_not_ask(videos):
+    assert len(build(videos, 'VideoDataset', num_classes=5)) == len(NAMES)

@@ -1,12 +1,23 @@
 # Supplement A: 8 segments, exactly 240x320, random scaling and flipping for training,
 # the centre 224x224 of one clip for testing. Not in the paper but in the released
-# recipe: the scales and the positions of the crops.
+# recipe: the scales and the positions of the crops, and what becomes of short clips.
 data_root = 'data/sthv2/'
 
+# How clips are read, for all data sets: SELFY_DECODER=OpenCV (or PyAV, PIMS) in the
+# environment changes the decoder, RawFrame reads frames extracted before. More than
+# decord's one thread a reader gains nothing (tools/data/reading_speed.py).
+kind = 'rawframes' if '{{$SELFY_DECODER:Decord}}' == 'RawFrame' else 'videos'
+prefix = dict(videos='video', rawframes='img')[kind]
+dataset = dict(
+    videos=dict(type='CheckedVideoDataset'),
+    rawframes=dict(type='CheckedRawframeDataset', filename_tmpl='img_{:05}.jpg'),
+)[kind]
+
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='{{$SELFY_DECODER:Decord}}Init'),
     dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=8),
-    dict(type='DecordDecode'),
+    dict(type='ShortClips'),
+    dict(type='{{$SELFY_DECODER:Decord}}Decode'),
     dict(type='Resize', scale=(320, 240), keep_ratio=False),
     dict(
         type='MultiScaleCrop',
@@ -22,28 +33,35 @@ train_pipeline = [
     dict(type='PackActionInputs'),
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='{{$SELFY_DECODER:Decord}}Init'),
     dict(
         type='SampleFrames', clip_len=1, frame_interval=1, num_clips=8, test_mode=True
     ),
-    dict(type='DecordDecode'),
+    dict(type='ShortClips', test_mode=True),
+    dict(type='{{$SELFY_DECODER:Decord}}Decode'),
     dict(type='Resize', scale=(320, 240), keep_ratio=False),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs'),
+    # The name of the clip, by which tools/ensemble.py tells whether dumps match.
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename', 'frame_dir')),
 ]
+if kind == 'rawframes':  # nothing to open
+    train_pipeline, val_pipeline = train_pipeline[1:], val_pipeline[1:]
 test_pipeline = val_pipeline  # also what inference_recognizer reads
 
+# A clip that cannot be decoded stops the training, by name. on_unreadable='skip' in
+# the training data set goes on with another.
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CheckedVideoDataset',
-        ann_file=data_root + 'sthv2_train_list_videos.txt',
-        data_prefix=dict(video=data_root + 'videos'),
+        **dataset,
+        ann_file=f'{data_root}sthv2_train_list_{kind}.txt',
+        data_prefix={prefix: data_root + kind},
         num_classes=174,
+        on_unreadable='fail',
         pipeline=train_pipeline,
     ),
 )
@@ -53,9 +71,9 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CheckedVideoDataset',
-        ann_file=data_root + 'sthv2_val_list_videos.txt',
-        data_prefix=dict(video=data_root + 'videos'),
+        **dataset,
+        ann_file=f'{data_root}sthv2_val_list_{kind}.txt',
+        data_prefix={prefix: data_root + kind},
         num_classes=174,
         pipeline=val_pipeline,
         test_mode=True,

@@ -1,0 +1,124 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What the corruptions of a single frame share (section 4.7, supplement A)."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+PAPER_SIDE = 224
+
+
+def centre_frame(clip_length: int) -> int:
+    """The frame that section 4.7 corrupts: the 4th of 8.
+
+    Args:
+        clip_length: Frames of a clip.
+
+    Returns:
+        Index of the frame, from 0; of an even number the earlier one of the middle.
+    """
+    return (clip_length - 1) // 2
+
+
+def check_level(level: int, levels: Sequence) -> None:
+    """Refuse a level of severity that does not exist.
+
+    Args:
+        level: The level, from 1.
+        levels: What each level means.
+
+    Raises:
+        ValueError: There is no such level.
+    """
+    if level not in range(1, len(levels) + 1):
+        raise ValueError(
+            f'level={level!r} does not exist; the supplement has the levels 1 to '
+            f'{len(levels)}: {", ".join(map(str, levels))}'
+        )
+
+
+class CorruptFrame(BaseTransform):
+    """Corrupt one frame of each clip and leave the others as they are.
+
+    It goes behind the last crop or resize and before ``FormatShape``, so that the
+    lengths are pixels of the network's input. A clip is ``num_clips`` frames where
+    ``clip_len`` is 1, as 2D networks are fed, else ``clip_len`` frames; of several
+    clips or crops of a video each has its frame corrupted.
+
+    Args:
+        frame: Index of the frame in the clip, from 0. Default: None, the
+            :func:`centre_frame`.
+    """
+
+    def __init__(self, frame: int | None = None) -> None:
+        self.frame = frame
+
+    @abstractmethod
+    def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
+        """Corrupt a frame.
+
+        Args:
+            image: (H, W, 3), uint8; other frames of the clip may share its memory.
+            results: The results of the pipeline so far.
+
+        Returns:
+            A new array of the same shape and type.
+        """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Corrupt the frame of each clip.
+
+        Args:
+            results: Needs ``imgs``, ``clip_len`` and ``num_clips``.
+
+        Returns:
+            The results, with a new list ``imgs``.
+
+        Raises:
+            ValueError: The frames are no images of uint8, do not divide into clips, or
+                a clip has no such frame.
+        """
+        images = list(results['imgs'])
+        for image in images[:1]:
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise ValueError(
+                    f'{type(self).__name__} got frames of shape {image.shape} and type '
+                    f'{image.dtype}, expected (H, W, 3) and uint8; place it behind the '
+                    'last crop or resize, before FormatShape and any Normalize'
+                )
+        clip_len, num_clips = results['clip_len'], results['num_clips']
+        length = clip_len if clip_len > 1 else num_clips
+        if len(images) % length:
+            raise ValueError(
+                f'{len(images)} frames do not divide into clips of {length} '
+                f'(clip_len={clip_len}, num_clips={num_clips})'
+            )
+        frame = centre_frame(length) if self.frame is None else self.frame
+        if frame not in range(length):
+            raise ValueError(
+                f'frame={frame!r} does not exist in clips of {length} frames; choose '
+                f'0 to {length - 1}'
+            )
+        for index in range(frame, len(images), length):
+            images[index] = self.corrupt(images[index], results)
+        results['imgs'] = images
+        return results
+
+
+def scale_to_input(image: np.ndarray) -> float:
+    """Factor from the paper's pixels to those of a frame.
+
+    The lengths of the supplement are pixels of a 224x224 input: level 6 of the
+    occlusion, 224 px, covers the frame. For another input they grow and shrink with its
+    short side.
+
+    Args:
+        image: (H, W, 3).
+
+    Returns:
+        The short side divided by 224.
+    """
+    return min(image.shape[:2]) / PAPER_SIDE

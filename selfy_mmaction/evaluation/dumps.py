@@ -1,0 +1,183 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Predictions that mmaction2's ``test.py --dump`` wrote, read without running code."""
+
+import codecs
+import io
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+# What a pipeline's PackActionInputs may hold of where a clip comes from.
+NAME_KEYS = ('filename', 'frame_dir', 'video_id', 'img_key')
+# The largest error of a sum of probabilities, for scores of half precision.
+_TOLERANCE = 0.01
+
+
+class Dump(NamedTuple):
+    """Predictions for N clips of C classes.
+
+    Attributes:
+        path: The file.
+        scores: (N, C), as in the file.
+        labels: (N,), int.
+        names: File or folder of each clip; None where the file does not tell.
+    """
+
+    path: str
+    scores: np.ndarray
+    labels: np.ndarray
+    names: list[str | None]
+
+    @property
+    def holds_probabilities(self) -> bool:
+        """Whether the scores of each clip are not negative and sum to 1."""
+        sums = self.scores.sum(axis=1, dtype=float)
+        return bool((self.scores >= 0).all() and (abs(sums - 1) < _TOLERANCE).all())
+
+
+class _DumpUnpickler(pickle.Unpickler):
+    """Unpickler that finds tensors and arrays, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy 1 writes numpy.core, numpy 2 writes numpy._core.
+        known = f'{module.replace("numpy._core", "numpy.core")}.{name}'
+        if known not in _CONSTRUCTORS:
+            raise pickle.UnpicklingError(
+                f'it asks for {module}.{name}, which is no part of a dump; nothing of '
+                'the file was run'
+            )
+        return _CONSTRUCTORS[known]
+
+
+def _load_storage(data: bytes) -> Any:
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != 'latin1':
+        raise pickle.UnpicklingError(f'it holds bytes encoded as {encoding!r}')
+    return codecs.encode(text, encoding)
+
+
+_CONSTRUCTORS = {
+    'collections.OrderedDict': OrderedDict,
+    '_codecs.encode': _encode,
+    'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
+    'torch.storage._load_from_bytes': _load_storage,
+    'numpy.ndarray': np.ndarray,
+    'numpy.dtype': np.dtype,
+    'numpy.core.multiarray._reconstruct': np.zeros(0).__reduce__()[0],
+    'numpy.core.multiarray.scalar': np.float64(0).__reduce__()[0],
+    'numpy.core.numeric._frombuffer': np.zeros(0).__reduce_ex__(5)[0],
+}
+
+
+def load_dump(path: str | os.PathLike) -> Dump:
+    """Read predictions that ``test.py --dump`` wrote.
+
+    Args:
+        path: The file, a pickle.
+
+    Returns:
+        The predictions.
+
+    Raises:
+        OSError: The file cannot be opened.
+        pickle.UnpicklingError: The file is truncated, or would run code.
+        ValueError: It is no dump, or not one of single labels with one vector
+            of scores a clip.
+    """
+    with open(path, 'rb') as file:
+        try:
+            samples = _DumpUnpickler(file).load()
+        except pickle.UnpicklingError as error:
+            raise pickle.UnpicklingError(f'{path} was not read: {error}') from None
+        except Exception as error:  # whatever the constructors make of damaged data
+            raise ValueError(f'{path} is no complete dump: {error}') from error
+    if not isinstance(samples, list) or not samples:
+        raise ValueError(
+            f'{path} holds no list of predictions; write it with test.py --dump'
+        )
+    scores = [_score(sample, f'{path}, clip {i}') for i, sample in enumerate(samples)]
+    for index, score in enumerate(scores):
+        if score.shape != scores[0].shape:
+            raise ValueError(
+                f'{path}, clip {index} has {score.size} scores, clip 0 has '
+                f'{scores[0].size}'
+            )
+    labels = [_label(sample, f'{path}, clip {i}') for i, sample in enumerate(samples)]
+    for index, label in enumerate(labels):
+        if label not in range(scores[0].size):
+            raise ValueError(
+                f'{path}, clip {index} has label {label}, but {scores[0].size} scores'
+            )
+    return Dump(
+        str(path), np.stack(scores), np.array(labels), [_name(s) for s in samples]
+    )
+
+
+def _score(sample: Any, where: str) -> np.ndarray:
+    if not isinstance(sample, dict) or not {'pred_score', 'gt_label'} <= sample.keys():
+        raise ValueError(f'{where} is no dict with pred_score and gt_label')
+    score = sample['pred_score']
+    if not isinstance(score, torch.Tensor) or score.dim() != 1:
+        shape = tuple(score.shape) if hasattr(score, 'shape') else type(score).__name__
+        raise ValueError(
+            f'{where} has pred_score of shape {shape}, expected one score a class; '
+            "test with average_clips='prob' in the head"
+        )
+    if not score.isfinite().all():
+        raise ValueError(f'{where} has scores that are not finite')
+    return score.float().numpy()
+
+
+def _label(sample: dict, where: str) -> int:
+    label = torch.as_tensor(sample['gt_label'])
+    if label.numel() != 1:
+        raise ValueError(
+            f'{where} has {label.numel()} labels; only single labels can be scored here'
+        )
+    return int(label)
+
+
+def _name(sample: dict) -> str | None:
+    return next((str(sample[key]) for key in NAME_KEYS if sample.get(key)), None)
+
+
+def check_same_clips(dumps: list[Dump]) -> None:
+    """Refuse dumps that are not of the same clips in the same order.
+
+    Compared are the number of clips and of classes, the label of each clip and, where
+    both files tell it, its name: the last part of its path, without the extension.
+
+    Args:
+        dumps: Predictions of several networks.
+
+    Raises:
+        ValueError: Names the first difference.
+    """
+    first = dumps[0]
+    for other in dumps[1:]:
+        both = f'{first.path} and {other.path} are not of the same clips'
+        for what, axis in (('clips', 0), ('classes', 1)):
+            sizes = first.scores.shape[axis], other.scores.shape[axis]
+            if sizes[0] != sizes[1]:
+                raise ValueError(f'{both}: {sizes[0]} {what} and {sizes[1]} {what}')
+        for index in range(len(first.labels)):
+            names = first.names[index], other.names[index]
+            if all(names) and Path(names[0]).stem != Path(names[1]).stem:
+                raise ValueError(
+                    f'{both}: clip {index} is {names[0]!r} and {names[1]!r}; test both '
+                    'on the same list'
+                )
+            labels = first.labels[index], other.labels[index]
+            if labels[0] != labels[1]:
+                raise ValueError(
+                    f'{both}: clip {index} has label {labels[0]} and {labels[1]}; test '
+                    'both on the same list, with the same order of classes'
+                )

@@ -1,0 +1,418 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Bad lists and bad clips: what is said, when, and what training goes on with."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import DATASETS, TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader, default_collate
+
+from selfy_mmaction.run import tools_folder
+
+CONFIG = (
+    Path(__file__).parents[2]
+    / 'configs/motion/tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
+)
+
+SAMPLE = dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=8)
+PIPELINES = {
+    'decord': [dict(type='DecordInit'), SAMPLE, dict(type='DecordDecode')],
+    'opencv': [dict(type='OpenCVInit'), SAMPLE, dict(type='OpenCVDecode')],
+    'rawframes': [SAMPLE, dict(type='RawFrameDecode')],
+}
+
+
+@TRANSFORMS.register_module()
+class FailingTransform(BaseTransform):
+    """A transform with a bug."""
+
+    def transform(self, results):
+        raise ValueError('a bug')
+
+
+@TRANSFORMS.register_module()
+class MisbehavingDecode(BaseTransform):
+    """A decoder that does on a file what the file's name says."""
+
+    def transform(self, results):
+        name = os.path.basename(results['filename'])
+        if name == 'dies.avi':
+            os.abort()
+        if name == 'hangs.avi':
+            time.sleep(600)
+        if name == 'unpicklable.avi':
+            results['video_reader'] = lambda: None
+        if name == 'not_installed.avi':
+            raise ImportError('no such decoder')
+        return results
+
+
+def write_frames(folder, count=10):
+    folder.mkdir(parents=True)
+    for number in range(1, count + 1):
+        image = np.full((24, 32, 3), 10 * number, np.uint8)
+        assert cv2.imwrite(str(folder / f'img_{number:05}.jpg'), image)
+
+
+@pytest.fixture(scope='session')
+def frames(tmp_path_factory):
+    root = tmp_path_factory.mktemp('frames')
+    for name in 'abc':
+        write_frames(root / name)
+    return root
+
+
+@pytest.fixture
+def videos(motion_tiny, tmp_path):
+    """A folder with three videos; those of broken() are added."""
+    for name in '012':
+        path = motion_tiny / 'videos' / 'train' / f'0000{name}.avi'
+        (tmp_path / f'{name}.avi').write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def log(capfd):
+    """What was printed by this process and its workers, mmengine's logger included."""
+    MMLogger.get_instance('captured')  # on the stream that is captured now
+    yield lambda: ''.join(capfd.readouterr())
+    MMLogger._instance_dict.pop('captured')
+
+
+def build(root, lines, reader='decord', **kwargs):
+    kind = 'Rawframe' if reader == 'rawframes' else 'Video'
+    ann_file = kwargs.pop('ann_file', None)
+    if ann_file is None:
+        ann_file = root / 'list.txt'
+        ann_file.write_text(''.join(f'{line}\n' for line in lines))
+    cfg = dict(
+        type=f'Checked{kind}Dataset',
+        ann_file=str(ann_file),
+        data_prefix={'Video': dict(video=str(root)), 'Rawframe': dict(img=str(root))}[
+            kind
+        ],
+        num_classes=4,
+        pipeline=PIPELINES[reader],
+    )
+    return DATASETS.build({**cfg, **kwargs})
+
+
+def damaged(root, name, kept=0.5):
+    whole = (root / '0.avi').read_bytes()
+    (root / name).write_bytes(whole[: int(kept * len(whole))])
+    return name
+
+
+def test_good_list_of_videos(motion_tiny):
+    dataset = build(motion_tiny / 'videos', [], ann_file=motion_tiny / 'train.txt')
+    assert len(dataset) == 24
+    assert [info['label'] for info in dataset] == [0, 1, 2, 3] * 6
+    assert len(dataset[0]['imgs']) == 8
+    assert dataset[0]['imgs'][0].shape == (68, 68, 3)
+
+
+def test_good_list_of_frames(frames):
+    dataset = build(frames, ['a 10 3', 'b 8 0'], 'rawframes')
+    results = dataset[1]  # a frame a segment: 1 to 8
+    values = [image.mean() for image in results['imgs']]
+    np.testing.assert_allclose(values, np.arange(10, 90, 10), atol=2)
+    assert results['label'] == 0
+
+
+def test_offset_of_frames(frames):
+    dataset = build(frames, ['a 2 8 3'], 'rawframes', with_offset=True)
+    values = [image.mean() for image in dataset[0]['imgs']]
+    np.testing.assert_allclose(values, np.arange(30, 110, 10), atol=2)
+    with pytest.raises(FileNotFoundError, match='img_00011.jpg'):
+        build(frames, ['a 3 8 3'], 'rawframes', with_offset=True)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('0.avi', 'expected a path and one label'),
+        ('0.avi 1 2', 'expected a path and one label'),
+        ('', 'expected a path and one label'),
+        ('0.avi one', "number from 0, but is 'one'"),
+        ('0.avi -1', "number from 0, but is '-1'"),
+        ('0.avi 4', 'label 4, but num_classes=4 allows 0 to 3'),
+    ],
+)
+def test_bad_line_of_a_video(videos, line, message):
+    where = re.escape(f'list.txt, line 2: {line!r}')
+    with pytest.raises(ValueError, match=f'{where}.*{message}'):
+        build(videos, ['0.avi 0', line, '1.avi 1'])
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('a 10', 'expected folder, number of frames and one label'),
+        ('a 10 1 2', 'expected folder, number of frames and one label'),
+        ('', 'expected folder, number of frames and one label'),
+        ('a ten 1', 'expected folder, number of frames and one label'),
+        ('a 0 1', 'has 0 frames, expected at least 1'),
+        ('a 10 one', "number from 0, but is 'one'"),
+        ('a 10 4', 'label 4, but num_classes=4 allows 0 to 3'),
+    ],
+)
+def test_bad_line_of_frames(frames, line, message):
+    where = re.escape(f'list.txt, line 2: {line!r}')
+    with pytest.raises(ValueError, match=f'{where}.*{message}'):
+        build(frames, ['a 10 0', line, 'b 10 1'], 'rawframes')
+
+
+def test_missing_videos(videos):
+    message = '2 of the 3 videos .* the first is .*none.avi.*data_prefix'
+    with pytest.raises(FileNotFoundError, match=message):
+        build(videos, ['0.avi 0', 'none.avi 1', 'nowhere.avi 2'])
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('none 10 0', 'folder of .*none.*img_00010.jpg'),
+        ('b 11 0', 'frame .*b.*img_00011.jpg'),
+    ],
+)
+def test_missing_frames(frames, line, message):
+    message = f'1 of the 2 videos .* the first is {message}.*filename_tmpl'
+    with pytest.raises(FileNotFoundError, match=message):
+        build(frames, ['a 10 0', line], 'rawframes')
+
+
+def test_missing_and_empty_list(videos):
+    with pytest.raises(FileNotFoundError, match='annotation file .*absent.txt'):
+        build(videos, [], ann_file=videos / 'absent.txt')
+    with pytest.raises(ValueError, match='list.txt is empty'):
+        build(videos, [])
+
+
+def test_several_labels(videos):
+    dataset = build(videos, ['0.avi 0 3', '1.avi 1'], multi_class=True)
+    assert dataset[0]['label'].tolist() == [1, 0, 0, 1]
+
+
+def test_transforms_are_asked_about_the_annotation(videos):
+    (videos / 'classes.txt').write_text('up\ndown\n')
+    flip = dict(type='SelectiveFlip', class_names=str(videos / 'classes.txt'))
+    with pytest.raises(ValueError, match='2 class names, but .*num_classes=4'):
+        build(videos, ['0.avi 0'], pipeline=[*PIPELINES['decord'], flip])
+
+
+@pytest.mark.parametrize('reader', ['decord', 'opencv'])
+@pytest.mark.parametrize('content', [b'', b'not a video' * 100])
+def test_unreadable_video_is_named(videos, reader, content):
+    (videos / 'bad.avi').write_bytes(content)
+    dataset = build(videos, ['bad.avi 0'], reader)
+    with pytest.raises(RuntimeError, match='bad.avi.* could not be read .*damaged'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('content', [None, b'', b'not an image' * 100])
+def test_unreadable_frame_is_named(frames, tmp_path, content):
+    write_frames(tmp_path / 'bad')
+    for path in (tmp_path / 'bad').glob('*[1-9].jpg'):  # not the last one
+        path.unlink() if content is None else path.write_bytes(content)
+    dataset = build(tmp_path, ['bad 10 0'], 'rawframes')
+    with pytest.raises(RuntimeError, match='bad.* could not be read .*damaged'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('policy', ['fail', 'skip'])
+@pytest.mark.parametrize('place', [1, 3])
+def test_bug_in_a_transform_is_no_unreadable_video(videos, policy, place):
+    pipeline = list(PIPELINES['decord'])
+    pipeline.insert(place, dict(type='FailingTransform'))
+    dataset = build(videos, ['0.avi 0'] * 3, pipeline=pipeline, on_unreadable=policy)
+    with pytest.raises((ValueError, RuntimeError), match='a bug') as caught:
+        dataset[0]
+    assert 'could not be read' not in str(caught.value)
+
+
+def test_missing_package_is_no_unreadable_video(videos):
+    pipeline = [dict(type='MisbehavingDecode')]
+    (videos / 'not_installed.avi').touch()
+    dataset = build(videos, ['not_installed.avi 0'], pipeline=pipeline)
+    with pytest.raises(ImportError, match='no such decoder'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('reader', ['decord', 'opencv'])
+def test_skip_takes_the_next_that_can_be_read(videos, log, reader):
+    names = [damaged(videos, f'bad{i}.avi', 0) for i in (1, 2)]
+    lines = ['0.avi 0', f'{names[0]} 1', f'{names[1]} 1', '2.avi 2']
+    dataset = build(videos, lines, reader, on_unreadable='skip')
+    assert [dataset[i]['label'] for i in range(4)] == [0, 2, 2, 2]
+    said = [line for line in log().splitlines() if 'skipped so far' in line]
+    assert len(said) == 2  # each is tried once
+    assert re.search("rank 0: video '.*bad1.avi' could not be read .*1 of 4", said[0])
+    assert re.search("'.*bad2.avi' .*2 of 4 skipped so far", said[1])
+
+
+def test_skip_survives_truncated_videos(videos):
+    # decord 0.6 raises, ends its process, or returns the frames there are.
+    kept = [0.05, 0.2, 0.4, 0.6, 0.8]
+    lines = [f'{damaged(videos, f"bad{share}.avi", share)} 1' for share in kept]
+    dataset = build(videos, [*lines, '0.avi 0'], on_unreadable='skip')
+    for i in range(len(dataset)):
+        assert len(dataset[i]['imgs']) == 8
+    assert dataset[len(kept)]['label'] == 0
+
+
+def test_skip_goes_on_from_the_first_after_the_last(videos):
+    lines = ['0.avi 3', f'{damaged(videos, "bad.avi", 0)} 1']
+    assert build(videos, lines, on_unreadable='skip')[1]['label'] == 3
+
+
+def test_skip_of_frames(frames, tmp_path):
+    write_frames(tmp_path / 'bad')
+    write_frames(tmp_path / 'good')
+    (tmp_path / 'bad' / 'img_00001.jpg').write_bytes(b'no image')
+    lines = ['bad 2 1', 'good 10 2']
+    dataset = build(tmp_path, lines, 'rawframes', on_unreadable='skip')
+    assert dataset[0]['label'] == 2
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_every_epoch_has_as_many_samples(videos, num_workers, log):
+    bad = damaged(videos, 'bad.avi', 0)
+    lines = ['0.avi 0', f'{bad} 1', '1.avi 2', f'{bad} 1', '2.avi 3']
+    pipeline = [*PIPELINES['decord'], dict(type='FormatShape', input_format='NCHW')]
+    dataset = build(videos, lines, pipeline=pipeline, on_unreadable='skip')
+    loader = DataLoader(
+        dataset,
+        batch_size=1,
+        num_workers=num_workers,
+        collate_fn=lambda batch: default_collate([item['label'] for item in batch]),
+    )
+    for _ in range(2):
+        labels = torch.cat(list(loader)).tolist()
+        assert labels == [0, 2, 2, 3, 3]
+    # Workers are new in the second epoch, but the first one's are remembered.
+    assert dataset._unreadable.tolist() == [False, True, False, True, False]
+    said = log()
+    assert said.count('could not be read') == 2
+    assert '2 of 5 skipped so far' in said
+
+
+def test_same_draws_in_a_child_process(videos):
+    lines = [f'{name}.avi 0' for name in '012']
+    drawn = {}
+    for policy in ('fail', 'skip'):
+        dataset = build(videos, lines, on_unreadable=policy)
+        np.random.seed(0)
+        random.seed(0)
+        drawn[policy] = [dataset[i]['frame_inds'].tolist() for i in (0, 1, 2, 0)]
+    assert drawn['fail'] == drawn['skip']
+    assert drawn['skip'][0] != drawn['skip'][3]
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [('dies.avi', 'ended its process'), ('hangs.avi', 'not read after 0.5 s')],
+)
+def test_decoder_that_dies_or_hangs_is_skipped(videos, log, name, message):
+    (videos / name).touch()
+    dataset = build(
+        videos,
+        [f'{name} 0', '1.avi 1'],
+        pipeline=[dict(type='MisbehavingDecode')],
+        on_unreadable='skip',
+        reading_timeout=0.5,
+    )
+    assert dataset[0]['label'] == 1
+    assert message in log()
+
+
+def test_clip_is_not_blamed_for_the_one_before(videos, log):
+    # Damage may end the process later than on the clip that did it.
+    dataset = build(videos, ['0.avi 0', '1.avi 1'], on_unreadable='skip')
+    assert dataset[0]['label'] == 0
+    os.kill(dataset._process._child, signal.SIGKILL)
+    assert dataset[1]['label'] == 1
+    assert 'skipped' not in log()
+
+
+def test_result_that_cannot_be_sent_is_no_unreadable_video(videos):
+    (videos / 'unpicklable.avi').touch()
+    dataset = build(
+        videos,
+        ['unpicklable.avi 0', '1.avi 1'],
+        pipeline=[dict(type='MisbehavingDecode')],
+        on_unreadable='skip',
+    )
+    with pytest.raises(RuntimeError, match='a transform failed (.|\n)*pickle'):
+        dataset[0]
+
+
+def test_too_many_unreadable_videos_stop_the_training(videos):
+    lines = [f'{damaged(videos, f"bad{i}.avi", 0)} 0' for i in range(4)] + ['0.avi 0']
+    dataset = build(videos, lines, on_unreadable='skip', max_unreadable=2)
+    message = '3 videos .*more than max_unreadable=2, .*bad0.avi.*bad2.avi.*last error'
+    with pytest.raises(RuntimeError, match=message):
+        dataset[0]
+
+
+def test_only_unreadable_videos(videos):
+    dataset = build(
+        videos, [f'{damaged(videos, "bad.avi", 0)} 0'], on_unreadable='skip'
+    )
+    with pytest.raises(RuntimeError, match='no video of .*list.txt.* can be read'):
+        dataset[0]
+
+
+def test_distributed_training_goes_on(motion_tiny, tmp_path):
+    data = tmp_path / 'data'
+    shutil.copytree(motion_tiny, data)
+    for i in range(0, 24, 3):  # empty and truncated in turns
+        path = data / 'videos' / 'train' / f'{i:05}.avi'
+        path.write_bytes(path.read_bytes()[: 15000 * (i % 2)])
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run'),
+            *('--standalone', '--nproc_per_node=2'),
+            *(tools_folder() / 'train.py', CONFIG, '--launcher', 'pytorch'),
+            *('--work-dir', tmp_path / 'work', '--cfg-options'),
+            'randomness.seed=0',
+            'train_cfg.max_epochs=1',
+            'train_dataloader.dataset.on_unreadable=skip',
+            *(
+                f'{loader}_dataloader.dataset.{option}'
+                for loader in ('train', 'val')
+                for option in (
+                    f'ann_file={data}/{loader}.txt',
+                    f'data_prefix.video={data}/videos',
+                )
+            ),
+        ],
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-3000:]
+    for rank in (0, 1):  # both say what they skip
+        assert re.search(rf'rank {rank}: video .* is skipped, .* so far', output)
+    assert 'Epoch(val) [1]' in output
+
+
+def test_policies_that_are_refused(videos):
+    with pytest.raises(ValueError, match="'ignore' is unknown; choose .*'fail'"):
+        build(videos, ['0.avi 0'], on_unreadable='ignore')
+    with pytest.raises(ValueError, match='test_mode=True would test on other clips'):
+        build(videos, ['0.avi 0'], on_unreadable='skip', test_mode=True)

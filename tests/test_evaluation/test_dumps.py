@@ -1,0 +1,141 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import os
+import pickle
+from pathlib import Path
+
+import mmengine
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import METRICS
+from mmaction.structures import ActionDataSample
+
+from selfy_mmaction.evaluation.dumps import check_same_clips, load_dump
+
+SCORES = [[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]
+
+
+def samples(scores: list = SCORES, labels: tuple = (0, 2), **metas) -> list[dict]:
+    """What the test loop hands to its metrics."""
+    made = []
+    for index, (score, label) in enumerate(zip(scores, labels, strict=True)):
+        sample = ActionDataSample(
+            metainfo={key: values[index] for key, values in metas.items()}
+        )
+        sample.set_gt_label(label).set_pred_score(torch.tensor(score))
+        made.append(sample.to_dict())
+    return made
+
+
+def write(path: Path, **kwargs) -> Path:
+    """Write a dump with what ``test.py --dump`` uses."""
+    metric = METRICS.build(dict(type='DumpResults', out_file_path=str(path)))
+    predictions = samples(**kwargs)
+    metric.process({}, predictions)
+    metric.evaluate(len(predictions))
+    return path
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / 'scores.pkl'
+
+
+def test_reads_what_test_py_writes(path):
+    dump = load_dump(write(path, img_shape=[(64, 64)] * 2))
+    np.testing.assert_array_equal(dump.scores, np.float32(SCORES))
+    np.testing.assert_array_equal(dump.labels, [0, 2])
+    assert dump.names == [None, None]
+    assert dump.holds_probabilities
+
+
+@pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_reads_every_protocol_and_arrays_beside_the_scores(path, protocol):
+    found = samples(filename=['a/7.webm', 'a/8.webm'], crop=[np.eye(2), np.float32(3)])
+    mmengine.dump(found, str(path), protocol=protocol)
+    dump = load_dump(path)
+    np.testing.assert_array_equal(dump.scores, np.float32(SCORES))
+    assert dump.names == ['a/7.webm', 'a/8.webm']
+
+
+@pytest.mark.parametrize('scores', [[[1.0, -2.0], [0.5, 0.5]], [[0.3, 0.3]] * 2])
+def test_logits_are_no_probabilities(path, scores):
+    assert not load_dump(write(path, scores=scores, labels=(0, 1))).holds_probabilities
+
+
+class _Payload:
+    def __init__(self, function, *args):
+        self.reduced = (function, args)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize('inside_a_tensor', [False, True])
+def test_a_dump_that_would_run_code_is_refused(path, tmp_path, inside_a_tensor):
+    target = tmp_path / 'made_by_the_pickle'
+    payload = _Payload(os.mkdir, str(target))
+    if inside_a_tensor:
+        # torch's own loader of storages would unpickle this without protection.
+        data = pickle.dumps(payload)
+        payload = _Payload(torch.storage._load_from_bytes, data)
+    path.write_bytes(pickle.dumps([payload]))
+    with pytest.raises(pickle.UnpicklingError, match='scores.pkl was not read'):
+        load_dump(path)
+    assert not target.exists()
+    if not inside_a_tensor:
+        pickle.loads(path.read_bytes())
+        assert target.exists()  # the payload was a real one
+
+
+@pytest.mark.parametrize('kept', [0.3, 0.9])
+def test_a_truncated_dump_is_refused(path, kept):
+    data = write(path).read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises((ValueError, pickle.UnpicklingError), match='scores.pkl'):
+        load_dump(path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({}, 'no list of predictions'),
+        ([], 'no list of predictions'),
+        ([dict(pred_score=torch.ones(3))], 'clip 0 is no dict with pred_score and gt'),
+        (samples([[[0.5, 0.5]]], (0,)), r'pred_score of shape \(1, 2\).*average_clips'),
+        (samples([[0.5, float('nan')]], (0,)), 'clip 0 has scores that are not finite'),
+        (samples([[1.0, 0.0], [1.0]], (0, 0)), 'clip 1 has 1 scores, clip 0 has 2'),
+        (samples([[1.0, 0.0]], (2,)), 'clip 0 has label 2, but 2 scores'),
+        (samples([[1.0, 0.0]], ([0, 1],)), 'clip 0 has 2 labels'),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(path, content, message):
+    mmengine.dump(content, str(path))
+    with pytest.raises(ValueError, match=message):
+        load_dump(path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(scores=SCORES[:1], labels=(0,)), '2 clips and 1 clips'),
+        (dict(scores=[[0.5, 0.5], [1, 0]], labels=(0, 1)), '3 classes and 2 classes'),
+        (dict(labels=(0, 1)), 'clip 1 has label 2 and 1'),
+        (
+            dict(filename=['b/8.mp4', 'b/7.mp4']),
+            "clip 0 is 'a/7.webm' and 'b/8.mp4'",
+        ),
+    ],
+)
+def test_other_clips_are_refused(tmp_path, change, message):
+    one = load_dump(write(tmp_path / 'one.pkl', filename=['a/7.webm', 'a/8.webm']))
+    two = load_dump(write(tmp_path / 'two.pkl', **change))
+    with pytest.raises(ValueError, match=f'one.pkl and .*two.pkl.*{message}'):
+        check_same_clips([one, one, two])
+
+
+def test_frames_and_videos_of_the_same_clips_go_together(tmp_path):
+    videos = write(tmp_path / 'one.pkl', filename=['a/7.webm', 'a/8.webm'])
+    frames = write(tmp_path / 'two.pkl', frame_dir=['b/7', 'b/8'])
+    without_names = write(tmp_path / 'three.pkl')
+    check_same_clips([load_dump(path) for path in (videos, frames, without_names)])

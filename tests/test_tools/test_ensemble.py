@@ -1,0 +1,157 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Ensembles of dumps, beside mmaction2's own ``report_accuracy.py``."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import mmengine
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import METRICS
+
+from selfy_mmaction.evaluation.dumps import load_dump
+from selfy_mmaction.run import tools_folder
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'ensemble.py'
+REPORT = tools_folder() / 'analysis_tools' / 'report_accuracy.py'
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a tool and return what it prints."""
+
+    def run_tool(tool: Path, *args) -> str:
+        monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, args)])
+        runpy.run_path(str(tool), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run_tool
+
+
+def write(path: Path, seed: int, labels=None, softmax: bool = True) -> Path:
+    """Made-up scores of 60 clips of 12 classes, each network right now and then."""
+    labels = np.arange(60) % 12 if labels is None else labels
+    scores = np.random.default_rng(seed).standard_normal((len(labels), 12))
+    scores[np.arange(len(labels)), labels] += 1
+    scores = torch.tensor(scores, dtype=torch.float32)
+    scores = scores.softmax(dim=1) if softmax else scores
+    metric = METRICS.build(dict(type='DumpResults', out_file_path=str(path)))
+    samples = [
+        dict(pred_score=score, gt_label=torch.tensor([label]))
+        for score, label in zip(scores, labels, strict=True)
+    ]
+    metric.process({}, samples)
+    metric.evaluate(len(samples))
+    return path
+
+
+@pytest.fixture
+def dumps(tmp_path) -> list[Path]:
+    return [write(tmp_path / f'{seed}.pkl', seed) for seed in range(3)]
+
+
+def row(output: str, name: str) -> list[float]:
+    """Top-1, top-5 and mean class accuracy of a row of our table."""
+    (cells,) = re.findall(rf'^\| {re.escape(str(name))} \| (.*) \|$', output, re.M)
+    return [float(cell) for cell in cells.split(' | ')]
+
+
+def reported(output: str) -> list[float]:
+    """The same of mmaction2's report, which has fractions."""
+    names = ('Top 1 Accuracy', 'Top 5 Accuracy', 'Mean Class Accuracy')
+    return [
+        100 * float(re.search(rf'^{name}: (\S+)$', output, re.M)[1]) for name in names
+    ]
+
+
+@pytest.mark.parametrize('weights', [None, (1, 1, 1), (1, 2.5, 0.3), (1e-3, 1e-3, 1)])
+def test_same_figures_as_report_accuracy(run, dumps, weights):
+    theirs = run(REPORT, '--preds', *dumps, '--coefficients', *(weights or (1, 1, 1)))
+    ours = run(TOOL, *dumps, *(('--weights', *weights) if weights else ()))
+    assert row(ours, 'ensemble') == pytest.approx(reported(theirs), abs=0.006)
+
+
+def test_each_part_has_its_own_figures(run, dumps):
+    ours = run(TOOL, *dumps)
+    assert 'on 60 clips' in ours
+    rows = []
+    for dump in dumps:
+        theirs = run(REPORT, '--preds', dump, '--coefficients', 1)
+        rows.append(row(ours, dump))
+        assert rows[-1] == pytest.approx(reported(theirs), abs=0.006)
+    assert len({*map(tuple, rows)}) == 3
+    assert row(ours, 'ensemble')[0] > max(top1 for top1, *_ in rows)
+
+
+def test_softmax_as_in_report_accuracy(run, tmp_path):
+    logits = [write(tmp_path / f'{seed}.pkl', seed, softmax=False) for seed in range(3)]
+    figures = []
+    for flags in ((), ('--apply-softmax',)):
+        theirs = run(REPORT, '--preds', *logits, '--coefficients', 1, 2, 3, *flags)
+        ours = run(TOOL, *logits, '--weights', 1, 2, 3, *flags)
+        figures.append(row(ours, 'ensemble'))
+        assert figures[-1] == pytest.approx(reported(theirs), abs=0.006)
+    assert figures[0] != figures[1]
+
+
+def test_the_ensemble_is_a_dump_of_the_weighted_mean(run, dumps, tmp_path):
+    out = tmp_path / 'new' / 'both.pkl'
+    ours = run(TOOL, *dumps[:2], '--weights', 3, 1, '--out', out)
+    fused, one, two = (load_dump(path) for path in (out, *dumps[:2]))
+    np.testing.assert_allclose(
+        fused.scores, 0.75 * one.scores + 0.25 * two.scores, rtol=1e-5
+    )
+    assert fused.holds_probabilities
+    theirs = run(REPORT, '--preds', out, '--coefficients', 1)
+    assert row(ours, 'ensemble') == pytest.approx(reported(theirs), abs=0.006)
+    assert {'pred_score', 'pred_label', 'gt_label'} == mmengine.load(out)[0].keys()
+    assert [path.name for path in out.parent.iterdir()] == ['both.pkl']
+
+
+def refused(capsys, run, *args) -> str:
+    """Message of a run that must stop with exit code 2."""
+    with pytest.raises(SystemExit) as stopped:
+        run(TOOL, *args)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_other_clips_are_refused_and_nothing_is_written(run, capsys, dumps, tmp_path):
+    labels = np.arange(60) % 12
+    labels[[7, 9]] = labels[[9, 7]]
+    other = write(tmp_path / 'other.pkl', 5, labels)
+    out = tmp_path / 'both.pkl'
+    message = refused(capsys, run, dumps[0], other, '--out', out)
+    assert 'other.pkl are not of the same clips: clip 7 has label 7 and 9' in message
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('--weights', 1), '1 weights for 2 dumps'),
+        (('--weights', 1, 0), 'must all be above 0'),
+        (('--weights', 1, 'nan'), 'must all be above 0'),
+        (('--apply-softmax',), '0.pkl holds probabilities already'),
+        (('--out', 'both.txt'), 'must end in .pkl or .pickle'),
+        (('--out', '{folder}/0.pkl'), 'would overwrite a dump that is read'),
+    ],
+)
+def test_bad_arguments(run, capsys, dumps, tmp_path, args, message):
+    before = dumps[0].read_bytes()
+    args = [str(arg).format(folder=tmp_path) for arg in args]
+    assert message in refused(capsys, run, *dumps[:2], *args)
+    assert dumps[0].read_bytes() == before
+
+
+def test_logits_do_not_go_with_probabilities(run, capsys, dumps, tmp_path):
+    logits = write(tmp_path / 'logits.pkl', 5, softmax=False)
+    message = refused(capsys, run, dumps[0], logits)
+    assert 'logits.pkl does not hold probabilities, but others do' in message
+
+
+def test_a_missing_dump_is_named(run, capsys, tmp_path):
+    assert 'absent.pkl' in refused(capsys, run, tmp_path / 'absent.pkl')

@@ -1,0 +1,65 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Accuracy of predictions of ``test.py --dump``, and of their weighted sum.
+
+    python tools/ensemble.py 8_frames.pkl 16_frames.pkl --weights 1 1 --out both.pkl
+
+The figures are those of mmaction2's ``report_accuracy.py``. Dumps of other clips, or
+with another order of classes, are refused.
+"""
+
+import argparse
+import pickle
+from pathlib import Path
+
+from selfy_mmaction.evaluation.dumps import load_dump
+from selfy_mmaction.evaluation.fusion import (
+    accuracies,
+    fuse,
+    show_table,
+    write_dump,
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='of test.py --dump')
+    parser.add_argument(
+        '--weights', nargs='+', type=float, help='one a dump (default: 1 for each)'
+    )
+    parser.add_argument(
+        '--apply-softmax',
+        action='store_true',
+        help="turn scores into probabilities first (our configs' dumps hold "
+        "probabilities; those with average_clips='score' do not)",
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='write the weighted mean as a dump, .pkl or .pickle',
+    )
+    args = parser.parse_args()
+    if args.out and args.out.suffix not in ('.pkl', '.pickle'):
+        parser.error(f'--out {args.out} must end in .pkl or .pickle')
+    if args.out and any(args.out.resolve() == Path(p).resolve() for p in args.dumps):
+        parser.error(f'--out {args.out} would overwrite a dump that is read')
+    try:
+        dumps = [load_dump(path) for path in args.dumps]
+        scores = fuse(dumps, args.weights, args.apply_softmax)
+        rows = {dump.path: accuracies(dump.scores, dump.labels) for dump in dumps}
+        if len(dumps) > 1:
+            rows['ensemble'] = accuracies(scores, dumps[0].labels)
+        if args.out:
+            weights = args.weights or [1] * len(dumps)
+            write_dump(args.out, scores / sum(weights), dumps[0])
+    except (OSError, ValueError, pickle.UnpicklingError) as error:
+        parser.exit(2, f'error: {error}\n')
+    print(f'Accuracy in percent on {len(scores)} clips:\n\n{show_table(rows)}')
+    if args.out:
+        print(f'\n{args.out} written')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,116 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Accuracy under occlusion and motion blur of one frame (section 4.7, Fig. 5).
+
+    python tools/robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...] --out DIR
+
+Each network is tested by mmaction2's test loop on clean clips and on six levels of each
+corruption of the supplement. DIR gets robustness.json, robustness.md and
+robustness.png, with one curve a network. Run the same command again to resume; add a
+network to it, and only that one is tested.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+import selfy_mmaction  # noqa: F401  registers everything
+from selfy_mmaction.evaluation.frame_robustness import (
+    CORRUPTIONS,
+    choose_levels,
+    draw_curves,
+    prepare_network,
+    run_levels,
+    show_tables,
+)
+
+
+def name_networks(pairs: list[tuple[str, str]], names: list[str] | None) -> list[str]:
+    """Names for tables and figure.
+
+    Args:
+        pairs: Config and checkpoint of each network.
+        names: Names chosen; None for those of the configs, with that of the checkpoint
+            where a config occurs twice.
+
+    Raises:
+        ValueError: There is not one name of its own for each network.
+    """
+    if names is None:
+        configs = [Path(config).stem for config, _ in pairs]
+        names = [
+            f'{config} {Path(checkpoint).stem}' if configs.count(config) > 1 else config
+            for config, (_, checkpoint) in zip(configs, pairs, strict=True)
+        ]
+    if len(names) != len(pairs) or len(set(names)) != len(names):
+        raise ValueError(
+            f'{len(pairs)} networks have the names {names}; give each its own with '
+            '--names'
+        )
+    return names
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'networks', nargs='+', metavar='CONFIG CHECKPOINT', help='pairs of files'
+    )
+    parser.add_argument('--names', nargs='+', help='names for tables and figure')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/robustness'),
+        help='default: %(default)s',
+    )
+    parser.add_argument(
+        '--corruptions', nargs='+', default=CORRUPTIONS, help='default: both'
+    )
+    parser.add_argument(
+        '--levels', nargs='+', type=int, default=range(1, 7), help='default: 1 to 6'
+    )
+    parser.add_argument(
+        '--frame',
+        type=int,
+        help='frame of the clip to corrupt, from 0 (default: the centre, which is 3, '
+        'the 4th, of 8)',
+    )
+    parser.add_argument('--metric', default='acc/top1', help='default: %(default)s')
+    parser.add_argument(
+        '--seed', type=int, default=0, help="of the blur's angles (default: 0)"
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='changes of all configs, as of test.py',
+    )
+    args = parser.parse_args()
+    if len(args.networks) % 2:
+        parser.error(f'{len(args.networks)} files are no pairs of CONFIG CHECKPOINT')
+    if args.seed < 0:
+        parser.error(f'--seed {args.seed} must be at least 0')
+    pairs = list(zip(args.networks[::2], args.networks[1::2], strict=True))
+    try:
+        levels = choose_levels(args.corruptions, args.levels)
+        networks = [
+            prepare_network(name, *pair, args.frame, args.cfg_options)
+            for name, pair in zip(name_networks(pairs, args.names), pairs, strict=True)
+        ]
+        figures = run_levels(
+            networks, levels, args.out, args.metric, args.frame, args.seed
+        )
+    except (OSError, ValueError) as error:
+        parser.exit(2, f'error: {error}\n')
+    except KeyboardInterrupt:
+        parser.exit(130, '\ninterrupted; run the same command again to resume\n')
+    tables = show_tables(figures, args.metric)
+    (args.out / 'robustness.md').write_text(tables + '\n')
+    draw_curves(args.out / 'robustness.png', figures, args.metric)
+    print(f'\n{tables}\n\nFigure: {args.out / "robustness.png"}')
+
+
+if __name__ == '__main__':
+    main()
