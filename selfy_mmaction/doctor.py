@@ -12,8 +12,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -257,7 +259,36 @@ def check_video(folder: Path) -> Check:
     return Check(name, True, f'{len(grey)} frames, values right')
 
 
-def check_similarity(device: str) -> Check:
+def check_triton(device: str) -> Check:
+    """Check whether the self-similarity takes its Triton kernels on a GPU.
+
+    Args:
+        device (str): ``'cuda:N'``.
+
+    Returns:
+        Check: The result. A Triton that is not installed is no failure: pure PyTorch
+            does the same, slower.
+    """
+    name = f'triton on {device}'
+    try:
+        import torch
+
+        from .ops.backends import reasons_against_triton
+
+        # What the paper's networks have.
+        reasons = reasons_against_triton(
+            torch.device(device), torch.float16, (128, 14, 14), 5, (9, 9)
+        )
+    except Exception as error:
+        return Check(name, False, _describe(error), _AFTER_THE_REST)
+    if not reasons:
+        return Check(name, True, 'used for the self-similarity')
+    if find_spec('triton') is None:
+        return Check(name, True, 'not installed: self-similarity by torch, slower')
+    return Check(name, False, '; '.join(reasons), 'pip install --upgrade torch triton')
+
+
+def check_similarity(device: str, backend: str = 'torch') -> Check:
     """Check values and gradient of the self-similarity on one device.
 
     The reference is plain loops in double precision on the CPU. A faulty kernel
@@ -265,11 +296,12 @@ def check_similarity(device: str) -> Check:
 
     Args:
         device (str): ``'cpu'`` or ``'cuda:N'``.
+        backend (str): ``'torch'`` or ``'triton'``. Default: 'torch'.
 
     Returns:
         Check: The result.
     """
-    name = f'similarity on {device}'
+    name = f'similarity on {device}, {backend}'
     try:
         import torch
 
@@ -283,7 +315,7 @@ def check_similarity(device: str) -> Check:
         results = []
         for function, where, dtype in (
             (self_similarity_loops, 'cpu', torch.float64),
-            (self_similarity, device, torch.float32),
+            (partial(self_similarity, backend=backend), device, torch.float32),
         ):
             leaf = feats.to(where, dtype).requires_grad_()
             values = function(leaf, **window)
@@ -341,7 +373,13 @@ def diagnose() -> list[Check]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         checks.append(check_video(Path(folder)))
-    checks += [check_similarity(device) for device in _devices()]
+    for device in _devices():
+        checks.append(check_similarity(device))
+        if device != 'cpu':
+            triton = check_triton(device)
+            checks.append(triton)
+            if triton.ok and find_spec('triton'):
+                checks.append(check_similarity(device, 'triton'))
     return checks
 
 

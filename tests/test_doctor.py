@@ -20,6 +20,7 @@ from selfy_mmaction.doctor import (
     check_opencv,
     check_requirement,
     check_similarity,
+    check_triton,
     check_video,
     installed_versions,
 )
@@ -202,6 +203,53 @@ def test_wrong_similarity_is_noticed(monkeypatch, fault):
     check = check_similarity('cpu')
     assert not check.ok
     assert check.detail.startswith('largest error')
+
+
+@pytest.mark.parametrize(
+    ('reasons', 'installed', 'ok', 'detail'),
+    [
+        ([], True, True, 'used for the self-similarity'),
+        (['not found'], False, True, 'not installed: self-similarity by torch, slower'),
+        (['one', 'two'], True, False, 'one; two'),
+    ],
+)
+def test_triton(monkeypatch, reasons, installed, ok, detail):
+    monkeypatch.setattr(
+        'selfy_mmaction.ops.backends.reasons_against_triton', lambda *args: reasons
+    )
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: object if installed else None)
+    check = check_triton('cuda:3')
+    assert (check.name, check.ok, check.detail) == ('triton on cuda:3', ok, detail)
+    assert bool(check.fix) == (not ok)
+
+
+@pytest.mark.parametrize(
+    ('ok', 'installed'), [(True, True), (True, False), (False, True)]
+)
+def test_every_backend_is_tested_on_every_device(monkeypatch, ok, installed):
+    monkeypatch.setattr(doctor, '_devices', lambda: ['cpu', 'cuda:0'])
+    monkeypatch.setattr(doctor, 'check_triton', lambda device: Check('triton', ok, ''))
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: object if installed else None)
+    names = [check.name for check in doctor.diagnose()]
+    names = [name for name in names if name.startswith('similarity')]
+    expected = ['similarity on cpu, torch', 'similarity on cuda:0, torch']
+    if ok and installed:
+        expected.append('similarity on cuda:0, triton')
+    assert names == expected
+
+
+def test_backend_by_name(monkeypatch):
+    self_similarity = selfy_mmaction.ops.self_similarity
+    asked_for = []
+
+    def record(feats, backend, **kwargs):
+        asked_for.append(backend)
+        return self_similarity(feats, **kwargs)
+
+    monkeypatch.setattr(selfy_mmaction.ops, 'self_similarity', record)
+    check = check_similarity('cpu', 'triton')
+    assert (check.name, check.ok) == ('similarity on cpu, triton', True)
+    assert asked_for == ['triton']
 
 
 def test_device_that_is_not_there():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import torch_backend
+from .backends import check_backend, choose_backend
 
 
 def check_offsets(
@@ -107,6 +107,7 @@ def self_similarity(
     eps: float = 1e-6,
     similarity: str = 'cosine',
     keys: Tensor | None = None,
+    backend: str = 'auto',
 ) -> Tensor:
     r"""Spatio-temporal self-similarity of a video feature tensor (Eq. 1).
 
@@ -136,14 +137,22 @@ def self_similarity(
               embedded Gaussian is made.
         keys: Features of the neighbours, in shape and dtype like ``feats``, which are
             then those of the queries (t, x, y) alone. Default: None, ``feats``.
+        backend: What computes them, and their gradients. Default: 'auto'.
+
+            - 'torch': pure PyTorch, on any device.
+            - 'triton': Triton kernels, on CUDA devices.
+            - 'auto': Triton where it can, after a test on that very device, otherwise
+              PyTorch. Logs once what it takes, and as a warning why a CUDA device
+              has to do without Triton.
 
     Returns:
         The STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``. Products in
         float16 are infinite beyond 65504.
 
     Raises:
+        RuntimeError: ``backend='triton'`` cannot compute it. All reasons are named.
         ValueError: Unusable ``feats``, ``offsets``, ``window``, ``num_segments``,
-            ``similarity`` or ``keys``.
+            ``similarity``, ``keys`` or ``backend``.
 
     Example:
         >>> feats = torch.randn(2 * 8, 128, 14, 14)
@@ -168,12 +177,16 @@ def self_similarity(
     offsets = check_offsets(offsets)
     window = check_window(window)
     check_num_segments(feats.size(0), num_segments)
+    check_backend(backend)
 
-    return _self_similarity(feats, keys, offsets, window, num_segments, eps, similarity)
+    return _self_similarity(
+        feats, keys, offsets, window, num_segments, eps, similarity, backend
+    )
 
 
 # A custom operator rather than an autograd.Function, so that torch.compile takes it
-# in one piece and FLOP counters see what Eq. 1 needs, not how it is computed.
+# in one piece and FLOP counters see what Eq. 1 needs, not how it is computed. The
+# backend is chosen inside, by its name, where no compiler looks.
 @torch.library.custom_op('selfy_mmaction::self_similarity', mutates_args=())
 def _self_similarity(
     feats: Tensor,
@@ -183,8 +196,9 @@ def _self_similarity(
     num_segments: int,
     eps: float,
     similarity: str,
+    backend: str,
 ) -> Tensor:
-    return torch_backend.forward(
+    return choose_backend(backend, feats, offsets, window).forward(
         feats, keys, offsets, tuple(window), num_segments, eps, similarity
     )
 
@@ -199,15 +213,17 @@ def _self_similarity_backward(
     num_segments: int,
     eps: float,
     similarity: str,
+    backend: str,
 ) -> list[Tensor]:
-    grad_feats, grad_keys = torch_backend.backward(
+    chosen = choose_backend(backend, feats, offsets, window)
+    grad_feats, grad_keys = chosen.backward(
         grad_stss, feats, keys, offsets, tuple(window), num_segments, eps, similarity
     )
     return [grad_feats] if keys is None else [grad_feats, grad_keys]
 
 
 @_self_similarity.register_fake
-def _(feats, keys, offsets, window, num_segments, eps, similarity):
+def _(feats, keys, offsets, window, num_segments, eps, similarity, backend):
     frames, _, height, width = feats.shape
     return feats.new_empty(
         frames // num_segments, num_segments, height, width, len(offsets), *window
@@ -215,7 +231,7 @@ def _(feats, keys, offsets, window, num_segments, eps, similarity):
 
 
 @_self_similarity_backward.register_fake
-def _(grad_stss, feats, keys, offsets, window, num_segments, eps, similarity):
+def _(grad_stss, feats, keys, *options):
     grads = [feats.new_empty(feats.shape)]
     return grads if keys is None else [*grads, keys.new_empty(keys.shape)]
 

@@ -101,7 +101,7 @@ def test_operator_is_registered_right(similarity):
     # Fake and real strides, autograd and aliasing; channels last as a host may give.
     feats = torch.randn(3, 4, 3, 5).contiguous(memory_format=torch.channels_last)
     grad = torch.randn(1, 3, 3, 5, 2, 3, 1)
-    args = ([-1, 0], [3, 1], 3, 1e-6, similarity)
+    args = ([-1, 0], [3, 1], 3, 1e-6, similarity, 'auto')
     ops = torch.ops.selfy_mmaction
     for keys in (None, torch.randn_like(feats)):
         torch.library.opcheck(ops.self_similarity_backward, (grad, feats, keys, *args))
@@ -194,6 +194,7 @@ def test_flop_counter_counts_c_multiply_adds_per_value():
         (dict(num_segments=4), '6 frames do not divide into clips of num_segments=4'),
         (dict(num_segments=0), 'num_segments=0'),
         (dict(similarity='l2'), "must be 'cosine' or 'dot', but got 'l2'"),
+        (dict(backend='cuda'), "backend must be one of .* but got 'cuda'"),
         (dict(keys=torch.zeros(6, 4, 4, 5)), r'keys must .* got .*\(6, 4, 4, 5\)'),
         (dict(keys=torch.zeros(6, 4, 4, 4).half()), 'keys must .* got torch.float16'),
         (dict(feats=torch.zeros(6, 4, 4)), r'\(6, 4, 4\)'),
