@@ -107,3 +107,15 @@ def test_evaluation_runs_no_norm():
     module = FoldingConvModule(3, 4, 3, norm_cfg=dict(type='BN')).eval()
     module.norm.register_forward_hook(lambda *args: pytest.fail('norm was called'))
     module(torch.randn(1, 3, 5, 5))
+
+
+def test_statistics_of_many_positions_are_exact():
+    torch.manual_seed(0)
+    module = FoldingConvModule(2, 4, 1, norm_cfg=dict(type='BN'), act_cfg=None)
+    module.to(memory_format=torch.channels_last)
+    x = torch.randn(16_000, 2, 9, 9).to(memory_format=torch.channels_last)
+    expected = ConvModule(2, 4, 1, norm_cfg=dict(type='BN'), act_cfg=None).double()
+    expected.load_state_dict(module.state_dict())
+    torch.testing.assert_close(
+        module(x).double(), expected(x.double()), rtol=1e-5, atol=1e-5
+    )
