@@ -9,7 +9,7 @@ mmengine's installed files is changed.
 from importlib import import_module
 
 # In this order: mmaction.models can be imported only behind the first one, and
-# only the last one imports it.
+# only the last two import it.
 GAPS = (
     'missing_drn',
     'safe_checkpoints',
@@ -19,6 +19,7 @@ GAPS = (
     'package_configs',
     'torchvision_urls',
     'bfloat16_scores',
+    'testing_views',
 )
 
 __all__ = ['GAPS', 'close_gap', 'close_gaps']
@@ -38,7 +39,7 @@ def close_gap(gap: str) -> bool:
         ImportError: If mmaction2, mmengine, mmcv or torch is missing or does not
             import; ``python -m selfy_mmaction.doctor`` says how to mend it.
     """
-    # Imported here and not above: the last one imports mmaction.models, which
+    # Imported here and not above: the last two import mmaction.models, which
     # needs the first one closed.
     return getattr(import_module(f'{__name__}.{gap}'), f'close_{gap}')()
 

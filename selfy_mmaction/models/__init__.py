@@ -15,8 +15,14 @@ from .extraction import (
     MLPExtraction,
     SoftArgmaxExtraction,
 )
+from .feature_layout import FeatureLayout
 from .fusion import ReplacementFusion, ResidualFusion
-from .insertion import insert_block, without_inserted_blocks
+from .insertion import (
+    build_with_blocks,
+    insert_block,
+    insert_blocks,
+    without_inserted_blocks,
+)
 from .integration import (
     ConvIntegration,
     FCIntegration,
@@ -35,6 +41,7 @@ __all__ = [
     'ConvReduction',
     'EmbeddedGaussianTransformation',
     'FCIntegration',
+    'FeatureLayout',
     'KernelSoftArgmaxExtraction',
     'LocalSelfAttentionBlock',
     'MLPExtraction',
@@ -56,6 +63,8 @@ __all__ = [
     'SoftArgmaxExtraction',
     'TransposedConvRestoration',
     'UpsampleRestoration',
+    'build_with_blocks',
     'insert_block',
+    'insert_blocks',
     'without_inserted_blocks',
 ]

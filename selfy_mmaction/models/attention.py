@@ -119,51 +119,54 @@ class LocalSelfAttentionBlock(GridBlock):
         """The integration's last norm."""
         return self.integration.last_norm
 
-    def on_grid(self, x: Tensor) -> Tensor:
+    def on_grid(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Attend and integrate.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
+            num_segments: As for :meth:`forward`.
 
         Returns:
             (N*T, C, h, w).
         """
-        return self.integration(self.attend(x).unsqueeze(4))
+        return self.integration(self.attend(x, num_segments).unsqueeze(4))
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Sum the values of each position's neighbours.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
+            num_segments: As for :meth:`forward`.
 
         Returns:
             (N, T, h, w, C_r).
         """
+        num_segments = num_segments or self.num_segments
         # A row of queries attends to the L*U rows of its window at once: V times
         # fewer copies of keys and values than a window for each query, for w/V times
         # the products.
         query = self.query(x) * (x.size(1) // self.num_heads) ** -0.5
-        bias = self._position_bias(self._by_row(self.position(query)))
+        bias = self._position_bias(self._by_row(self.position(query), num_segments))
         out = F.scaled_dot_product_attention(
-            self._by_row(query).flatten(0, 2),
-            self._rows_of_window(self.key(x)).flatten(0, 2),
-            self._rows_of_window(self.value(x)).flatten(0, 2),
+            self._by_row(query, num_segments).flatten(0, 2),
+            self._rows_of_window(self.key(x), num_segments).flatten(0, 2),
+            self._rows_of_window(self.value(x), num_segments).flatten(0, 2),
             attn_mask=bias.flatten(0, 2),
             scale=1,
         )  # (N*T*h, heads, w, d)
-        out = out.unflatten(0, (-1, self.num_segments, x.size(2)))
+        out = out.unflatten(0, (-1, num_segments, x.size(2)))
         return out.transpose(3, 4).flatten(4)
 
-    def _by_row(self, x: Tensor) -> Tensor:
+    def _by_row(self, x: Tensor, num_segments: int) -> Tensor:
         """(N*T, heads*d, h, w) to (N, T, h, heads, w, d)."""
         x = x.unflatten(1, (self.num_heads, -1))
-        return x.unflatten(0, (-1, self.num_segments)).permute(0, 1, 4, 2, 5, 3)
+        return x.unflatten(0, (-1, num_segments)).permute(0, 1, 4, 2, 5, 3)
 
-    def _rows_of_window(self, x: Tensor) -> Tensor:
+    def _rows_of_window(self, x: Tensor, num_segments: int) -> Tensor:
         """(N*T, heads*d, h, w) to (N, T, h, heads, L*U*w, d); zeros outside."""
         frames, rows, _ = self.window
         t, y = frames // 2, rows // 2
-        x = F.pad(self._by_row(x), (0, 0, 0, 0, 0, 0, y, y, t, t))
+        x = F.pad(self._by_row(x, num_segments), (0, 0, 0, 0, 0, 0, y, y, t, t))
         x = x.unfold(1, frames, 1).unfold(2, rows, 1)  # (N, T, h, heads, w, d, L, U)
         return x.permute(0, 1, 2, 3, 6, 7, 4, 5).flatten(4, 6)
 
@@ -254,11 +257,13 @@ class NonLocalBlock(BaseModule):
     def init_weights(self) -> None:
         """Nothing: mmcv initializes at build, and cannot again with ``sub_sample``."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add to each position the mean of all, weighted by similarity.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the block was built with.
 
         Returns:
             (N*T, C, H, W).
@@ -266,8 +271,9 @@ class NonLocalBlock(BaseModule):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        check_num_segments(x.size(0), self.num_segments)
-        clips = x.unflatten(0, (-1, self.num_segments)).transpose(1, 2)
+        num_segments = num_segments or self.num_segments
+        check_num_segments(x.size(0), num_segments)
+        clips = x.unflatten(0, (-1, num_segments)).transpose(1, 2)
         return self.non_local(clips.contiguous()).transpose(1, 2).flatten(0, 1)
 
 
@@ -344,11 +350,13 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         """The norm before the sum."""
         return self.expand.norm
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add what the positions of a clip say of one another.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the block was built with.
 
         Returns:
             (N*T, C, H, W).
@@ -356,22 +364,25 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        check_num_segments(x.size(0), self.num_segments)
-        out = self.attend(self.reduce(x))
+        num_segments = num_segments or self.num_segments
+        check_num_segments(x.size(0), num_segments)
+        out = self.attend(self.reduce(x), num_segments)
         return x + self.expand(F.relu(self.norm(out)))
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Sum the values of all positions of the clip.
 
         Args:
             x: Reduced features, (N*T, C_r, H, W).
+            num_segments: As for :meth:`forward`.
 
         Returns:
             (N*T, C_r, H, W).
         """
-        size = (self.num_segments, *x.shape[-2:])
+        num_segments = num_segments or self.num_segments
+        size = (num_segments, *x.shape[-2:])
         qkv = self.query_key_value(x).unflatten(1, (3, self.num_heads, -1))
-        qkv = qkv.unflatten(0, (-1, self.num_segments))
+        qkv = qkv.unflatten(0, (-1, num_segments))
         query, key, value = qkv.permute(2, 0, 3, 1, 5, 6, 4)  # (N, heads, T, H, W, d)
         query = query * query.size(-1) ** -0.5
         # A term for each t', y' and x' on the query's side and a one where the key

@@ -8,6 +8,8 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from .insertion import build_block
+
 
 class _Blocks(BaseModule):
     """What the combinations share: their members and their arguments."""
@@ -18,6 +20,8 @@ class _Blocks(BaseModule):
         num_segments: int = 8,
         scale: float = 0.5,
         blocks: Sequence[dict[str, Any]] = (),
+        fusion: dict[str, Any] | None = None,
+        zero_init_last_norm: bool | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -26,12 +30,12 @@ class _Blocks(BaseModule):
                 'blocks is empty; give the config of one block at least, for example '
                 "blocks=[dict(type='SELFYSBlock'), dict(type='STCB')]"
             )
-        default_args = dict(
-            in_channels=in_channels, num_segments=num_segments, scale=scale
-        )
-        self.blocks = ModuleList(
-            MODELS.build(dict(block), default_args=default_args) for block in blocks
-        )
+        defaults = dict(in_channels=in_channels, num_segments=num_segments, scale=scale)
+        if fusion is not None:
+            defaults['fusion'] = fusion
+        if zero_init_last_norm is not None:
+            defaults['zero_init_last_norm'] = zero_init_last_norm
+        self.blocks = ModuleList(build_block(block, **defaults) for block in blocks)
 
 
 @MODELS.register_module()
@@ -44,25 +48,31 @@ class SequentialBlocks(_Blocks):
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
         scale: Side of the working grid over the side of the input. Default: 0.5.
-        blocks: Configs of the blocks. Each is built with the three arguments above,
-            where it does not say otherwise; the default, none, is refused.
+        blocks: Configs of the blocks. Each is built with the three arguments above
+            and the two below that are given, where it has such arguments and does not
+            say otherwise; the default, none, is refused.
+        fusion: Config of the blocks' fusion. Default: None, each block's own.
+        zero_init_last_norm: Whether the blocks start from the features alone.
+            Default: None, each block's own.
         init_cfg: Initialization config. Default: None.
 
     Raises:
         ValueError: No block.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Run the blocks in order.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the blocks were built with.
 
         Returns:
             (N*T, C, H, W).
         """
         for block in self.blocks:
-            x = block(x)
+            x = block(x, num_segments)
         return x
 
 
@@ -83,19 +93,23 @@ class ParallelBlocks(_Blocks):
         num_segments: Frames per clip, T. Default: 8.
         scale: Side of the working grid over the side of the input. Default: 0.5.
         blocks: Configs of the blocks, as for :class:`SequentialBlocks`.
+        fusion: As for :class:`SequentialBlocks`. Default: None.
+        zero_init_last_norm: As for :class:`SequentialBlocks`. Default: None.
         init_cfg: Initialization config. Default: None.
 
     Raises:
         ValueError: No block.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add up what the blocks add.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the blocks were built with.
 
         Returns:
             (N*T, C, H, W).
         """
-        return x + sum(block(x) - x for block in self.blocks)
+        return x + sum(block(x, num_segments) - x for block in self.blocks)

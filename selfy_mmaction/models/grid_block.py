@@ -58,21 +58,24 @@ class GridBlock(ZeroInitBlock):
         """The norm before the restoration."""
 
     @abstractmethod
-    def on_grid(self, x: Tensor) -> Tensor:
+    def on_grid(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """What the block does on the grid.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
+            num_segments: As for :meth:`forward`.
 
         Returns:
             (N*T, C, h, w).
         """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add the block's representation to the visual features.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the block was built with.
 
         Returns:
             (N*T, C, H, W).
@@ -80,6 +83,7 @@ class GridBlock(ZeroInitBlock):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        check_num_segments(x.size(0), self.num_segments)
-        out = self.on_grid(self.reduction(x))
+        num_segments = num_segments or self.num_segments
+        check_num_segments(x.size(0), num_segments)
+        out = self.on_grid(self.reduction(x), num_segments)
         return self.fusion(x, self.restoration(out, x.shape[-2:]))

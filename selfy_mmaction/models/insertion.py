@@ -1,55 +1,218 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Insertion of a block after a named layer of any network.
+"""Insertion of blocks after named layers of any network.
 
-The block is called on the layer's output by a forward hook, so the host's code and
+A block is called on the layer's output by a forward hook, so the host's code and
 the keys of its ``state_dict`` stay as they are; its parameters live in
 ``host.inserted_blocks``.
 """
 
-from collections.abc import Iterator
+import inspect
+import logging
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cache
+from math import log
+from types import new_class
 from typing import Any
 
-from torch import nn
+from mmaction.registry import MODELS
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from .feature_layout import FeatureLayout
+from .feature_probe import (
+    Probe,
+    default_input_shape,
+    describe,
+    find_layout,
+    probe,
+)
+from .reduction import SCALES
+
+Config = dict[str, Any]
+
+_KEYS = ('after', 'block', 'layout', 'sizes', 'class_tokens', 'output')
 
 
-def insert_block(host: nn.Module, after: str, block: nn.Module) -> None:
+@MODELS.register_module(name='InsertBlocks')
+def build_with_blocks(
+    backbone: Config,
+    blocks: Sequence[Config],
+    input_shape: Sequence[int] | None = None,
+) -> nn.Module:
+    """Build a network and insert blocks: ``type='InsertBlocks'`` in a config.
+
+    What is built is the network itself, not a wrapper.
+
+    Args:
+        backbone: Config of any backbone, or of a whole recognizer.
+        blocks: As for :func:`insert_blocks`.
+        input_shape: As for :func:`insert_blocks`. Default: None.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: As :func:`insert_blocks`, or a backbone of another library, which
+            the recognizer has to build itself.
+
+    Example:
+        >>> backbone = dict(
+        ...     type='InsertBlocks',
+        ...     backbone=dict(type='MobileNetV2TSM', num_segments=8),
+        ...     blocks=[dict(after='layer3', block=dict(type='SELFYBlock'))],
+        ... )
+    """
+    name = backbone['type']
+    libraries = ('mmcls.', 'mmpretrain.', 'torchvision.', 'timm.')
+    if isinstance(name, str) and name.startswith(libraries):
+        raise ValueError(
+            f'the recognizer itself has to build {name!r} to know how to call it; put '
+            "InsertBlocks around the recognizer: model=dict(type='InsertBlocks', "
+            "backbone=dict(type='Recognizer2D', ...), blocks=[dict(after="
+            "'backbone.LAYER', ...)])"
+        )
+    host = MODELS.build(backbone)
+    insert_blocks(host, blocks, input_shape)
+    return host
+
+
+def insert_blocks(
+    host: nn.Module,
+    blocks: Sequence[Config],
+    input_shape: Sequence[int] | None = None,
+) -> list[FeatureLayout]:
+    """Run blocks on the outputs of layers.
+
+    What is not given is found by one forward pass of a copy, and logged.
+
+    Args:
+        host: The network: a backbone, or a recognizer.
+        blocks: One dict for each block.
+
+            - after: Name of the layer, as in ``host.named_modules()``.
+            - block: Module, or its config. A block is built with ``in_channels``,
+              ``num_segments`` and ``scale`` of the layer, the scale such that the grid
+              is nearest to 14x14; it starts as the identity, also where features are
+              negative (``fusion=dict(relu='none')``, ``zero_init_last_norm=True``).
+              All that, as far as the block has such arguments and its config does not
+              say otherwise. Default: ``dict(type='SELFYBlock')``.
+            - layout, sizes, class_tokens: As for :class:`FeatureLayout`. The layout of
+              tokens has to be given. Default: found.
+            - output: Index or key, where the layer gives several tensors.
+              Default: None, the output is the feature.
+        input_shape: Shape of one clip at the backbone's input, (T, C, H, W) for
+            networks of frames and (1, C, T, H, W) for networks of clips. Default: None,
+            (num_segments, 3, 224, 224) where host or blocks say ``num_segments``.
+
+    Returns:
+        The layout of the features at each block.
+
+    Raises:
+        TypeError: As :func:`insert_block`.
+        ValueError: Unknown keys or layers, an output that is no feature map, or
+            something that the pass did not show for certain.
+    """
+    blocks = [dict(spec) for spec in blocks]
+    for spec in blocks:
+        if 'after' not in spec or not set(spec) <= set(_KEYS):
+            raise ValueError(
+                "a block is dict(after='LAYER', block=dict(type=...)) with the keys "
+                f'{_KEYS}, but got {sorted(spec)}'
+            )
+        _check_place(host, spec['after'])
+        if not isinstance(spec.get('block'), nn.Module):
+            spec['block'] = {'type': 'SELFYBlock', **spec.get('block', {})}
+    layers = [spec['after'] for spec in blocks]
+    if input_shape is None:
+        input_shape = default_input_shape(host, _num_segments(blocks))
+    seen = probe(host, layers, input_shape)
+    # All that may fail before the host is changed.
+    ready = [_prepare(host, spec, seen) for spec in blocks]
+    for spec, (block, layout) in zip(blocks, ready, strict=True):
+        insert_block(host, spec['after'], block, layout, spec.get('output'))
+    return [layout for _, layout in ready]
+
+
+def insert_block(
+    host: nn.Module,
+    after: str,
+    block: nn.Module,
+    layout: FeatureLayout | None = None,
+    output: Hashable | None = None,
+) -> None:
     """Run a block on the output of a layer.
+
+    The host becomes an instance of a class of the same name, derived from its own and
+    :class:`HostOfBlocks`.
 
     Args:
         host: The network. The block becomes ``host.inserted_blocks[after]`` (dots
             of nested names replaced by dashes).
         after: Name of the layer, as in ``host.named_modules()``.
         block: Module from features to features of the same shape.
+        layout: Layout of the features. The block gets them as (N*T, C, H, W), and T
+            as ``num_segments`` if its ``forward`` has such an argument.
+            Default: None, the block gets the features as they are.
+        output: Index or key, where the layer gives several. Default: None.
 
     Raises:
         TypeError: The host is an ``nn.Sequential``, which would run the block a second
             time as its last layer.
         ValueError: No layer of that name, or a block is there already.
     """
-    if isinstance(host, nn.Sequential):
-        raise TypeError(
-            f'host is an {type(host).__name__}, which runs every module it holds; '
-            'insert into the network that contains it, with the nested name'
-        )
-    layers = dict(host.named_modules())
-    layers.pop('')
-    if after not in layers:
-        nearest = get_close_matches(after, layers, n=5, cutoff=0)
-        raise ValueError(
-            f'{type(host).__name__} has no layer {after!r}; the nearest names are '
-            f'{nearest}'
-        )
+    _check_place(host, after)
+    if not isinstance(host, HostOfBlocks):
+        host.__class__ = _class_with_blocks(type(host))
     if not hasattr(host, 'inserted_blocks'):
         host.inserted_blocks = nn.ModuleDict()
-    name = after.replace('.', '-')
-    if name in host.inserted_blocks:
-        raise ValueError(
-            f'a block is already inserted after {after!r}; build both as one block'
-        )
-    host.inserted_blocks[name] = block
-    layers[after].register_forward_hook(_RunBlock(block))
+    host.inserted_blocks[_name(after)] = block
+    host.get_submodule(after).register_forward_hook(_RunBlock(block, layout, output))
+
+
+class HostOfBlocks:
+    """What the class of a network with inserted blocks has before its own base."""
+
+    def init_weights(self, *args, **kwargs) -> None:
+        """Initialize the host as it does without blocks, then the blocks.
+
+        Args:
+            args: Of the host's ``init_weights``.
+            kwargs: Of the host's ``init_weights``.
+        """
+        # The host's loaders look up every ConvModule they find in the checkpoint,
+        # and its init_cfg would overwrite the blocks' own initialization.
+        if hasattr(super(), 'init_weights'):
+            with without_inserted_blocks(self):
+                super().init_weights(*args, **kwargs)
+        for block in getattr(self, 'inserted_blocks', {}).values():
+            if hasattr(block, 'init_weights'):
+                block.init_weights()
+
+    def train(self, mode: bool = True):
+        """Set the mode; freezing concerns the host's layers, not the blocks.
+
+        ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained
+        statistics, which a block does not have.
+
+        Args:
+            mode: Training or evaluation mode. Default: True.
+
+        Returns:
+            The network.
+        """
+        with without_inserted_blocks(self):
+            super().train(mode)
+        if hasattr(self, 'inserted_blocks'):
+            self.inserted_blocks.train(mode)
+        return self
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        # Pickle looks classes up by name, where it finds the host's own.
+        reduced = super().__reduce_ex__(protocol)
+        base = vars(type(self)).get('_class_of_host')
+        return reduced if base is None else (_new_host, (base,), *reduced[2:])
 
 
 @contextmanager
@@ -67,11 +230,175 @@ def without_inserted_blocks(host: nn.Module) -> Iterator[None]:
             host._modules['inserted_blocks'] = blocks
 
 
+def build_block(cfg: Config, **defaults) -> nn.Module:
+    """Build a block with those defaults that it, or a base of it, has arguments for.
+
+    Args:
+        cfg: Config of the block.
+        defaults: Arguments for what the config leaves out.
+
+    Returns:
+        The block.
+    """
+    block_class = cfg['type']
+    if isinstance(block_class, str):
+        # An unknown name is reported by the build.
+        block_class = MODELS.get(block_class) or nn.Module
+    known = {
+        name
+        for base in inspect.getmro(block_class)
+        for name in inspect.signature(base.__init__).parameters
+    }
+    return MODELS.build(
+        cfg, default_args={k: v for k, v in defaults.items() if k in known}
+    )
+
+
+def _check_place(host: nn.Module, after: str) -> None:
+    if isinstance(host, nn.Sequential):
+        raise TypeError(
+            f'host is an {type(host).__name__}, which runs every module it holds; '
+            'insert into the network that contains it, with the nested name'
+        )
+    layers = dict(host.named_modules())
+    layers.pop('')
+    if after not in layers:
+        nearest = get_close_matches(after, layers, n=5, cutoff=0)
+        raise ValueError(
+            f'{type(host).__name__} has no layer {after!r}; the nearest names are '
+            f'{nearest}'
+        )
+    if _name(after) in getattr(host, 'inserted_blocks', {}):
+        raise ValueError(
+            f'a block is already inserted after {after!r}; build both as one block'
+        )
+
+
+def _num_segments(blocks: Sequence[Config]) -> int | None:
+    """The frames a clip that the configs of all blocks name, if they are one number."""
+    numbers = {
+        spec['block'].get('num_segments')
+        for spec in blocks
+        if isinstance(spec['block'], Mapping)
+    }
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _prepare(
+    host: nn.Module, spec: Config, seen: Probe
+) -> tuple[nn.Module, FeatureLayout]:
+    """Build the block of a place, and find the layout there."""
+    after, output = spec['after'], spec.get('output')
+    if after not in seen.outputs:
+        raise ValueError(
+            f'{after!r} ({type(host.get_submodule(after)).__name__}) did not run by '
+            'itself in a forward pass; choose a layer in it, or after it'
+        )
+
+    def look_again(input_shape: tuple[int, ...]) -> Any:
+        return _choose(probe(host, [after], input_shape).outputs[after], output, after)
+
+    features = _choose(seen.outputs[after], output, after)
+    layout = find_layout(
+        seen,
+        after,
+        features,
+        look_again,
+        spec.get('layout'),
+        spec.get('sizes'),
+        spec.get('class_tokens'),
+    )
+    sizes = layout.measure(features.shape)
+    block = spec['block']
+    if isinstance(block, nn.Module):
+        return block, layout
+    scale = min(
+        SCALES, key=lambda scale: abs(log(scale**2 * sizes['h'] * sizes['w'] / 14**2))
+    )
+    block = build_block(
+        block,
+        in_channels=sizes['c'],
+        num_segments=sizes['t'],
+        scale=scale,
+        fusion=dict(type='ResidualFusion', relu='none'),
+        zero_init_last_norm=True,
+    )
+    parameter = next(host.parameters(), None)
+    if parameter is not None:
+        block.to(parameter.device)
+    print_log(
+        f'{type(block).__name__} after {after!r}: {layout}, {sizes["c"]} channels, '
+        f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions at an input of '
+        f'{seen.input_shape}; scale {scale} unless its config says otherwise',
+        logger='current',
+        level=logging.INFO,
+    )
+    return block, layout
+
+
+def _choose(value: Any, output: Hashable | None, after: str) -> Any:
+    if output is None:
+        return value
+    try:
+        return value[output]
+    except (TypeError, LookupError):
+        raise ValueError(
+            f'output={output!r} is none of what {after!r} gives: saw {describe(value)}'
+        ) from None
+
+
+def _name(after: str) -> str:
+    return after.replace('.', '-')
+
+
+@cache
+def _class_with_blocks(host_class: type) -> type:
+    """The host's class with :class:`HostOfBlocks` before it, under the same name."""
+    names = ('__module__', '__qualname__', '__doc__')
+    namespace = {name: getattr(host_class, name) for name in names}
+    namespace['_class_of_host'] = host_class
+    return new_class(
+        host_class.__name__,
+        (HostOfBlocks, host_class),
+        exec_body=lambda body: body.update(namespace),
+    )
+
+
+def _new_host(host_class: type) -> nn.Module:
+    made = _class_with_blocks(host_class)
+    return made.__new__(made)
+
+
 class _RunBlock:
     # An object rather than a closure: a deep copy of the host (an EMA model, say)
     # copies it together with the block it refers to.
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(
+        self, block: nn.Module, layout: FeatureLayout | None, output: Hashable | None
+    ) -> None:
         self.block = block
+        self.layout = layout
+        self.output = output
+        parameters = inspect.signature(block.forward).parameters
+        self.takes_num_segments = 'num_segments' in parameters
 
     def __call__(self, layer: nn.Module, args: tuple, output: Any) -> Any:
-        return self.block(output)
+        if self.output is None:
+            return self._run(output)
+        changed = self._run(output[self.output])
+        if isinstance(output, Mapping):
+            return type(output)({**output, self.output: changed})
+        items = list(output)
+        items[self.output] = changed
+        if hasattr(output, '_fields'):
+            return type(output)(*items)
+        return type(output)(items)
+
+    def _run(self, features: Tensor) -> Tensor:
+        if self.layout is None:
+            return self.block(features)
+        return self.layout.run(self._run_on_frames, features)
+
+    def _run_on_frames(self, frames: Tensor, num_segments: int) -> Tensor:
+        if self.takes_num_segments:
+            return self.block(frames, num_segments=num_segments)
+        return self.block(frames)

@@ -2,6 +2,7 @@
 """The SELFY block (Section 3.2, Figure 2)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mmaction.registry import MODELS
@@ -22,7 +23,8 @@ class SELFYBlock(ZeroInitBlock):
     fusion. Each step is a registered module that a config replaces or changes; the
     shapes between them are those of the docstrings of their ``forward``.
 
-    Any H and W; the clip's length T is ``num_segments``.
+    Any H and W; the clip's length T is ``num_segments``, unless :meth:`forward` is
+    given another.
 
     Args:
         in_channels: Channels C of the visual features.
@@ -130,11 +132,13 @@ class SELFYBlock(ZeroInitBlock):
                 return step.last_norm
         return None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add the STSS representation to the visual features.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the block was built with.
 
         Returns:
             (N*T, C, H, W).
@@ -142,12 +146,14 @@ class SELFYBlock(ZeroInitBlock):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
+        forward = partial(self._forward, num_segments=num_segments)
         if self.with_cp:
-            return run_with_checkpoint(self, self._forward, x)
-        return self._forward(x)
+            return run_with_checkpoint(self, forward, x)
+        return forward(x)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        stss = self.transformation(self.reduction(x))  # (N, T, h, w, L, U, V)
+    def _forward(self, x: Tensor, num_segments: int | None) -> Tensor:
+        reduced = self.reduction(x)
+        stss = self.transformation(reduced, num_segments)  # (N, T, h, w, L, U, V)
         feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
         out = self.integration(feats)  # (N*T, C, h, w)
         return self.fusion(x, self.restoration(out, x.shape[-2:]))

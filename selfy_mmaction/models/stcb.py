@@ -110,16 +110,17 @@ class STCB(GridBlock):
         """The norm of the 1x1x1 convolution."""
         return self.project.norm
 
-    def on_grid(self, x: Tensor) -> Tensor:
+    def on_grid(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Convolve over (t, x, y).
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
+            num_segments: As for :meth:`forward`.
 
         Returns:
             (N*T, C, h, w).
         """
-        clips = x.unflatten(0, (-1, self.num_segments)).transpose(1, 2)
+        clips = x.unflatten(0, (-1, num_segments or self.num_segments)).transpose(1, 2)
         out = self.project(self.layers(clips))
         return out.transpose(1, 2).flatten(0, 1)
 

@@ -9,7 +9,12 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from selfy_mmaction.ops import check_offsets, check_window, self_similarity
+from selfy_mmaction.ops import (
+    check_backend,
+    check_offsets,
+    check_window,
+    self_similarity,
+)
 
 
 @MODELS.register_module()
@@ -22,10 +27,12 @@ class STSSTransformation(BaseModule):
         window: Spatial window (U, V), odd. Default: (9, 9).
         eps: Added to the squared norms of the cosine similarity. Default: 1e-6.
         in_channels: Not needed. Default: None.
+        backend: 'auto', 'torch' or 'triton', see
+            :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
 
     Raises:
-        ValueError: Unusable offsets or window. Offsets beyond the clip are warned
-            of.
+        ValueError: Unusable offsets, window or backend. Offsets beyond the clip are
+            warned of.
     """
 
     def __init__(
@@ -35,24 +42,33 @@ class STSSTransformation(BaseModule):
         window: Sequence[int] = (9, 9),
         eps: float = 1e-6,
         in_channels: int | None = None,
+        backend: str = 'auto',
     ) -> None:
         super().__init__()
         self.num_segments = num_segments
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
         self.eps = eps
+        self.backend = check_backend(backend)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Transform the features.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the step was built with.
 
         Returns:
             STSS tensor S, (N, T, h, w, L, U, V).
         """
         return self_similarity(
-            x, self.offsets, self.window, self.num_segments, eps=self.eps
+            x,
+            self.offsets,
+            self.window,
+            num_segments or self.num_segments,
+            eps=self.eps,
+            backend=self.backend,
         )
 
     def extra_repr(self) -> str:
@@ -82,11 +98,13 @@ class EmbeddedGaussianTransformation(BaseModule):
         window: Spatial window (U, V), odd. Default: (9, 9).
         embed_channels: Width of theta and phi, which is not in the paper. Default:
             None, ``in_channels``.
+        backend: 'auto', 'torch' or 'triton', see
+            :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable offsets, window or width. Offsets beyond the clip are
-            warned of.
+        ValueError: Unusable offsets, window, width or backend. Offsets beyond the
+            clip are warned of.
     """
 
     def __init__(
@@ -96,12 +114,14 @@ class EmbeddedGaussianTransformation(BaseModule):
         offsets: Sequence[int] = (-2, -1, 0, 1, 2),
         window: Sequence[int] = (9, 9),
         embed_channels: int | None = None,
+        backend: str = 'auto',
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.num_segments = num_segments
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
+        self.backend = check_backend(backend)
         if embed_channels is None:
             embed_channels = in_channels
         if embed_channels < 1:
@@ -111,11 +131,13 @@ class EmbeddedGaussianTransformation(BaseModule):
         self.theta = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
         self.phi = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Transform the features.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the step was built with.
 
         Returns:
             STSS tensor S, (N, T, h, w, L, U, V).
@@ -126,9 +148,10 @@ class EmbeddedGaussianTransformation(BaseModule):
             queries.to(dtype),
             self.offsets,
             self.window,
-            self.num_segments,
+            num_segments or self.num_segments,
             similarity='dot',
             keys=keys.to(dtype),
+            backend=self.backend,
         )
         outside = ~self._inside(scores)
         # The lowest number rather than minus infinity, whose softmax is NaN where a
@@ -145,8 +168,8 @@ class EmbeddedGaussianTransformation(BaseModule):
             positions = positions + torch.tensor(offsets, device=stss.device)
             return (positions >= 0) & (positions < size)
 
-        (height, width), (rows, cols) = stss.shape[2:4], self.window
-        in_clip = along(self.num_segments, self.offsets)
+        (num_frames, height, width), (rows, cols) = stss.shape[1:4], self.window
+        in_clip = along(num_frames, self.offsets)
         in_rows = along(height, range(-(rows // 2), rows // 2 + 1))
         in_cols = along(width, range(-(cols // 2), cols // 2 + 1))
         return (

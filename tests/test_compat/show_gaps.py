@@ -66,6 +66,22 @@ def bfloat16_scores():
     return [losses['loss_cls'].item(), losses['top1_acc'].item(), str(predicted.dtype)]
 
 
+def testing_views():
+    from mmaction.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        recognizer = MODELS.build(
+            dict(
+                type='Recognizer2D',
+                backbone=dict(type='ResNet', depth=18),
+                test_cfg=dict(max_testing_views=4),
+            )
+        )
+    out, _ = recognizer.extract_feat(torch.zeros(1, 6, 3, 32, 32), test_mode=True)
+    return list(out.shape)
+
+
 def attempt(symptom):
     try:
         return symptom()

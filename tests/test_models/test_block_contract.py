@@ -88,6 +88,23 @@ def test_clips_do_not_mix_and_frames_do(cfg):
 
 
 @every_block
+def test_clips_of_another_length(cfg):
+    block = off_the_identity(build(cfg)).eval()
+    x = torch.randn(8, 16, 8, 8)
+    out = block(x, num_segments=4)
+    for clip in (slice(4), slice(4, 8)):
+        torch.testing.assert_close(out[clip], block(x[clip], num_segments=4))
+    other = x.clone()
+    other[3] = torch.randn(16, 8, 8)
+    assert not torch.allclose(block(other, num_segments=4)[2], out[2])
+    built_for_it = off_the_identity(build(cfg, num_segments=4)).eval()
+    if cfg['type'] != 'MultiHeadSelfAttentionBlock':  # has a weight for each distance
+        torch.testing.assert_close(out, built_for_it(x))
+    with pytest.raises(ValueError, match='8 frames .* num_segments=3'):
+        block(x)
+
+
+@every_block
 def test_autocast(cfg):
     block, x = off_the_identity(build(cfg)), torch.randn(6, 16, 8, 8)
     expected = block(x)
@@ -95,7 +112,9 @@ def test_autocast(cfg):
         out = block(x)
     out.float().sum().backward()
     assert all(p.grad.isfinite().all() for p in block.parameters())
-    torch.testing.assert_close(out.float(), expected, rtol=0.1, atol=0.1)
+    # bfloat16 has 8 bits; the features as a whole, since single ones may cancel out.
+    difference = (out.float() - expected).norm() / expected.norm()
+    assert difference < 0.03, difference
 
 
 @every_block

@@ -151,6 +151,19 @@ def test_in_a_block():
 
 
 @pytest.mark.parametrize(
+    'name', ['STSSTransformation', 'EmbeddedGaussianTransformation']
+)
+def test_backend_by_name(name):
+    cfg = dict(type=name, in_channels=4, num_segments=3, offsets=(0,), window=(3, 3))
+    x = torch.randn(3, 4, 3, 3, dtype=torch.float64)
+    by_name = MODELS.build(dict(**cfg, backend='triton')).double()
+    with pytest.raises(RuntimeError, match="backend='triton' cannot .*float64"):
+        by_name(x)
+    with pytest.raises(ValueError, match="backend must be one of .* got 'cuda'"):
+        MODELS.build(dict(**cfg, backend='cuda'))
+
+
+@pytest.mark.parametrize(
     ('changed', 'message'),
     [
         (dict(offsets=()), 'offsets is empty'),

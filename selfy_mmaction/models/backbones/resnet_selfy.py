@@ -9,7 +9,7 @@ from mmaction.models.backbones.resnet_tsm import ResNetTSM
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 
-from ..insertion import insert_block, without_inserted_blocks
+from ..insertion import HostOfBlocks, insert_block
 
 
 class Stage(NamedTuple):
@@ -30,7 +30,7 @@ STAGES = {
 }
 
 
-class _WithBlocks:
+class _WithBlocks(HostOfBlocks):
     """What both backbones add to mmaction2's: blocks, and a choice of width."""
 
     def _insert_blocks(self, selfy: dict[str, Any] | None) -> None:
@@ -109,11 +109,8 @@ class _WithBlocks:
         Raises:
             ConnectionError: ``pretrained`` is to be downloaded and cannot be.
         """
-        # The host's loaders look up every ConvModule they find in the checkpoint,
-        # and its init_cfg would overwrite the blocks' own initialization.
         try:
-            with without_inserted_blocks(self):
-                super().init_weights()
+            super().init_weights()
         except URLError as error:
             raise ConnectionError(
                 f'pretrained={self.pretrained!r} could not be downloaded '
@@ -121,26 +118,6 @@ class _WithBlocks:
                 'model.backbone.pretrained to its path, or train from scratch with '
                 'model.backbone.pretrained=None.'
             ) from error
-        for block in getattr(self, 'inserted_blocks', {}).values():
-            block.init_weights()
-
-    def train(self, mode: bool = True):
-        """Set the mode; freezing concerns the host's layers, not the blocks.
-
-        ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained
-        statistics, which a block does not have.
-
-        Args:
-            mode: Training or evaluation mode. Default: True.
-
-        Returns:
-            The backbone.
-        """
-        with without_inserted_blocks(self):
-            super().train(mode)
-        if hasattr(self, 'inserted_blocks'):
-            self.inserted_blocks.train(mode)
-        return self
 
 
 @MODELS.register_module()

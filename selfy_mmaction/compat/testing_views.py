@@ -1,0 +1,62 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""mmaction2's 2D recognizer asks its backbone as if it were a dict."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmaction.models.recognizers import Recognizer2D
+from mmengine.registry import DefaultScope
+
+
+def close_testing_views() -> bool:
+    """Let ``test_cfg=dict(max_testing_views=...)`` test 2D recognizers.
+
+    The views of a video are tested in parts of that many frames, which bounds the
+    memory that many clips and crops need.
+
+    Symptom: ``AttributeError: 'ResNet' object has no attribute 'get'`` from
+    ``Recognizer2D.extract_feat`` in a test.
+
+    Upstream: not reported.
+
+    Delete when: the oldest supported mmaction2 reads ``num_segments`` with
+    ``getattr``.
+
+    Returns:
+        bool: True if the method was wrapped now; False if such a test works.
+    """
+    if _testing_views_work():
+        return False
+    Recognizer2D.extract_feat = _with_get(Recognizer2D.extract_feat)
+    return True
+
+
+def _testing_views_work() -> bool:
+    # The importer may be at work in another package's scope.
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        recognizer = Recognizer2D(
+            backbone=dict(type=torch.nn.Identity), test_cfg=dict(max_testing_views=1)
+        )
+    try:
+        recognizer.extract_feat(torch.zeros(1, 1, 3, 1, 1), test_mode=True)
+    except AttributeError:
+        return False
+    return True
+
+
+def _with_get(method: Callable) -> Callable:
+    @functools.wraps(method)
+    def wrapper(self: Recognizer2D, *args: Any, **kwargs: Any) -> Any:
+        if not (self.test_cfg or {}).get('max_testing_views'):
+            return method(self, *args, **kwargs)
+        backbone = self.backbone
+        # For this call only: a copy or a checkpoint of the model knows nothing of it.
+        backbone.get = lambda name: getattr(backbone, name, None)
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            del backbone.get
+
+    return wrapper

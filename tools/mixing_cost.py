@@ -1,0 +1,79 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What an inserted block costs in any config, as a row of the table of docs/mixing.md.
+
+    python tools/mixing_cost.py CONFIG --after LAYER --shape 8 3 224 224
+
+CONFIG is a file, or a path below the recognition configs of the installed mmaction2.
+Parameters and multiply-adds of the backbone are counted on one clip, from shapes alone;
+nothing is downloaded.
+"""
+
+import argparse
+from pathlib import Path
+
+import mmaction
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from selfy_mmaction.models.feature_probe import default_input_shape
+from selfy_mmaction.models.insertion_cost import insertion_cost
+
+RECOGNITION = Path(mmaction.__file__).parent / '.mim' / 'configs' / 'recognition'
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', metavar='CONFIG')
+    parser.add_argument('--after', required=True, metavar='LAYER')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        help='one clip at the input: T 3 H W or 1 3 T H W; default: as InsertBlocks',
+    )
+    parser.add_argument('--block', default='SELFYBlock', metavar='TYPE')
+    parser.add_argument('--num-segments', type=int, help='where the host says none')
+    parser.add_argument('--layout', help="such as 'n (t h w) c'; default: found")
+    parser.add_argument('--output', type=int, help='which of several the layer gives')
+    args = parser.parse_args()
+    path = Path(args.config)
+    found = [place for place in (path, RECOGNITION / path) if place.is_file()]
+    if not found:
+        raise SystemExit(f'{path} is neither a file nor one below {RECOGNITION}')
+    cfg = Config.fromfile(found[0])
+    init_default_scope('mmaction')
+    backbone = cfg.model.backbone
+    if 'pretrained' in backbone:
+        # Some backbones load in their constructor.
+        backbone.pretrained = None
+    block = {'type': args.block}
+    if args.num_segments:
+        block['num_segments'] = args.num_segments
+    spec = dict(after=args.after, block=block, layout=args.layout, output=args.output)
+    try:
+        host = MODELS.build(backbone)
+        shape = args.shape or default_input_shape(host, args.num_segments)
+        cost = insertion_cost(host, spec, shape)
+    except (TypeError, ValueError) as error:
+        raise SystemExit(f'{args.config}: {error}') from None
+    given = ' `output=' + str(args.output) + '`' if args.output is not None else ''
+    cells = (
+        path.parent.name,
+        f'`{path.stem}`',
+        f'`{args.after}`{given}',
+        str(cost.layout),
+        'x'.join(map(str, shape)),
+        'x'.join(map(str, cost.features)),
+        f'{cost.parameters / 1e6:.2f}M',
+        f'{cost.multiply_adds / 1e9:.2f}G',
+        f'{cost.plain_multiply_adds / 1e9:.2f}G',
+    )
+    print('| ' + ' | '.join(cells) + ' |')
+
+
+if __name__ == '__main__':
+    main()
