@@ -61,16 +61,21 @@ class FoldingConvModule(ConvModule):
             As the convolution gives it.
         """
         norm = self.norm
-        if (
-            isinstance(norm, _BatchNorm)
-            and not norm.training
-            and norm.track_running_stats
-        ):
+        if not isinstance(norm, _BatchNorm):
+            return super().forward(x)
+        if not norm.training and norm.track_running_stats:
             x = efficient_conv_bn_eval_forward(norm, self.conv, x)
         else:
-            x = self.conv(x)
-            if norm is not None:
-                # With channels last, torch sums the statistics of a CPU in float32 one
-                # after the other: wrong in the fourth digit for a million positions.
-                x = norm(x.contiguous() if x.device.type == 'cpu' else x)
+            x = _batch_norm(norm, self.conv(x))
         return self.activate(x) if self.with_activation else x
+
+
+def _batch_norm(norm: _BatchNorm, x: Tensor) -> Tensor:
+    # With channels last, torch sums the statistics of a CPU in float32 one after the
+    # other: wrong in the fourth digit for a million positions. Maps of one position
+    # count as channels last however they lie.
+    if x.device.type != 'cpu':
+        return norm(x)
+    if x.shape[2:].numel() > 1:
+        return norm(x.contiguous())
+    return norm(x.transpose(0, 2).contiguous()).transpose(0, 2)

@@ -109,13 +109,15 @@ def test_evaluation_runs_no_norm():
     module(torch.randn(1, 3, 5, 5))
 
 
-def test_statistics_of_many_positions_are_exact():
+@pytest.mark.parametrize('shape', [(16_000, 2, 9, 9), (500_000, 2, 1, 1)])
+def test_statistics_of_many_positions_are_exact(shape):
     torch.manual_seed(0)
-    module = FoldingConvModule(2, 4, 1, norm_cfg=dict(type='BN'), act_cfg=None)
+    options = dict(norm_cfg=dict(type='BN'), act_cfg=None)
+    module = FoldingConvModule(2, 4, 1, **options)
     module.to(memory_format=torch.channels_last)
-    x = torch.randn(16_000, 2, 9, 9).to(memory_format=torch.channels_last)
-    expected = ConvModule(2, 4, 1, norm_cfg=dict(type='BN'), act_cfg=None).double()
+    expected = ConvModule(2, 4, 1, **options).double()
     expected.load_state_dict(module.state_dict())
+    x = torch.randn(shape).to(memory_format=torch.channels_last)
     torch.testing.assert_close(
         module(x).double(), expected(x.double()), rtol=1e-5, atol=1e-5
     )
