@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 
 import selfy_mmaction  # noqa: F401  registers everything
@@ -17,6 +18,14 @@ def _set_scope() -> None:
 # have left another scope behind.
 _scope_of_module = pytest.fixture(_set_scope, autouse=True, scope='module')
 _scope_of_test = pytest.fixture(_set_scope, autouse=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_shapes_of_other_tests():
+    # torch.compile remembers which sizes of a module's code differed between calls, and
+    # makes symbols of them: minutes of algebra for a network of other tests.
+    yield
+    torch.compiler.reset()
 
 
 @pytest.fixture(scope='session')
