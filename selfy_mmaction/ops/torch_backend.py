@@ -2,12 +2,11 @@
 """Eq. 1 in pure PyTorch, for any device.
 
 A row of W queries sees U rows of neighbours. One matrix product gives all products of
-the two, a *band* of (W, U * (W+V-1)), of which the windows are a strided view: the
-padded frame has its zeros between the rows. Bands are made for one temporal offset at a
-time and never kept.
+the two, a *band*, of which the windows are a strided view (:class:`_Bands`). There is
+memory for the bands of one pair of frames, used by one pair after the other.
 
-Where the queries are their own neighbours, S(t, x, l, u) = S(t+l, x+u, -l, -u): what
-was computed for an offset is read for its opposite, again by strides.
+Where the queries are their own neighbours, S(t, x, l, u) = S(t+l, x+u, -l, -u): the
+bands of an offset are read for its opposite, too, again by strides.
 """
 
 import itertools
@@ -19,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Window = tuple[int, int]
+Index = tuple[int, int, int]  # clip, frame, offset
+View = tuple[Tensor, Tensor]  # of an STSS tensor, and of the bands of one frame
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class _Pairs:
     offset: int
     index: int  # of the offset in the set
     mirror_index: int | None  # of the opposite offset, where the pairs serve it too
-    frames: slice  # t
-    neighbours: slice  # t + l
+    frames: range  # t
+
+    def of(self, clips: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Clip and frame of the queries and of the neighbours, pair by pair."""
+        for clip, frame in itertools.product(range(clips), self.frames):
+            yield (clip, frame), (clip, frame + self.offset)
 
 
 def _pairs(offsets: Sequence[int], num_segments: int, own: bool) -> Iterator[_Pairs]:
@@ -38,13 +43,11 @@ def _pairs(offsets: Sequence[int], num_segments: int, own: bool) -> Iterator[_Pa
         mirrored = own and -offset in offsets
         if abs(offset) >= num_segments or (mirrored and offset < 0):
             continue
-        start, stop = max(0, -offset), min(num_segments, num_segments - offset)
         yield _Pairs(
             offset=offset,
             index=index,
             mirror_index=offsets.index(-offset) if mirrored else None,
-            frames=slice(start, stop),
-            neighbours=slice(start + offset, stop + offset),
+            frames=range(max(0, -offset), min(num_segments, num_segments - offset)),
         )
 
 
@@ -72,26 +75,24 @@ def forward(
     Returns:
         STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
     """
-    queries, _ = _prepare(feats, num_segments, eps, similarity)
-    neighbours = queries
+    unit, _ = _prepare(feats, num_segments, eps, similarity)
+    clips, _, _, height, width = unit.shape
+    bands = _Bands(height, width, window, like=unit)
+    queries, seen = bands.operands(unit)
     if keys is not None:
-        neighbours, _ = _prepare(keys, num_segments, eps, similarity)
-    clips, _, _, height, width = queries.shape
+        _, seen = bands.operands(_prepare(keys, num_segments, eps, similarity)[0])
     stss = feats.new_zeros(clips, num_segments, height, width, len(offsets), *window)
-    queries = queries.permute(0, 1, 3, 4, 2)  # (N, T, H, W, C)
-    seen = _seen_by_rows(neighbours, window)  # (N, T, H, C, U * (W+V-1))
+    values, products = bands.seen_by_queries(stss)
+    values_there, products_there = bands.seen_by_neighbours(stss)
     for pairs in _pairs(offsets, num_segments, own=keys is None):
-        rows, cols = queries[:, pairs.frames], seen[:, pairs.neighbours]
-        bands = rows.new_empty(*rows.shape[:-1], cols.size(-1))
-        with torch.autocast(feats.device.type, enabled=False):
-            for position in _frames_of(bands):
-                torch.bmm(rows[position], cols[position], out=bands[position])
-        values = _windows(bands, window)
-        stss[:, pairs.frames, :, :, pairs.index] = values
-        if pairs.mirror_index is not None and pairs.offset:
-            inside, mirror = _mirrored_zeros(values.shape, values)
-            inside.copy_(values)
-            stss[:, pairs.neighbours, :, :, pairs.mirror_index] = mirror
+        for frame, neighbour in pairs.of(clips):
+            with torch.autocast(feats.device.type, enabled=False):
+                torch.bmm(queries[frame], seen[neighbour], out=bands.products)
+            values[(*frame, pairs.index)].copy_(products)
+            if pairs.mirror_index is not None and pairs.offset:
+                opposite = (*neighbour, pairs.mirror_index)
+                values_there[opposite].copy_(products_there)
+    _clear_columns_outside(stss)
     return stss
 
 
@@ -120,42 +121,39 @@ def backward(
     Returns:
         Gradients of ``feats`` and, unless None, of ``keys``.
     """
-    queries, query_scale = _prepare(feats, num_segments, eps, similarity)
-    neighbours, key_scale = queries, query_scale
-    if keys is not None:
-        neighbours, key_scale = _prepare(keys, num_segments, eps, similarity)
-    seen = _seen_by_rows(neighbours, window)
-    seen_back = seen if keys is None else _seen_by_rows(queries, window)
-    clips, _, channels, height, width = queries.shape
-    shape = (clips, num_segments, height, width, channels)
-    grad_queries = queries.new_zeros(shape)
-    grad_keys = grad_queries if keys is None else queries.new_zeros(shape)
-
-    def add_products(grad: Tensor, values: Tensor, seen: Tensor) -> None:
-        bands = values.new_zeros(*values.shape[:4], seen.size(-1))
-        _windows(bands, window).copy_(values)
-        with torch.autocast(feats.device.type, enabled=False):
-            for position in _frames_of(bands):
-                grad[position].baddbmm_(bands[position], seen[position].mT)
+    unit, scale = _prepare(feats, num_segments, eps, similarity)
+    channels, height, width = unit.shape[2:]
+    bands = _Bands(height, width, window, like=unit)
+    _, seen_back = bands.operands(unit)
+    size = (*unit.shape[:2], height, bands.row, channels)
+    grad_queries = unit.new_zeros(size)
+    if keys is None:
+        seen, grad_keys = seen_back, grad_queries
+    else:
+        unit_keys, key_scale = _prepare(keys, num_segments, eps, similarity)
+        _, seen = bands.operands(unit_keys)
+        grad_keys = unit.new_zeros(size)
+    grad_stss = grad_stss.to(unit.dtype, copy=True)
+    _clear_columns_outside(grad_stss)
+    windows = bands.seen_by_queries(grad_stss)
+    mirror = bands.seen_by_neighbours(grad_stss)
 
     for pairs in _pairs(offsets, num_segments, own=keys is None):
-        grad = grad_stss[:, pairs.frames, :, :, pairs.index]
-        inside, mirror = _mirrored_zeros(grad.shape, queries)
-        inside.copy_(grad)
-        if pairs.mirror_index is not None:
-            mirror += grad_stss[:, pairs.neighbours, :, :, pairs.mirror_index]
-        add_products(grad_queries[:, pairs.frames], inside, seen[:, pairs.neighbours])
-        # Frames against themselves: both sides of a pair are in the values already.
-        if keys is not None or pairs.offset:
-            add_products(
-                grad_keys[:, pairs.neighbours], mirror, seen_back[:, pairs.frames]
-            )
-    grad_feats = _backward_of_prepare(grad_queries, queries, query_scale, feats.dtype)
+        for frame, neighbour in pairs.of(len(unit)):
+            at = *frame, pairs.index
+            opposite = None
+            if pairs.mirror_index is not None:
+                opposite = *neighbour, pairs.mirror_index
+            bands.set_sum(windows, at, mirror, opposite)
+            bands.add_product(seen[neighbour], to=grad_queries[frame])
+            # Frames against themselves: both sides of a pair are in the bands already.
+            if keys is not None or pairs.offset:
+                bands.set_sum(mirror, at, windows, opposite)
+                bands.add_product(seen_back[frame], to=grad_keys[neighbour])
+    grad = _backward_of_prepare(grad_queries, unit, scale, feats.dtype)
     if keys is None:
-        return grad_feats, None
-    return grad_feats, _backward_of_prepare(
-        grad_keys, neighbours, key_scale, keys.dtype
-    )
+        return grad, None
+    return grad, _backward_of_prepare(grad_keys, unit_keys, key_scale, keys.dtype)
 
 
 def _prepare(
@@ -178,78 +176,133 @@ def _backward_of_prepare(
     grad: Tensor, unit: Tensor, scale: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
     """Gradient of the features, (N*T, C, H, W), from (N, T, H, W, C) of the scaled."""
-    grad = grad.permute(0, 1, 4, 2, 3)
+    grad = grad[..., : unit.size(-1), :].permute(0, 1, 4, 2, 3)
+    grad = grad.contiguous()
     if scale is not None:
         grad = scale * (grad - unit * (unit * grad).sum(2, keepdim=True))
-    return grad.flatten(0, 1).to(dtype, memory_format=torch.contiguous_format)
+    return grad.flatten(0, 1).to(dtype)
 
 
-def _frames_of(x: Tensor) -> Iterator[tuple[int, int]]:
-    """Clip and frame of each matrix product, (N, t, ...)."""
-    return itertools.product(range(x.size(0)), range(x.size(1)))
+def _clear_columns_outside(stss: Tensor) -> None:
+    """Zero the neighbours to the left and right of the frame, (N, T, H, W, L, U, V)."""
+    width, reach = stss.size(3), stss.size(-1) // 2
+    for distance in range(min(reach, width)):  # from the edge
+        stss[:, :, :, distance, :, :, : reach - distance] = 0
+        stss[:, :, :, width - 1 - distance, :, :, reach + 1 + distance :] = 0
 
 
-def _seen_by_rows(x: Tensor, window: Window) -> Tensor:
-    """What each row of queries sees, without a copy per row.
+class _Bands:
+    """Products of each row of one frame with the rows that it sees in another.
+
+    Rows above and below the frame are zeros. Left and right of it there is nothing: the
+    views run over into the next row, where they read what is to be cleared and write
+    what has to be zero (:func:`_clear_columns_outside`). Rows are at least as wide as
+    the window, so that no query uses a product for two of its neighbours.
 
     Args:
-        x: Features, (N, T, C, H, W).
+        height: Rows of a frame, H.
+        width: Columns of a frame, W.
         window: ``(U, V)``.
-
-    Returns:
-        (N, T, H, C, U * (W+V-1)), a view in which rows overlap.
-    """
-    rows, cols = window[0] // 2, window[1] // 2
-    padded = F.pad(x, (cols, cols, rows, rows))
-    clip, frame, channel, row, _ = padded.stride()
-    return padded.as_strided(
-        (*x.shape[:2], x.size(3), x.size(2), window[0] * padded.size(-1)),
-        (clip, frame, row, channel, 1),
-    )
-
-
-def _windows(bands: Tensor, window: Window) -> Tensor:
-    """View bands by (u, v): query x and neighbour v meet in column x + v.
-
-    Args:
-        bands: Contiguous, (N, t, H, W, U * (W+V-1)).
-        window: ``(U, V)``.
-
-    Returns:
-        View, (N, t, H, W, U, V).
-    """
-    clip, frame, row, query, _ = bands.stride()
-    return bands.as_strided(
-        (*bands.shape[:4], *window),
-        (clip, frame, row, query + 1, bands.size(-1) // window[0], 1),
-    )
-
-
-def _mirrored_zeros(shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Zeros that can be seen from both ends of each pair of positions.
-
-    The mirror has at (x + u, -u) what lies at (x, u). Memory around the frame keeps
-    what only one of the two can see apart.
-
-    Args:
-        shape: (N, t, H, W, U, V).
         like: Tensor of the dtype and device wanted.
 
-    Returns:
-        Two views of this shape on the same memory.
+    Attributes:
+        products: (H, W, neighbours) of one pair of frames; the neighbours are U rows
+            and up to 15 more.
     """
-    clips, frames, height, width, rows, cols = shape
-    padded = like.new_zeros(
-        clips, frames, height + rows - 1, width + cols - 1, rows, cols
-    )
-    top, left = rows // 2, cols // 2
-    inside = padded[:, :, top : top + height, left : left + width]
-    clip, frame, y, x, u, v = padded.stride()
-    # At (y, x, u, v), counted from 0, stands (y + u, x + v, U-1 - u, V-1 - v) of the
-    # padded zeros: their first row is y = -(U // 2).
-    mirror = padded.as_strided(
-        shape,
-        (clip, frame, y, x, y - u, x - v),
-        (rows - 1) * u + (cols - 1) * v,
-    )
-    return inside, mirror
+
+    def __init__(self, height: int, width: int, window: Window, like: Tensor) -> None:
+        self.height, self.width, self.window = height, width, window
+        self.row = max(width, window[1])
+        # Multiples of 16 are faster to multiply, even though there are more of them.
+        self.neighbours = -(-window[0] * self.row // 16) * 16
+        # For the rows outside of the frame, and the columns outside of these.
+        self._margin = self.neighbours * (window[0] // 2 * self.row + window[1] // 2)
+        self._memory = like.new_zeros(
+            height * self.row * self.neighbours + 2 * self._margin
+        )
+        self.products = self._memory[self._margin :][
+            : height * self.row * self.neighbours
+        ].view(height, self.row, self.neighbours)
+
+    def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of the products of each frame.
+
+        Args:
+            x: (N, T, C, H, W).
+
+        Returns:
+            Queries (N, T, H, W, C) and what they see, (N, T, H, C, neighbours), two
+            views of the same padded frames.
+        """
+        above = self.window[0] // 2
+        more = -(-(self.neighbours - self.window[0] * self.row) // self.row)
+        padded = F.pad(x, (0, self.row - self.width, above, above + more))
+        clip, frame, channel, row, _ = padded.stride()
+        seen = padded.as_strided(
+            (*x.shape[:2], self.height, x.size(2), self.neighbours),
+            (clip, frame, row, channel, 1),
+        )
+        inside = padded[:, :, :, above : above + self.height]
+        return inside.permute(0, 1, 3, 4, 2), seen
+
+    def seen_by_queries(self, stss: Tensor) -> View:
+        """Where the product of x and x + u belongs: to (x, u).
+
+        Args:
+            stss: (N, T, H, W, L, U, V).
+
+        Returns:
+            View of it, (N, T, L, H, W, U, V), and the view (H, W, U, V) of the bands of
+            one frame.
+        """
+        products = self._memory.as_strided(
+            (self.height, self.width, *self.window),
+            (self.row * self.neighbours, self.neighbours + 1, self.row, 1),
+            self._margin - self.window[1] // 2,
+        )
+        return stss.movedim(4, 2), products
+
+    def seen_by_neighbours(self, stss: Tensor) -> View:
+        """Where the product of x + u and x belongs, seen from the other end: to (x, u).
+
+        Args:
+            stss: As for :meth:`seen_by_queries`.
+
+        Returns:
+            As :meth:`seen_by_queries`.
+        """
+        rows, cols = self.window
+        band = self.row * self.neighbours
+        # The query at (y + u, x + v) has (y, x) in row U-1 - u of those it sees.
+        products = self._memory.as_strided(
+            (self.height, self.width, rows, cols),
+            (band, self.neighbours + 1, band - self.row, self.neighbours),
+            self._margin
+            - rows // 2 * band
+            - cols // 2 * self.neighbours
+            + (rows - 1) * self.row,
+        )
+        return stss.movedim(4, 2), products
+
+    def set_sum(
+        self,
+        view: View,
+        at: Index,
+        other: View | None = None,
+        there: Index | None = None,
+    ) -> None:
+        """Set the bands to what is seen, or to the sum of what is seen from both ends.
+
+        What is outside of the frame, in columns, has to be zero.
+        """
+        self._memory.zero_()
+        values, products = view
+        products += values[at]
+        if there is not None:
+            values, products = other
+            products += values[there]
+
+    def add_product(self, seen: Tensor, to: Tensor) -> None:
+        """Multiply the bands with what is seen, (H, C, neighbours), and add it."""
+        with torch.autocast(seen.device.type, enabled=False):
+            to.baddbmm_(self.products, seen.mT)

@@ -16,6 +16,8 @@ CASES = {
     'only the next frame': (2, 3, 4, 3, 3, (1,), (3, 5)),
     'one frame': (2, 1, 4, 3, 3, (0,), (3, 3)),
     'window beyond the frame': (1, 2, 3, 2, 3, (-1, 1), (7, 9)),
+    'frame wider than the window': (1, 2, 2, 3, 9, (-1, 0, 1), (3, 3)),
+    'frame higher than the window': (2, 2, 2, 7, 4, (0, 1), (3, 5)),
     'one position': (1, 3, 2, 1, 1, (0, 1), (1, 3)),
     'offset beyond the clip': (1, 2, 3, 3, 2, (0, 2), (3, 1)),
 }
