@@ -71,11 +71,14 @@ class FoldingConvModule(ConvModule):
 
 
 def _batch_norm(norm: _BatchNorm, x: Tensor) -> Tensor:
-    # With channels last, torch sums the statistics of a CPU in float32 one after the
-    # other: wrong in the fourth digit for a million positions. Maps of one position
-    # count as channels last however they lie.
-    if x.device.type != 'cpu':
+    # Contiguous features aside, torch on a CPU sums with channels last in float32 one
+    # after the other: wrong in the fourth digit for a million positions. As one long
+    # row a channel it does not, and many small maps are faster, too.
+    if x.device.type != 'cpu' or (x.is_contiguous() and min(x.shape) > 1):
         return norm(x)
-    if x.shape[2:].numel() > 1:
-        return norm(x.contiguous())
-    return norm(x.transpose(0, 2).contiguous()).transpose(0, 2)
+    positions = x.movedim(1, -1)
+    rows = positions.flatten(0, -2).T.contiguous()
+    # The index is for the gradient, which it makes contiguous: where a size is 1,
+    # torch takes one in another layout for what it is not.
+    out = norm(rows.view(1, len(rows), *(1,) * (x.dim() - 3), -1))[0].view_as(rows)
+    return out.T.contiguous().view(positions.shape).movedim(-1, 1)

@@ -1,6 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The faster forms of a layer against mmcv's and torch's own."""
 
+import copy
+import itertools
+
 import pytest
 import torch
 from mmcv.cnn import ConvModule
@@ -121,3 +124,32 @@ def test_statistics_of_many_positions_are_exact(shape):
     torch.testing.assert_close(
         module(x).double(), expected(x.double()), rtol=1e-5, atol=1e-5
     )
+
+
+def layouts_of(shape):
+    """Features in every order of their dimensions in memory."""
+    for order in itertools.permutations(range(len(shape))):
+        x = torch.randn([shape[axis] for axis in order])
+        yield x.permute([order.index(axis) for axis in range(len(shape))])
+
+
+@pytest.mark.parametrize(
+    'shape', [(7, 3, 1, 1), (7, 3, 2, 1), (7, 3, 1, 5), (1, 3, 4, 4), (5, 1, 3, 3)]
+)
+def test_gradients_in_every_layout(shape):
+    # torch's own norm on a CPU gets some of them wrong where a size is 1.
+    torch.manual_seed(0)
+    module = FoldingConvModule(
+        shape[1], shape[1], 1, norm_cfg=dict(type='BN'), act_cfg=None
+    )
+    expected = copy.deepcopy(module).double()
+    repeated = torch.randn(shape[:2])[..., None, None].expand(shape)
+    for x in layouts_of(shape):
+        for grad in (*layouts_of(shape), repeated):
+            x = x.detach().requires_grad_()
+            wide = x.detach().double().contiguous().requires_grad_()
+            module(x).backward(grad)
+            expected(wide).backward(grad.double().contiguous())
+            torch.testing.assert_close(x.grad.double(), wide.grad, rtol=1e-4, atol=1e-4)
+    actual, wanted = module.norm.weight.grad, expected.norm.weight.grad
+    torch.testing.assert_close(actual.double(), wanted, rtol=1e-4, atol=1e-4)
