@@ -64,21 +64,20 @@ class FoldingConvModule(ConvModule):
         if not isinstance(norm, _BatchNorm):
             return super().forward(x)
         if not norm.training and norm.track_running_stats:
-            x = efficient_conv_bn_eval_forward(norm, self.conv, x)
-        else:
-            x = _batch_norm(norm, self.conv(x))
+            return self._activate(efficient_conv_bn_eval_forward(norm, self.conv, x))
+        x = self.conv(x)
+        # Contiguous features aside, torch on a CPU sums with channels last in float32
+        # one after the other: wrong in the fourth digit for a million positions. As one
+        # long row a channel it does not, and many small maps are faster, too.
+        if x.device.type != 'cpu' or (x.is_contiguous() and min(x.shape) > 1):
+            return self._activate(norm(x))
+        positions = x.movedim(1, -1)
+        rows = positions.flatten(0, -2).T.contiguous()
+        out = norm(rows.view(1, len(rows), *(1,) * (x.dim() - 3), -1))
+        # The index is for the gradient, which it makes contiguous: where a size is 1,
+        # torch takes one in another layout for what it is not.
+        out = self._activate(out)[0].view_as(rows)
+        return out.T.contiguous().view(positions.shape).movedim(-1, 1)
+
+    def _activate(self, x: Tensor) -> Tensor:
         return self.activate(x) if self.with_activation else x
-
-
-def _batch_norm(norm: _BatchNorm, x: Tensor) -> Tensor:
-    # Contiguous features aside, torch on a CPU sums with channels last in float32 one
-    # after the other: wrong in the fourth digit for a million positions. As one long
-    # row a channel it does not, and many small maps are faster, too.
-    if x.device.type != 'cpu' or (x.is_contiguous() and min(x.shape) > 1):
-        return norm(x)
-    positions = x.movedim(1, -1)
-    rows = positions.flatten(0, -2).T.contiguous()
-    # The index is for the gradient, which it makes contiguous: where a size is 1,
-    # torch takes one in another layout for what it is not.
-    out = norm(rows.view(1, len(rows), *(1,) * (x.dim() - 3), -1))[0].view_as(rows)
-    return out.T.contiguous().view(positions.shape).movedim(-1, 1)
