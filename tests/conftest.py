@@ -1,5 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -7,6 +15,8 @@ from mmengine.registry import init_default_scope
 
 import selfy_mmaction  # noqa: F401  registers everything
 from selfy_mmaction.datasets.motion import make_motion
+
+ROOT = Path(__file__).parents[1]
 
 
 def _set_scope() -> None:
@@ -34,3 +44,66 @@ def motion_tiny(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp('motion')
     make_motion(out, 'tiny', workers=1)
     return out
+
+
+def _run(*command, cwd: Path, ok: bool = True) -> str:
+    """Run a command without the checkout's place in its environment."""
+    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert (result.returncode == 0) == ok, result.stdout[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('wheel')
+    # Of a copy: a build leaves its folders behind.
+    source = folder / 'source'
+    ignored = ('.git', '.venv*', 'data', 'work_dirs', 'build', '*.egg-info')
+    shutil.copytree(
+        ROOT,
+        source,
+        symlinks=True,
+        ignore=lambda path, names: (
+            shutil.ignore_patterns(*ignored)(path, names) if Path(path) == ROOT else []
+        ),
+    )
+    command = (sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps')
+    _run(*command, '--no-build-isolation', '--wheel-dir', folder, source, cwd=folder)
+    (path,) = folder.glob('*.whl')
+    return path
+
+
+class UserProject(NamedTuple):
+    """A folder with an environment that has the wheel, and no checkout in sight."""
+
+    folder: Path
+
+    def python(self, *arguments, ok: bool = True) -> str:
+        """Output of the environment's interpreter, run in the folder."""
+        command = (self.folder / 'env' / 'bin' / 'python', *arguments)
+        return _run(*command, cwd=self.folder, ok=ok)
+
+
+@pytest.fixture(scope='session')
+def make_user_project(wheel) -> Callable[[Path], UserProject]:
+    """Give a folder the environment of a user."""
+
+    def make(folder: Path) -> UserProject:
+        venv.create(folder / 'env', with_pip=False)
+        site_packages = next((folder / 'env' / 'lib').glob('python*/site-packages'))
+        # It sees the locked packages, but not this checkout, which an editable install
+        # shows through a .pth file of its own.
+        (site_packages / 'locked.pth').write_text(sysconfig.get_path('purelib'))
+        command = (sys.executable, '-m', 'pip', '--quiet', 'install', '--no-deps')
+        _run(*command, '--target', site_packages, wheel, cwd=folder)
+        return UserProject(folder)
+
+    return make

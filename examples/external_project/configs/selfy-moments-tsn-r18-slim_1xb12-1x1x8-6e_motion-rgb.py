@@ -1,0 +1,11 @@
+# A recipe of selfy_mmaction with another extraction.
+_base_ = (
+    __import__('selfy_mmaction').__name__  # see _base_/tsm-mobilenet-v2_motion.py
+    + '::motion/selfy-tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
+)
+
+custom_imports = dict(imports=['my_motion'], allow_failed_imports=False)
+
+# Without _delete_ the new extraction would get the options of the old one, too.
+moments = dict(_delete_=True, type='MomentExtraction', out_channels=16)
+model = dict(backbone=dict(selfy=dict(block=dict(extraction=moments))))
