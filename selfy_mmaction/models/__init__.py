@@ -29,6 +29,7 @@ from .integration import (
     MLPIntegration,
     ReleasedIntegration,
 )
+from .neck import SELFYNeck
 from .reduction import ConvReduction
 from .restoration import TransposedConvRestoration, UpsampleRestoration
 from .selfy_block import SELFYBlock
@@ -56,6 +57,7 @@ __all__ = [
     'ResNetTSMSELFY',
     'ResidualFusion',
     'SELFYBlock',
+    'SELFYNeck',
     'SELFYSBlock',
     'STCB',
     'STSSTransformation',

@@ -15,8 +15,9 @@ class UpsampleRestoration(BaseModule):
     """Interpolation; the paper says "upsample" and no more.
 
     Args:
-        mode: Mode of `torch.nn.functional.interpolate`, 'nearest' or 'bilinear'.
-            Default: 'nearest', with which it does not
+        mode: Mode of `torch.nn.functional.interpolate`: 'nearest', 'bilinear', or
+            'area', which takes averages where the grid is the finer one, as before
+            :class:`SELFYNeck`'s fusion. Default: 'nearest', with which it does not
             matter whether Eq. 9's ReLU comes before or after it.
         in_channels: Width of the integrated features. Default: None, unchecked.
         out_channels: C, the width of the visual features. Default: None, unchecked.
@@ -43,8 +44,10 @@ class UpsampleRestoration(BaseModule):
                 'integration that ends at them (ConvIntegration), or restoration='
                 "dict(type='TransposedConvRestoration')"
             )
-        if mode not in ('nearest', 'bilinear'):
-            raise ValueError(f"mode must be 'nearest' or 'bilinear', but got {mode!r}")
+        if mode not in ('nearest', 'bilinear', 'area'):
+            raise ValueError(
+                f"mode must be 'nearest', 'bilinear' or 'area', but got {mode!r}"
+            )
         self.mode = mode
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -41,7 +41,7 @@ class SELFYBlock(ZeroInitBlock):
         extraction: Config of the extraction. Default: :class:`ConvExtraction`.
         integration: Config of the integration. Default: :class:`ConvIntegration`.
         restoration: Config of the restoration, which leads from the width of the
-            integration (its ``out_channels``) to C.
+            integration (its own ``out_channels``) to C.
             Default: :class:`UpsampleRestoration`.
         fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
             Eq. 9.
@@ -54,6 +54,9 @@ class SELFYBlock(ZeroInitBlock):
             pass. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
+        out_channels: Channels of the features that the representation is fused with,
+            where these are others than those it is made from. Default: None,
+            ``in_channels``.
 
     Raises:
         ValueError: Unusable offsets, window, scale or combination.
@@ -82,10 +85,12 @@ class SELFYBlock(ZeroInitBlock):
         with_cp: bool = False,
         norm_cfg: Config | None = None,
         init_cfg: Config | None = None,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.with_cp = with_cp
         norm_cfg = norm_cfg or dict(type='BN')
+        out_channels = out_channels or in_channels
         self.transformation = _build(
             transformation,
             'STSSTransformation',
@@ -109,7 +114,7 @@ class SELFYBlock(ZeroInitBlock):
             integration,
             'ConvIntegration',
             in_channels=self.extraction.out_channels,
-            out_channels=in_channels,
+            out_channels=out_channels,
             num_offsets=len(self.transformation.offsets),
             norm_cfg=norm_cfg,
         )
@@ -117,7 +122,7 @@ class SELFYBlock(ZeroInitBlock):
             restoration,
             'UpsampleRestoration',
             in_channels=self.integration.out_channels,
-            out_channels=in_channels,
+            out_channels=out_channels,
             scale=scale,
             norm_cfg=norm_cfg,
         )
@@ -132,31 +137,38 @@ class SELFYBlock(ZeroInitBlock):
                 return step.last_norm
         return None
 
-    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, num_segments: int | None = None, onto: Tensor | None = None
+    ) -> Tensor:
         """Add the STSS representation to the visual features.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
             num_segments: Frames per clip, T, of these features. Default: None, the
                 ``num_segments`` that the block was built with.
+            onto: Features of the same frames that the representation is fused with
+                instead of V, (N*T, ``out_channels``, H', W'). Default: None.
 
         Returns:
-            (N*T, C, H, W).
+            (N*T, C, H, W), or the shape of ``onto``.
 
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        forward = partial(self._forward, num_segments=num_segments)
+        forward = partial(self._forward, num_segments=num_segments, onto=onto)
         if self.with_cp:
             return run_with_checkpoint(self, forward, x)
         return forward(x)
 
-    def _forward(self, x: Tensor, num_segments: int | None) -> Tensor:
+    def _forward(
+        self, x: Tensor, num_segments: int | None, onto: Tensor | None
+    ) -> Tensor:
+        onto = x if onto is None else onto
         reduced = self.reduction(x)
         stss = self.transformation(reduced, num_segments)  # (N, T, h, w, L, U, V)
         feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
         out = self.integration(feats)  # (N*T, C, h, w)
-        return self.fusion(x, self.restoration(out, x.shape[-2:]))
+        return self.fusion(onto, self.restoration(out, onto.shape[-2:]))
 
 
 def _build(cfg: Config | None, default_type: str, **default_args) -> BaseModule:

@@ -1,0 +1,167 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""A SELFY block between backbone and head."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+@MODELS.register_module()
+class SELFYNeck(BaseModule):
+    """Motion of one level of the backbone, added to the last level.
+
+    A :class:`SELFYBlock` matches the features of a level and integrates them to the
+    channels of the last one; averaged to its positions they are added there. What
+    leaves is the average over the frames of each clip, as mmaction2 expects of a neck.
+
+    The paper has no such place; docs/mixing.md says when one inside the backbone is
+    the better choice (supplement, Table 3b).
+
+    The heads average over frames, too. So with the block's last scale at zero the
+    scores are those without a neck, up to rounding, with ``TSNHead``, ``TPNHead``,
+    ``I3DHead`` and ``TSMHead(num_segments=1)``. One exception: of several clips
+    ``TSNHead`` would average the features; behind the neck ``average_clips`` averages
+    the scores, as it does with ``TSMHead``.
+
+    Args:
+        in_channels: Channels of each level that the backbone hands over, at least two:
+            its ``out_indices`` name as many stages.
+        num_segments: Frames per clip, T, at ``level``. Networks of frames hand over
+            all clips and crops of a video as one sequence, which is divided by it.
+            None in networks of clips: each has the length that it comes with.
+        level: Index of the level to match on. Default: 0, which is res3 of a ResNet
+            with ``out_indices=(1, 3)``.
+        block: Config of the :class:`SELFYBlock`. Its ``scale`` of 0.5 is the paper's at
+            28x28 positions. Its fusion stays Eq. 9 by default: between the sum over
+            offsets and the average over frames there is no other nonlinearity, and
+            without one the order of movements is lost (docs/mixing.md).
+            Default: None, all defaults of the block but the restoration, which is
+            ``dict(type='UpsampleRestoration', mode='area')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Fewer than two levels, no such level, ``num_segments`` below one, or
+            as :class:`SELFYBlock`.
+
+    Example:
+        >>> neck = MODELS.build(
+        ...     dict(type='SELFYNeck', in_channels=(512, 2048), num_segments=8)
+        ... )
+        >>> levels = torch.randn(2, 512, 8, 28, 28), torch.randn(2, 2048, 8, 7, 7)
+        >>> neck(levels)[0].shape
+        torch.Size([2, 2048, 1, 7, 7])
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_segments: int | None,
+        level: int = 0,
+        block: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if not isinstance(in_channels, Sequence) or len(in_channels) < 2:
+            raise ValueError(
+                'in_channels must give the channels of two levels or more, such as '
+                f'(512, 2048) for out_indices=(1, 3) of a ResNet-50, but got '
+                f'{in_channels}'
+            )
+        if level not in range(len(in_channels)):
+            raise ValueError(
+                f'level must be from 0 to {len(in_channels) - 1}, an index into '
+                f'in_channels={tuple(in_channels)}, but got {level}'
+            )
+        if num_segments is not None and num_segments < 1:
+            raise ValueError(
+                'num_segments must be positive, or None in networks of clips, but got '
+                f'{num_segments}'
+            )
+        self.in_channels = tuple(in_channels)
+        self.num_segments = num_segments
+        self.level = level
+        defaults = dict(
+            in_channels=in_channels[level],
+            out_channels=in_channels[-1],
+            restoration=dict(type='UpsampleRestoration', mode='area'),
+        )
+        if num_segments is not None:
+            defaults['num_segments'] = num_segments
+        self.block = MODELS.build(
+            {'type': 'SELFYBlock', **(block or {})}, default_args=defaults
+        )
+
+    def forward(
+        self, x: Sequence[Tensor], data_samples: Sequence[Any] | None = None
+    ) -> tuple[Tensor | tuple[Tensor, ...], dict[str, Tensor]]:
+        """Add the STSS representation of a level to the last level.
+
+        Args:
+            x: Features of each level, (N, C, T, H, W). T of the last may be a part of
+                that of ``level``, as in networks that stride over time. Frames
+                (N*T, C, H, W) are returned as they are: with ``max_testing_views``
+                mmaction2's ``Recognizer2D`` calls its neck on parts of them, and then
+                as always.
+            data_samples: The samples of a training step, whose number is checked.
+                Default: None.
+
+        Returns:
+            Features of each clip, (N * clips, C, 1, H, W) with the last level's C, H
+            and W, and the auxiliary losses, which are none.
+
+        Raises:
+            ValueError: Not these levels, lengths T that do not divide, or a training
+                step with more or fewer clips than samples.
+        """
+        self._check_levels(x)
+        if x[-1].dim() == 4:
+            return tuple(x), {}
+        level, last = x[self.level], x[-1]
+        num_frames = level.size(2)
+        num_segments = self.num_segments or num_frames
+        if num_frames % num_segments or num_frames % last.size(2):
+            raise ValueError(
+                f'level {self.level} has T={num_frames} frames and the last level '
+                f'T={last.size(2)}; the first must be a multiple of num_segments='
+                f'{num_segments} and of the other'
+            )
+        last = last.repeat_interleave(num_frames // last.size(2), 2)
+        out = self.block(_as_frames(level), num_segments, _as_frames(last))
+        out = out.unflatten(0, (-1, num_segments)).mean(1)  # (N * clips, C, H, W)
+        if data_samples is not None and len(out) != len(data_samples):
+            raise ValueError(
+                f'{len(data_samples)} samples have {len(out)} clips of num_segments='
+                f'{num_segments} frames at level {self.level}, but in training each '
+                'has one; make num_segments the number of frames that the pipeline '
+                'samples'
+            )
+        return out.unsqueeze(2), {}
+
+    def _check_levels(self, x: Sequence[Tensor]) -> None:
+        advice = (
+            f'the backbone must hand over a level for each of in_channels='
+            f'{self.in_channels}; set its out_indices to as many stages, such as '
+            '(1, 3)'
+        )
+        if isinstance(x, Tensor):
+            raise ValueError(f'{advice}; it gave one tensor, {tuple(x.shape)}')
+        if len(x) != len(self.in_channels):
+            # Of a backbone with one level, Recognizer2D hands over each frame as one.
+            raise ValueError(f'{advice}; it gave {len(x)}')
+        channels = tuple(
+            features.size(1) if isinstance(features, Tensor) else type(features)
+            for features in x
+        )
+        if channels != self.in_channels:
+            raise ValueError(f'{advice}; it gave channels {channels}')
+
+    def extra_repr(self) -> str:
+        return f'num_segments={self.num_segments}, level={self.level}'
+
+
+def _as_frames(clips: Tensor) -> Tensor:
+    """(N, C, T, H, W) to (N*T, C, H, W)."""
+    return clips.transpose(1, 2).flatten(0, 1)
