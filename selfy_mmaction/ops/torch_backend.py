@@ -84,14 +84,14 @@ def forward(
     stss = feats.new_zeros(clips, num_segments, height, width, len(offsets), *window)
     values, products = bands.seen_by_queries(stss)
     values_there, products_there = bands.seen_by_neighbours(stss)
-    for pairs in _pairs(offsets, num_segments, own=keys is None):
-        for frame, neighbour in pairs.of(clips):
-            with torch.autocast(feats.device.type, enabled=False):
+    with torch.autocast(feats.device.type, enabled=False):
+        for pairs in _pairs(offsets, num_segments, own=keys is None):
+            for frame, neighbour in pairs.of(clips):
                 torch.bmm(queries[frame], seen[neighbour], out=bands.products)
-            values[(*frame, pairs.index)].copy_(products)
-            if pairs.mirror_index is not None and pairs.offset:
-                opposite = (*neighbour, pairs.mirror_index)
-                values_there[opposite].copy_(products_there)
+                values[(*frame, pairs.index)].copy_(products)
+                if pairs.mirror_index is not None and pairs.offset:
+                    opposite = (*neighbour, pairs.mirror_index)
+                    values_there[opposite].copy_(products_there)
     _clear_columns_outside(stss)
     return stss
 
@@ -138,18 +138,19 @@ def backward(
     windows = bands.seen_by_queries(grad_stss)
     mirror = bands.seen_by_neighbours(grad_stss)
 
-    for pairs in _pairs(offsets, num_segments, own=keys is None):
-        for frame, neighbour in pairs.of(len(unit)):
-            at = *frame, pairs.index
-            opposite = None
-            if pairs.mirror_index is not None:
-                opposite = *neighbour, pairs.mirror_index
-            bands.set_sum(windows, at, mirror, opposite)
-            bands.add_product(seen[neighbour], to=grad_queries[frame])
-            # Frames against themselves: both sides of a pair are in the bands already.
-            if keys is not None or pairs.offset:
-                bands.set_sum(mirror, at, windows, opposite)
-                bands.add_product(seen_back[frame], to=grad_keys[neighbour])
+    with torch.autocast(feats.device.type, enabled=False):
+        for pairs in _pairs(offsets, num_segments, own=keys is None):
+            for frame, neighbour in pairs.of(len(unit)):
+                at = *frame, pairs.index
+                opposite = None
+                if pairs.mirror_index is not None:
+                    opposite = *neighbour, pairs.mirror_index
+                bands.set_sum(windows, at, mirror, opposite)
+                bands.add_product(seen[neighbour], to=grad_queries[frame])
+                # Frames against themselves: the bands hold both sides already.
+                if keys is not None or pairs.offset:
+                    bands.set_sum(mirror, at, windows, opposite)
+                    bands.add_product(seen_back[frame], to=grad_keys[neighbour])
     grad = _backward_of_prepare(grad_queries, unit, scale, feats.dtype)
     if keys is None:
         return grad, None
@@ -304,5 +305,4 @@ class _Bands:
 
     def add_product(self, seen: Tensor, to: Tensor) -> None:
         """Multiply the bands with what is seen, (H, C, neighbours), and add it."""
-        with torch.autocast(seen.device.type, enabled=False):
-            to.baddbmm_(self.products, seen.mT)
+        to.baddbmm_(self.products, seen.mT)
