@@ -12,11 +12,17 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 ROOT = Path(__file__).parents[1] / 'configs'
-LEAVES = sorted(
+ALL_LEAVES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in ROOT.rglob('*.py')
     if '_base_' not in path.parts
 )
+# Those of other hosts: tests/test_mixing_configs.py.
+LEAVES = [
+    name
+    for name in ALL_LEAVES
+    if not re.match('mixing/|motion/(selfy-)?(slowonly|timesformer)-', name)
+]
 PREFIXES = {
     None: '',
     'SELFYBlock': 'selfy-',
@@ -32,7 +38,7 @@ def test_there_are_configs():
     assert len(LEAVES) >= 10
 
 
-@pytest.mark.parametrize('name', LEAVES)
+@pytest.mark.parametrize('name', ALL_LEAVES)
 def test_leaf_holds_only_what_differs(name):
     lines = (ROOT / name).read_text().splitlines()
     assert len([line for line in lines if line and not line.startswith('#')]) <= 12

@@ -50,7 +50,7 @@ def test_every_config_is_in_a_metafile():
         for path in INDEX
         for model in yaml.safe_load((ROOT / path).read_text())['Models']
     }
-    folders = ('motion', 'selfy', 'selfy/released', 'ablations/*')
+    folders = ('mixing', 'motion', 'selfy', 'selfy/released', 'ablations/*')
     found = {
         path.relative_to(ROOT).as_posix()
         for folder in folders

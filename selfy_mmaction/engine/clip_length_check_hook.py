@@ -1,20 +1,25 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Check that data and model agree on the number of frames per clip."""
 
+from collections.abc import Iterator
+
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 
 @HOOKS.register_module()
 class ClipLengthCheckHook(Hook):
-    """Compare the pipelines' clips with the backbone's ``num_segments``.
+    """Compare the pipelines' clips with those that backbone and blocks were made for.
 
-    A 2D recognizer takes the frames of all clips as one batch; where the two numbers
-    differ but the batch still divides, frames of different videos are compared with
-    one another and nothing fails.
+    These are the backbone's ``num_segments`` and, for blocks that group features by a
+    fixed T, the T of the ``input_shape`` they were inserted with. A 2D recognizer takes
+    the frames of all clips as one batch; where the two numbers differ but the batch
+    still divides, frames of different videos are compared with one another and nothing
+    fails. Networks that show the T of each clip may be given any.
 
     Raises:
         ValueError: The pipeline samples another number of frames per clip.
@@ -37,18 +42,38 @@ class ClipLengthCheckHook(Hook):
     def _check(self, runner: Runner, dataloader: DataLoader) -> None:
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
-        num_segments = getattr(model.backbone, 'num_segments', None)
         pipeline = getattr(dataloader.dataset, 'pipeline', None)
-        if num_segments is None or pipeline is None:
+        expected = list(_clip_lengths(model))
+        if pipeline is None or not expected:
             return
         for transform in pipeline.transforms:
             if not (hasattr(transform, 'clip_len') and hasattr(transform, 'num_clips')):
                 continue
             num_frames = transform.clip_len * transform.num_clips
-            if num_frames != num_segments:
-                raise ValueError(
-                    f'{type(transform).__name__} samples {num_frames} frames per clip '
-                    f'(clip_len={transform.clip_len} * num_clips='
-                    f'{transform.num_clips}), but the backbone has num_segments='
-                    f'{num_segments}; make them equal (and num_segments of the head)'
-                )
+            for advice, length in expected:
+                # Clips of several frames are several clips, one after the other.
+                if length not in (num_frames, transform.clip_len):
+                    raise ValueError(
+                        f'{type(transform).__name__} samples {num_frames} frames per '
+                        f'clip (clip_len={transform.clip_len} * num_clips='
+                        f'{transform.num_clips}), but {advice}'
+                    )
+
+
+def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """What is expected in words, and the frames of a clip."""
+    num_segments = getattr(model.backbone, 'num_segments', None)
+    if num_segments is not None:
+        yield (
+            f'the backbone has num_segments={num_segments}; make them equal (and '
+            'num_segments of the head)',
+            num_segments,
+        )
+    for module in model.modules():
+        for layer, length in getattr(module, 'clip_lengths', {}).items():
+            yield (
+                f'the block after {layer!r} was inserted for clips of {length} frames '
+                'and groups them by that; make them equal, here or in input_shape of '
+                'InsertBlocks',
+                length,
+            )

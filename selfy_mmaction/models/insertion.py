@@ -132,6 +132,9 @@ def insert_blocks(
     ready = [_prepare(host, spec, seen) for spec in blocks]
     for spec, (block, layout) in zip(blocks, ready, strict=True):
         insert_block(host, spec['after'], block, layout, spec.get('output'))
+        if 't' in layout.sizes:
+            frames = input_shape[2 if len(input_shape) == 5 else 0]
+            host.clip_lengths = {**host.clip_lengths, spec['after']: frames}
     return [layout for _, layout in ready]
 
 
@@ -172,7 +175,14 @@ def insert_block(
 
 
 class HostOfBlocks:
-    """What the class of a network with inserted blocks has before its own base."""
+    """What the class of a network with inserted blocks has before its own base.
+
+    Attributes:
+        clip_lengths: Frames of a clip at the network's input, for each layer whose
+            block groups features by a T that was fixed when it was inserted.
+    """
+
+    clip_lengths: Mapping[str, int] = {}
 
     def init_weights(self, *args, **kwargs) -> None:
         """Initialize the host as it does without blocks, then the blocks.
@@ -329,7 +339,7 @@ def _prepare(
     print_log(
         f'{type(block).__name__} after {after!r}: {layout}, {sizes["c"]} channels, '
         f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions at an input of '
-        f'{seen.input_shape}; scale {scale} unless its config says otherwise',
+        f'{seen.input_shape}; scale {scale}, if it has one and none is given',
         logger='current',
         level=logging.INFO,
     )

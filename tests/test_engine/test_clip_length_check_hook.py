@@ -2,16 +2,44 @@
 from types import SimpleNamespace
 
 import pytest
-from mmaction.registry import HOOKS, TRANSFORMS
+from mmaction.registry import HOOKS, MODELS, TRANSFORMS
 from mmengine.dataset import Compose
+from torch import nn
+
+WHENS = ['before_train', 'before_val', 'before_test']
+BLOCK = dict(type='SELFYBlock', offsets=(-1, 0, 1))
+TSN = dict(type='ResNet', depth=18)
+C2D = dict(type='C2D', depth=18)
+I3D = dict(type='ResNet3dSlowOnly', depth=18, base_channels=8)
 
 
-def make_runner(num_segments, **sample):
-    steps = [TRANSFORMS.build(dict(type='SampleFrames', **sample))]
+def recognizer(**backbone):
+    """A module with a backbone, as far as the hook looks."""
+    model = nn.Module()
+    model.backbone = nn.Module()
+    for name, value in backbone.items():
+        setattr(model.backbone, name, value)
+    return model
+
+
+def with_block(host, *input_shape, after='layer2'):
+    model = nn.Module()
+    model.backbone = MODELS.build(
+        dict(
+            type='InsertBlocks',
+            backbone=host,
+            blocks=[dict(after=after, block=BLOCK)],
+            input_shape=input_shape,
+        )
+    )
+    return model
+
+
+def make_runner(model, sampler='SampleFrames', **sample):
+    steps = [TRANSFORMS.build(dict(type=sampler, **sample))]
     loader = SimpleNamespace(dataset=SimpleNamespace(pipeline=Compose(steps)))
-    backbone = SimpleNamespace(num_segments=num_segments)
     return SimpleNamespace(
-        model=SimpleNamespace(backbone=backbone),
+        model=model,
         train_dataloader=loader,
         val_dataloader=loader,
         test_dataloader=loader,
@@ -19,23 +47,62 @@ def make_runner(num_segments, **sample):
     )
 
 
-@pytest.mark.parametrize('when', ['before_train', 'before_val', 'before_test'])
-def test_other_clip_length_is_refused(when):
+def check(model, when='before_train', **sample):
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    return getattr(hook, when)(make_runner(model, **sample))
+
+
+@pytest.mark.parametrize('when', WHENS)
+def test_other_clip_length_is_refused(when):
     # 12 clips of 8 frames divide into clips of 16 frames: nothing else would fail.
-    runner = make_runner(num_segments=16, clip_len=1, num_clips=8)
     with pytest.raises(ValueError, match='samples 8 frames .* num_segments=16'):
-        getattr(hook, when)(runner)
+        check(recognizer(num_segments=16), when, clip_len=1, num_clips=8)
 
 
 @pytest.mark.parametrize(
-    'sample', [dict(clip_len=1, num_clips=8), dict(clip_len=8, num_clips=1)]
+    'sample',
+    [
+        dict(clip_len=1, num_clips=8),
+        dict(clip_len=8, num_clips=1),
+        dict(clip_len=8, num_clips=10),  # ten clips, one after the other
+    ],
 )
 def test_same_clip_length_passes(sample):
-    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
-    assert hook.before_train(make_runner(num_segments=8, **sample)) is None
+    check(recognizer(num_segments=8), **sample)
+    check(with_block(TSN, 8, 3, 32, 32), **sample)
 
 
 def test_a_backbone_without_clips_is_left_alone():
-    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
-    assert hook.before_train(make_runner(None, clip_len=1, num_clips=8)) is None
+    check(recognizer(), clip_len=1, num_clips=8)
+
+
+@pytest.mark.parametrize('when', WHENS)
+def test_frames_that_an_inserted_block_would_group_wrongly_are_refused(when):
+    model = with_block(TSN, 8, 3, 32, 32)
+    with pytest.raises(ValueError, match="16 frames .* after 'layer2' .* 8 frames"):
+        check(model, when, clip_len=1, num_clips=16)
+
+
+def test_clips_whose_features_have_fewer_frames_are_counted_at_the_input():
+    # C2D pools over time before layer2: its features have 4 of 8 frames.
+    model = with_block(C2D, 1, 3, 8, 32, 32)
+    check(model, clip_len=8, num_clips=1)
+    with pytest.raises(ValueError, match='4 frames .* clips of 8 frames'):
+        check(model, clip_len=4, num_clips=1)
+
+
+def test_features_that_show_their_frames_may_have_any_number():
+    check(with_block(I3D, 1, 3, 8, 32, 32), clip_len=16, num_clips=1)
+
+
+def test_blocks_inserted_into_the_whole_recognizer_are_found():
+    head = dict(type='TSNHead', num_classes=2, in_channels=512)
+    cfg = dict(type='Recognizer2D', backbone=TSN, cls_head=head)
+    model = with_block(cfg, 8, 3, 32, 32, after='backbone.layer2').backbone
+    with pytest.raises(ValueError, match="after 'backbone.layer2'"):
+        check(model, clip_len=1, num_clips=16)
+
+
+def test_samplers_with_a_length_for_each_modality_do_not_matter():
+    sample = dict(clip_len=dict(RGB=8, Pose=32), num_clips=1)
+    check(recognizer(), sampler='MMUniformSampleFrames', **sample)

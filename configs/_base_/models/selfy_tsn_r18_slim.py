@@ -1,19 +1,3 @@
-_base_ = './tsn_r18_slim.py'
+_base_ = ['./tsn_r18_slim.py', './selfy_slim_block.py']
 
-# The matching grid has 8x8 positions, for which the paper's window of 9x9 would be
-# mostly padding: window and strides are smaller together.
-model = dict(
-    backbone=dict(
-        selfy=dict(
-            after='res3',
-            block=dict(
-                type='SELFYBlock',
-                offsets=(-2, -1, 0, 1, 2),
-                window=(5, 5),
-                reduced_channels=32,
-                extraction=dict(channels=(4, 8, 16, 16), strides=(1, 2, 1, 1)),
-                integration=dict(channels=(16, 16, 16, 16)),
-            ),
-        )
-    )
-)
+model = dict(backbone=dict(selfy=dict(after='res3', block=_base_.pop('block'))))

@@ -1,0 +1,11 @@
+_base_ = [
+    'mmaction::recognition/slowonly/slowonly_r50_8xb16-8x8x1-256e_kinetics400-rgb.py',
+    '../_base_/mixing.py',
+]
+
+_base_.model.backbone = dict(
+    type='InsertBlocks',
+    backbone=_base_.model.backbone,
+    blocks=[dict(after='layer2', block=dict(type='SELFYBlock'))],
+    input_shape=(1, 3, 8, 224, 224),
+)

@@ -1,0 +1,14 @@
+_base_ = [
+    'mmaction::recognition/swin/swin-tiny-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb.py',
+    '../_base_/mixing.py',
+]
+
+_base_.model.backbone = dict(
+    type='InsertBlocks',
+    backbone=_base_.model.backbone,
+    blocks=[dict(after='layers.1', block=dict(type='SELFYBlock'))],
+    input_shape=(1, 3, 32, 224, 224),
+)
+# The recipe trains the pretrained backbone at a tenth of the learning rate; the block,
+# which starts from nothing, learns at that of the head.
+optim_wrapper = dict(paramwise_cfg=dict(inserted_blocks=dict(lr_mult=10)))

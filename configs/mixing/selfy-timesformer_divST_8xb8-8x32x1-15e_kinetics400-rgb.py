@@ -1,0 +1,11 @@
+_base_ = [
+    'mmaction::recognition/timesformer/timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb.py',
+    '../_base_/mixing.py',
+]
+
+_base_.model.backbone = dict(
+    type='InsertBlocks',
+    backbone=_base_.model.backbone,
+    blocks=[dict(after='transformer_layers.layers.5', layout='n (h w t) c')],
+    input_shape=(1, 3, 8, 224, 224),
+)

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/selfy_slowonly_r18_slim.py',
+    '../_base_/datasets/motion_clips.py',
+    '../_base_/schedules/adamw_6e.py',
+    '../_base_/default_runtime.py',
+]
