@@ -76,8 +76,8 @@ class FoldingConvModule(ConvModule):
         out = norm(rows.view(1, len(rows), *(1,) * (x.dim() - 3), -1))
         # The index is for the gradient, which it makes contiguous: where a size is 1,
         # torch takes one in another layout for what it is not.
-        out = self._activate(out)[0].view_as(rows)
-        return out.T.contiguous().view(positions.shape).movedim(-1, 1)
+        out = out[0].view_as(rows).T.contiguous()
+        return self._activate(out).view(positions.shape).movedim(-1, 1)
 
     def _activate(self, x: Tensor) -> Tensor:
         return self.activate(x) if self.with_activation else x
