@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 
+from mmaction.models import Recognizer2D
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -13,13 +14,14 @@ from torch.utils.data import DataLoader
 
 @HOOKS.register_module()
 class ClipLengthCheckHook(Hook):
-    """Compare the pipelines' clips with those that backbone and blocks were made for.
+    """Compare the pipelines' clips with those that the model was made for.
 
-    These are the backbone's ``num_segments`` and, for blocks that group features by a
-    fixed T, the T of the ``input_shape`` they were inserted with. A 2D recognizer takes
-    the frames of all clips as one batch; where the two numbers differ but the batch
-    still divides, frames of different videos are compared with one another and nothing
-    fails. Networks that show the T of each clip may be given any.
+    These are the ``num_segments`` of the backbone and, in networks of frames, of the
+    neck; and, for blocks that group features by a fixed T, the T of the ``input_shape``
+    they were inserted with. A 2D recognizer takes the frames of all clips as one batch;
+    where the two numbers differ but the batch still divides, frames of different videos
+    are compared with one another and nothing fails. Networks that show the T of each
+    clip may be given any.
 
     Raises:
         ValueError: The pipeline samples another number of frames per clip.
@@ -62,13 +64,21 @@ class ClipLengthCheckHook(Hook):
 
 def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
     """What is expected in words, and the frames of a clip."""
-    num_segments = getattr(model.backbone, 'num_segments', None)
-    if num_segments is not None:
+    backbone_length = getattr(model.backbone, 'num_segments', None)
+    if backbone_length is not None:
         yield (
-            f'the backbone has num_segments={num_segments}; make them equal (and '
+            f'the backbone has num_segments={backbone_length}; make them equal (and '
             'num_segments of the head)',
-            num_segments,
+            backbone_length,
         )
+    # Networks of clips may stride over time before the neck.
+    if isinstance(model, Recognizer2D) and model.with_neck:
+        neck_length = getattr(model.neck, 'num_segments', None)
+        if neck_length is not None:
+            yield (
+                f'the neck has num_segments={neck_length}; make them equal',
+                neck_length,
+            )
     for module in model.modules():
         for layer, length in getattr(module, 'clip_lengths', {}).items():
             yield (

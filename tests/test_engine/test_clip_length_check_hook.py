@@ -103,6 +103,29 @@ def test_blocks_inserted_into_the_whole_recognizer_are_found():
         check(model, clip_len=1, num_clips=16)
 
 
+def with_neck(kind, backbone, head):
+    neck = dict(
+        type='SELFYNeck',
+        in_channels=(128, 512),
+        num_segments=8,
+        block=dict(offsets=(-1, 0, 1), reduced_channels=8),
+    )
+    head = dict(type=head, num_classes=2, in_channels=512)
+    return MODELS.build(dict(type=kind, backbone=backbone, neck=neck, cls_head=head))
+
+
+def test_frames_that_a_neck_would_group_wrongly_are_refused():
+    model = with_neck('Recognizer2D', dict(TSN, out_indices=(1, 3)), 'TSNHead')
+    check(model, clip_len=1, num_clips=8)
+    with pytest.raises(ValueError, match='16 frames .* the neck has num_segments=8'):
+        check(model, clip_len=1, num_clips=16)
+
+
+def test_frames_of_a_neck_behind_strides_over_time_are_not_those_of_the_pipeline():
+    backbone = dict(I3D, out_indices=(1, 3), conv1_stride_t=2)
+    check(with_neck('Recognizer3D', backbone, 'I3DHead'), clip_len=16, num_clips=1)
+
+
 def test_samplers_with_a_length_for_each_modality_do_not_matter():
     sample = dict(clip_len=dict(RGB=8, Pose=32), num_clips=1)
     check(recognizer(), sampler='MMUniformSampleFrames', **sample)
