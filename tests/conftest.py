@@ -100,8 +100,12 @@ def make_user_project(wheel) -> Callable[[Path], UserProject]:
         venv.create(folder / 'env', with_pip=False)
         site_packages = next((folder / 'env' / 'lib').glob('python*/site-packages'))
         # It sees the locked packages, but not this checkout, which an editable install
-        # shows through a .pth file of its own.
-        (site_packages / 'locked.pth').write_text(sysconfig.get_path('purelib'))
+        # shows through a .pth file of its own. That of setuptools it needs: mmengine
+        # imports distutils, which Python 3.12 has no more.
+        locked = Path(sysconfig.get_path('purelib'))
+        lines = [str(locked)]
+        lines += [path.read_text() for path in locked.glob('distutils-precedence.pth')]
+        (site_packages / 'locked.pth').write_text('\n'.join(lines))
         command = (sys.executable, '-m', 'pip', '--quiet', 'install', '--no-deps')
         _run(*command, '--target', site_packages, wheel, cwd=folder)
         return UserProject(folder)

@@ -1,5 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,10 +33,9 @@ def test_two_processes(tmp_path):
     assert len(reports) == 2
     for report in reports:
         init, wrap, group, threads = report.splitlines()
-        # What a torch for CPUs says, or one for GPUs.
-        said = ("no attribute '_cuda_setDevice'", 'No CUDA GPUs are available')
-        assert init.startswith('before: init: ')
-        assert init.endswith(said)
+        # What a torch for CPUs says, or one for GPUs without GPU or driver.
+        said = "no attribute '_cuda_setDevice'|No CUDA GPUs|Found no NVIDIA driver"
+        assert re.match(f'before: init: .*({said})', init)
         assert wrap.startswith('before: wrap: DistributedDataParallel device_ids')
         assert group == 'in group at exit: False'
         # None to abort the process when the interpreter is gone.
