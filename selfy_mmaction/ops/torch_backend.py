@@ -18,8 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Window = tuple[int, int]
-Index = tuple[int, int, int]  # clip, frame, offset
-View = tuple[Tensor, Tensor]  # of an STSS tensor, and of the bands of one frame
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,15 @@ def forward(
     if keys is not None:
         _, seen = bands.operands(_prepare(keys, num_segments, eps, similarity)[0])
     stss = feats.new_zeros(clips, num_segments, height, width, len(offsets), *window)
-    values, products = bands.seen_by_queries(stss)
-    values_there, products_there = bands.seen_by_neighbours(stss)
+    values = stss.movedim(4, 2)  # (N, T, L, H, W, U, V)
     with torch.autocast(feats.device.type, enabled=False):
         for pairs in _pairs(offsets, num_segments, own=keys is None):
             for frame, neighbour in pairs.of(clips):
                 torch.bmm(queries[frame], seen[neighbour], out=bands.products)
-                values[(*frame, pairs.index)].copy_(products)
+                values[(*frame, pairs.index)].copy_(bands.seen_by_queries)
                 if pairs.mirror_index is not None and pairs.offset:
-                    opposite = (*neighbour, pairs.mirror_index)
-                    values_there[opposite].copy_(products_there)
+                    opposite = values[(*neighbour, pairs.mirror_index)]
+                    opposite.copy_(bands.seen_by_neighbours)
     _clear_columns_outside(stss)
     return stss
 
@@ -135,26 +132,23 @@ def backward(
         grad_keys = unit.new_zeros(size)
     grad_stss = grad_stss.to(unit.dtype, copy=True)
     _clear_columns_outside(grad_stss)
-    windows = bands.seen_by_queries(grad_stss)
-    mirror = bands.seen_by_neighbours(grad_stss)
-
+    values = grad_stss.movedim(4, 2)  # (N, T, L, H, W, U, V)
     with torch.autocast(feats.device.type, enabled=False):
         for pairs in _pairs(offsets, num_segments, own=keys is None):
             for frame, neighbour in pairs.of(len(unit)):
-                at = *frame, pairs.index
-                opposite = None
+                grad, opposite = values[(*frame, pairs.index)], None
                 if pairs.mirror_index is not None:
-                    opposite = *neighbour, pairs.mirror_index
-                bands.set_sum(windows, at, mirror, opposite)
+                    opposite = values[(*neighbour, pairs.mirror_index)]
+                bands.set_sum(by_queries=grad, by_neighbours=opposite)
                 bands.add_product(seen[neighbour], to=grad_queries[frame])
                 # Frames against themselves: the bands hold both sides already.
                 if keys is not None or pairs.offset:
-                    bands.set_sum(mirror, at, windows, opposite)
+                    bands.set_sum(by_queries=opposite, by_neighbours=grad)
                     bands.add_product(seen_back[frame], to=grad_keys[neighbour])
-    grad = _backward_of_prepare(grad_queries, unit, scale, feats.dtype)
+    grad_feats = _backward_of_prepare(grad_queries, unit, scale, feats.dtype)
     if keys is None:
-        return grad, None
-    return grad, _backward_of_prepare(grad_keys, unit_keys, key_scale, keys.dtype)
+        return grad_feats, None
+    return grad_feats, _backward_of_prepare(grad_keys, unit_keys, key_scale, keys.dtype)
 
 
 def _prepare(
@@ -177,8 +171,7 @@ def _backward_of_prepare(
     grad: Tensor, unit: Tensor, scale: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
     """Gradient of the features, (N*T, C, H, W), from (N, T, H, W, C) of the scaled."""
-    grad = grad[..., : unit.size(-1), :].permute(0, 1, 4, 2, 3)
-    grad = grad.contiguous()
+    grad = grad[..., : unit.size(-1), :].permute(0, 1, 4, 2, 3).contiguous()
     if scale is not None:
         grad = scale * (grad - unit * (unit * grad).sum(2, keepdim=True))
     return grad.flatten(0, 1).to(dtype)
@@ -209,6 +202,10 @@ class _Bands:
     Attributes:
         products: (H, W, neighbours) of one pair of frames; the neighbours are U rows
             and up to 15 more.
+        seen_by_queries: View of them, (H, W, U, V): at (x, u), the product of x and
+            x + u.
+        seen_by_neighbours: As seen from the other end: at (x, u), the product of x + u
+            and x.
     """
 
     def __init__(self, height: int, width: int, window: Window, like: Tensor) -> None:
@@ -216,14 +213,25 @@ class _Bands:
         self.row = max(width, window[1])
         # Multiples of 16 are faster to multiply, even though there are more of them.
         self.neighbours = -(-window[0] * self.row // 16) * 16
+        band = self.row * self.neighbours
+        above, left = window[0] // 2, window[1] // 2
         # For the rows outside of the frame, and the columns outside of these.
-        self._margin = self.neighbours * (window[0] // 2 * self.row + window[1] // 2)
-        self._memory = like.new_zeros(
-            height * self.row * self.neighbours + 2 * self._margin
+        margin = above * band + left * self.neighbours
+        self._memory = like.new_zeros(height * band + 2 * margin)
+        self.products = self._memory[margin : margin + height * band].view(
+            height, self.row, self.neighbours
         )
-        self.products = self._memory[self._margin :][
-            : height * self.row * self.neighbours
-        ].view(height, self.row, self.neighbours)
+        self.seen_by_queries = self._memory.as_strided(
+            (height, width, *window),
+            (band, self.neighbours + 1, self.row, 1),
+            margin - left,
+        )
+        # The query at (y + u, x + v) has (y, x) in row U-1 - u of those it sees.
+        self.seen_by_neighbours = self._memory.as_strided(
+            (height, width, *window),
+            (band, self.neighbours + 1, band - self.row, self.neighbours),
+            (window[0] - 1) * self.row,
+        )
 
     def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Factors of the products of each frame.
@@ -246,62 +254,18 @@ class _Bands:
         inside = padded[:, :, :, above : above + self.height]
         return inside.permute(0, 1, 3, 4, 2), seen
 
-    def seen_by_queries(self, stss: Tensor) -> View:
-        """Where the product of x and x + u belongs: to (x, u).
+    def set_sum(self, by_queries: Tensor | None, by_neighbours: Tensor | None) -> None:
+        """Set the products to the sum of what is seen from both ends, where given.
 
         Args:
-            stss: (N, T, H, W, L, U, V).
-
-        Returns:
-            View of it, (N, T, L, H, W, U, V), and the view (H, W, U, V) of the bands of
-            one frame.
-        """
-        products = self._memory.as_strided(
-            (self.height, self.width, *self.window),
-            (self.row * self.neighbours, self.neighbours + 1, self.row, 1),
-            self._margin - self.window[1] // 2,
-        )
-        return stss.movedim(4, 2), products
-
-    def seen_by_neighbours(self, stss: Tensor) -> View:
-        """Where the product of x + u and x belongs, seen from the other end: to (x, u).
-
-        Args:
-            stss: As for :meth:`seen_by_queries`.
-
-        Returns:
-            As :meth:`seen_by_queries`.
-        """
-        rows, cols = self.window
-        band = self.row * self.neighbours
-        # The query at (y + u, x + v) has (y, x) in row U-1 - u of those it sees.
-        products = self._memory.as_strided(
-            (self.height, self.width, rows, cols),
-            (band, self.neighbours + 1, band - self.row, self.neighbours),
-            self._margin
-            - rows // 2 * band
-            - cols // 2 * self.neighbours
-            + (rows - 1) * self.row,
-        )
-        return stss.movedim(4, 2), products
-
-    def set_sum(
-        self,
-        view: View,
-        at: Index,
-        other: View | None = None,
-        there: Index | None = None,
-    ) -> None:
-        """Set the bands to what is seen, or to the sum of what is seen from both ends.
-
-        What is outside of the frame, in columns, has to be zero.
+            by_queries: (H, W, U, V), zero in columns outside of the frame.
+            by_neighbours: As ``by_queries``.
         """
         self._memory.zero_()
-        values, products = view
-        products += values[at]
-        if there is not None:
-            values, products = other
-            products += values[there]
+        if by_queries is not None:
+            self.seen_by_queries.add_(by_queries)
+        if by_neighbours is not None:
+            self.seen_by_neighbours.add_(by_neighbours)
 
     def add_product(self, seen: Tensor, to: Tensor) -> None:
         """Multiply the bands with what is seen, (H, C, neighbours), and add it."""
