@@ -59,9 +59,7 @@ class FoldingConvModule(ConvModule):
     pass, which ``torch.compile`` does not take in one graph.
     """
 
-    def __init__(
-        self, *args, conv_cfg: dict[str, Any] | None = None, **kwargs
-    ) -> None:
+    def __init__(self, *args, conv_cfg: dict[str, Any] | None = None, **kwargs) -> None:
         # The class, not its name: mmcv looks names up in mmengine's registry.
         conv_cfg = conv_cfg or dict(type=SmallMapConv2d)
         super().__init__(*args, conv_cfg=conv_cfg, **kwargs)
