@@ -40,6 +40,8 @@ class SELFYNeck(BaseModule):
             without one the order of movements is lost (docs/mixing.md).
             Default: None, all defaults of the block but the restoration, which is
             ``dict(type='UpsampleRestoration', mode='area')``.
+        new: Whether a training may start from a checkpoint without the block's weights;
+            see :class:`~selfy_mmaction.engine.CheckpointCheckHook`. Default: False.
         init_cfg: Initialization config. Default: None.
 
     Raises:
@@ -61,6 +63,7 @@ class SELFYNeck(BaseModule):
         num_segments: int | None,
         level: int = 0,
         block: dict[str, Any] | None = None,
+        new: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -83,6 +86,7 @@ class SELFYNeck(BaseModule):
         self.in_channels = tuple(in_channels)
         self.num_segments = num_segments
         self.level = level
+        self.new_blocks = frozenset(['block'] if new else [])
         defaults = dict(
             in_channels=in_channels[level],
             out_channels=in_channels[-1],
