@@ -279,7 +279,8 @@ def _prepare(
     print_log(
         f'{type(block).__name__} after {after!r}: {layout}, {sizes["c"]} channels, '
         f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions at an input of '
-        f'{seen.input_shape}; scale {scale}, if it has one and none is given',
+        f'{seen.input_shape}; default side of a matching grid: {scale} times that of '
+        'the features',
         logger='current',
         level=logging.INFO,
     )

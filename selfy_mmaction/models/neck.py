@@ -49,9 +49,9 @@ class SELFYNeck(BaseModule):
             as :class:`SELFYBlock`.
 
     Example:
-        >>> neck = MODELS.build(
-        ...     dict(type='SELFYNeck', in_channels=(512, 2048), num_segments=8)
-        ... )
+        >>> import torch
+        >>> from selfy_mmaction.models import SELFYNeck
+        >>> neck = SELFYNeck(in_channels=(512, 2048), num_segments=8)
         >>> levels = torch.randn(2, 512, 8, 28, 28), torch.randn(2, 2048, 8, 7, 7)
         >>> neck(levels)[0].shape
         torch.Size([2, 2048, 1, 7, 7])
