@@ -31,9 +31,10 @@ def build_config(path: str) -> None:
     from mmengine.config import Config
 
     config = Config.fromfile(path)
-    import selfy_mmaction  # noqa: F401  as custom_imports of a whole config
     from mmaction.registry import MODELS
     from mmaction.utils import register_all_modules
+
+    import selfy_mmaction  # noqa: F401  as custom_imports of a whole config
 
     register_all_modules()
     part = config.get('model') or config.backbone

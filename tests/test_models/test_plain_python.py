@@ -116,3 +116,9 @@ assert model(torch.randn(1, 8, 3, 32, 32)).shape == (8, 64, 1, 1)
 def test_a_recognizer_of_mmaction2(scope):
     if scope is None:
         subprocess.run([sys.executable, '-c', RECOGNIZER], check=True)
+
+
+def test_the_import_says_nothing():
+    command = [sys.executable, '-c', 'import selfy_mmaction']
+    result = subprocess.run(command, capture_output=True, check=True)
+    assert result.stdout + result.stderr == b''
