@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, checkpoint
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.block_weights import check_block_weights, is_of_block
 from ..models.host_of_blocks import HostOfBlocks
@@ -47,6 +48,14 @@ class CheckpointCheckHook(Hook):
             checkpoint: What was read; weights of new blocks are put into it.
         """
         model = _unwrap(runner.model)
+        if any(isinstance(m, FullyShardedDataParallel) for m in model.modules()):
+            print_log(
+                f'{runner._load_from} cannot be compared with a model sharded by FSDP; '
+                'whether it has the weights of every block is unknown.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
         is_whole = 'state_dict' not in checkpoint
         state_dict = {
             key.removeprefix('module.'): value

@@ -83,7 +83,8 @@ def check_clip_lengths(model: nn.Module, pipeline: Any, name: str) -> None:
 
 def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
     """What is expected in words, and the frames of a clip."""
-    backbone_length = getattr(model.backbone, 'num_segments', None)
+    backbone = getattr(model, 'backbone', None)
+    backbone_length = getattr(backbone, 'num_segments', None)
     if backbone_length is not None:
         yield (
             f'the backbone has num_segments={backbone_length}; make them equal (and '
@@ -92,7 +93,7 @@ def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
         )
     # Networks of clips may stride over time before the neck.
     if isinstance(model, Recognizer2D):
-        head_length = getattr(model.cls_head, 'num_segments', None)
+        head_length = getattr(getattr(model, 'cls_head', None), 'num_segments', None)
         if not model.with_neck:
             if head_length is not None:
                 yield (
