@@ -149,7 +149,9 @@ def test_a_run_waits_for_what_a_killed_one_left_at_work(demo, tmp_path, capfd):
 
     def wait_for(text: str) -> None:
         nonlocal printed
+        end = time.monotonic() + 60
         while text not in printed:
+            assert time.monotonic() < end, f'{text!r} not in {printed!r}'
             time.sleep(0.05)
             printed += capfd.readouterr().out
 
