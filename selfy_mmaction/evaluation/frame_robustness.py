@@ -337,10 +337,12 @@ def run_levels(
         The metric in percent, by network's name and level.
 
     Raises:
+        OSError: The file cannot be written.
         ValueError: The evaluator does not give the metric, or the file is damaged.
     """
     path = out / 'robustness.json'
     results = read_results(path)
+    _write_results(path, results)  # raises before long work
     figures = {network.name: {} for network in networks}
     todo = [(network, level) for network in networks for level in levels]
     for number, (network, level) in enumerate(todo, start=1):
@@ -362,7 +364,7 @@ def run_levels(
                 step=step,
                 metrics=run_test(network, step, out / 'logs'),
             )
-            _write_whole(path, json.dumps(results, indent=2) + '\n')
+            _write_results(path, results)
         metrics = results[key]['metrics']
         if metric not in metrics:
             raise ValueError(
@@ -373,11 +375,11 @@ def run_levels(
     return figures
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_results(path: Path, results: dict[str, dict[str, Any]]) -> None:
     partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        partial.write_text(text)
+        partial.write_text(json.dumps(results, indent=2) + '\n')
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

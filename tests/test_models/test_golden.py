@@ -15,7 +15,11 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
-from selfy_mmaction.models.official_checkpoint import convert_official, official_name
+from selfy_mmaction.models.official_checkpoint import (
+    convert_official,
+    fit_config,
+    official_name,
+)
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests' / 'data' / 'golden'
@@ -178,17 +182,40 @@ def test_converted_network(tmp_path):
         assert_near(out.flatten()[:8], expected['first'], name)
 
 
+def recorded_state() -> dict[str, Tensor]:
+    """The weights of the recorded network, without ``module.``."""
+    names = json.loads((GOLDEN / 'official_net_r18.json').read_text())['checkpoint']
+    return {
+        name.removeprefix('module.'): draw(name, tuple(shape))
+        for name, shape in names.items()
+    }
+
+
+def test_arch_tsm_is_the_network_without_the_block():
+    """The recorded network with a block that adds nothing, and without a block."""
+    state = recorded_state()
+    for key in ('weight', 'bias'):
+        state[f'base_model.selfy.stss_integration.upsample.1.{key}'].zero_()
+    scores = []
+    for part in (state, {k: v for k, v in state.items() if '.selfy.' not in k}):
+        config = Config.fromfile(CONFIG)
+        fit_config(config, part, 'selfy')
+        model = MODELS.build(config.model).double().eval()
+        model.load_state_dict(convert_official(part, model), strict=True)
+        clips = torch.randn(1, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            scores.append(model.extract_feat(clips.double(), stage='head')[0])
+    assert scores[0].shape == (1, 174)
+    torch.testing.assert_close(*scores)
+
+
 def test_ten_training_steps():
     """Official weights -> our network, our config's optimizer: the recorded training.
 
     In float64 the two differ by rounding only, 4e-15 in a loss at most.
     """
     recorded = json.loads((GOLDEN / 'official_curve_r18.json').read_text())
-    names = json.loads((GOLDEN / 'official_net_r18.json').read_text())['checkpoint']
-    state = {
-        name.removeprefix('module.'): draw(name, tuple(shape))
-        for name, shape in names.items()
-    }
+    state = recorded_state()
     config = Config.fromfile(CONFIG)
     config.model.cls_head.dropout_ratio = recorded['dropout']
     model = MODELS.build(config.model).double().train()

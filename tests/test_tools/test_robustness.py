@@ -274,6 +274,16 @@ def test_an_unknown_metric_names_those_there_are(run, capsys, networks, tmp_path
     assert "gives no 'acc/top3', but acc/top1, acc/top5, acc/mean1" in message
 
 
+def test_a_folder_that_cannot_be_written_stops_first(
+    run, capsys, tested, networks, tmp_path
+):
+    (tmp_path / 'file').touch()
+    for out in ('file', 'file/folder'):
+        message = refused(capsys, run, *networks[:2], '--out', tmp_path / out)
+        assert str(tmp_path / 'file') in message
+    assert tested == []
+
+
 @pytest.mark.parametrize('content', ['', 'def', 'model = dict()'])
 def test_a_config_that_is_none_is_named(run, capsys, networks, tmp_path, content):
     config = tmp_path / 'config.py'
