@@ -328,6 +328,11 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('data/motion'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/motion'))
     args = parser.parse_args()
+    if re.search('[ ,]', str(args.data)):
+        parser.error(
+            f"--data {str(args.data)!r} has a blank or a comma, which mmaction2's "
+            '--cfg-options would change; choose another folder'
+        )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
     try:
         run_demo(args.data, args.work_dir)

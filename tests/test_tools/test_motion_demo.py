@@ -182,3 +182,13 @@ def test_what_stops_the_demo_is_named(demo, options, message, tmp_path, monkeypa
     monkeypatch.setattr(signal, 'signal', lambda *_: None)
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
         demo['main']()
+
+
+@pytest.mark.parametrize('folder', ['my data', 'a,b'])
+def test_a_folder_that_options_would_change_is_refused(
+    demo, folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, 'argv', ['motion_demo.py', '--data', folder])
+    with pytest.raises(SystemExit):
+        demo['main']()
+    assert f"--data '{folder}' has a blank or a comma" in capsys.readouterr().err
