@@ -10,12 +10,15 @@ bands of an offset are read for its opposite, too, again by strides.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .derivatives import in_transform
 
 Window = tuple[int, int]
 
@@ -73,12 +76,12 @@ def forward(
     Returns:
         STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
     """
-    unit, _ = _prepare(feats, num_segments, eps, similarity)
+    unit, _ = prepare(feats, num_segments, eps, similarity)
     clips, _, _, height, width = unit.shape
     bands = _Bands(height, width, window, like=unit)
     queries, seen = bands.operands(unit)
     if keys is not None:
-        _, seen = bands.operands(_prepare(keys, num_segments, eps, similarity)[0])
+        _, seen = bands.operands(prepare(keys, num_segments, eps, similarity)[0])
     stss = feats.new_zeros(clips, num_segments, height, width, len(offsets), *window)
     values = stss.movedim(4, 2)  # (N, T, L, H, W, U, V)
     with torch.autocast(feats.device.type, enabled=False):
@@ -118,7 +121,7 @@ def backward(
     Returns:
         Gradients of ``feats`` and, unless None, of ``keys``.
     """
-    unit, scale = _prepare(feats, num_segments, eps, similarity)
+    unit, scale = prepare(feats, num_segments, eps, similarity)
     channels, height, width = unit.shape[2:]
     bands = _Bands(height, width, window, like=unit)
     _, seen_back = bands.operands(unit)
@@ -127,7 +130,7 @@ def backward(
     if keys is None:
         seen, grad_keys = seen_back, grad_queries
     else:
-        unit_keys, key_scale = _prepare(keys, num_segments, eps, similarity)
+        unit_keys, key_scale = prepare(keys, num_segments, eps, similarity)
         _, seen = bands.operands(unit_keys)
         grad_keys = unit.new_zeros(size)
     grad_stss = grad_stss.to(unit.dtype, copy=True)
@@ -151,10 +154,16 @@ def backward(
     return grad_feats, _backward_of_prepare(grad_keys, unit_keys, key_scale, keys.dtype)
 
 
-def _prepare(
+def prepare(
     x: Tensor, num_segments: int, eps: float, similarity: str
 ) -> tuple[Tensor, Tensor | None]:
     """Features of which the similarities are products, and what they were scaled by.
+
+    Args:
+        x: (N*T, C, H, W).
+        num_segments: Frames per clip, ``T``.
+        eps: Added to the squared norms.
+        similarity: 'cosine' or 'dot'.
 
     Returns:
         (N, T, C, H, W) in float32 at least, and (N, T, 1, H, W) or None.
@@ -163,8 +172,21 @@ def _prepare(
     x = x.unflatten(0, (-1, num_segments))
     if similarity == 'dot':
         return x, None
-    scale = torch.rsqrt(x.square().sum(2, keepdim=True) + eps)
-    return x * scale, scale
+    squares = x.square().sum(2, keepdim=True)
+    overflow = squares == math.inf
+    # Looking is cheap where it waits for no other device, and no transform forbids it.
+    may_look = x.device.type == 'cpu' and not in_transform()
+    if may_look and not overflow.any():
+        scale = torch.rsqrt(squares + eps)
+        return x * scale, scale
+    # A power of two, which rounds nothing. Infinite features become NaN.
+    exponent = math.frexp(torch.finfo(x.dtype).max)[1]
+    shrink = torch.ones_like(squares)
+    shrink = shrink.masked_fill(overflow, 2.0 ** -round(0.55 * exponent))
+    x = x * shrink
+    squares = x.square().sum(2, keepdim=True)
+    scale = torch.rsqrt(squares + eps * shrink.square())
+    return x * scale, shrink * scale
 
 
 def _backward_of_prepare(
