@@ -33,11 +33,15 @@ def self_similarity(
     Returns:
         STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
     """
-    queries, _ = prepare(feats, num_segments, eps, similarity)
+    # Transforms and compilers do not let values decide.
+    options = dict(
+        num_segments=num_segments, eps=eps, similarity=similarity, may_look=False
+    )
+    queries, _ = prepare(feats, **options)
     if keys is None:
         keys = queries
     else:
-        keys, _ = prepare(keys, num_segments, eps, similarity)
+        keys, _ = prepare(keys, **options)
     length, _, height, width = queries.shape[1:]
     # Farther frames are outside of every clip, too.
     offsets = [max(-length, min(length, offset)) for offset in offsets]

@@ -12,26 +12,15 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 
-def needs_plain_operations(*tensors: Tensor | None) -> bool:
-    """Whether a custom operator on these tensors would lose a derivative.
-
-    Args:
-        tensors: What it is to be called with.
+def needs_plain_operations() -> bool:
+    """Whether a custom operator would lose a derivative here.
 
     Returns:
-        True in a transform of ``torch.func``, for batched gradients, and where a tensor
-        has a tangent of forward-mode differentiation.
+        True in a transform of ``torch.func`` and where forward-mode differentiation is
+        under way.
     """
-    if torch.compiler.is_compiling():
-        return False
-    return in_transform() or any(
-        x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors
-    )
-
-
-def in_transform() -> bool:
-    """Whether a transform of ``torch.func`` is under way."""
-    return torch._C._are_functorch_transforms_active()
+    in_transform = torch._C._are_functorch_transforms_active()
+    return in_transform or forward_ad._current_level >= 0
 
 
 def gradients(

@@ -105,7 +105,7 @@ def self_similarity(
     eps = check_positive('eps', eps)
     check_backend(backend)
 
-    if needs_plain_operations(feats, keys):
+    if needs_plain_operations():
         return composed.self_similarity(
             feats, keys, offsets, window, num_segments, eps, similarity
         )
@@ -175,7 +175,7 @@ def _setup_context(ctx, inputs, output):
 def _backward(ctx, grad_stss):
     feats, keys = ctx.saved_tensors
     nothing = [None] * len(ctx.options)
-    if needs_plain_operations(grad_stss) or torch.is_grad_enabled():
+    if needs_plain_operations() or torch.is_grad_enabled():
         *options, _ = ctx.options
         grads = gradients(
             lambda feats, keys: composed.self_similarity(feats, keys, *options),

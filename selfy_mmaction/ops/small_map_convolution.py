@@ -38,7 +38,7 @@ def conv2d_small_maps(
     Returns:
         (M, C', U', V').
     """
-    if needs_plain_operations(maps, weight, bias):
+    if needs_plain_operations():
         return F.conv2d(maps, weight, bias, stride, padding)
     return _conv2d_small_maps(maps, weight, bias, list(stride), list(padding))
 
@@ -125,7 +125,7 @@ def _setup_context(ctx, inputs, output):
 def _backward(ctx, grad):
     needs_grad_maps, _, needs_grad_bias, *_ = ctx.needs_input_grad
     grad_bias = grad.sum((0, 2, 3)) if needs_grad_bias else None
-    if needs_plain_operations(grad) or torch.is_grad_enabled():
+    if needs_plain_operations() or torch.is_grad_enabled():
         grads = gradients(
             lambda maps, weight: F.conv2d(maps, weight, None, ctx.stride, ctx.padding),
             ctx.saved_tensors,

@@ -18,8 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import in_transform
-
 Window = tuple[int, int]
 
 
@@ -155,7 +153,7 @@ def backward(
 
 
 def prepare(
-    x: Tensor, num_segments: int, eps: float, similarity: str
+    x: Tensor, num_segments: int, eps: float, similarity: str, may_look: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Features of which the similarities are products, and what they were scaled by.
 
@@ -164,6 +162,7 @@ def prepare(
         num_segments: Frames per clip, ``T``.
         eps: Added to the squared norms.
         similarity: 'cosine' or 'dot'.
+        may_look: Whether values may decide which operations are done. Default: True.
 
     Returns:
         (N, T, C, H, W) in float32 at least, and (N, T, 1, H, W) or None.
@@ -174,9 +173,8 @@ def prepare(
         return x, None
     squares = x.square().sum(2, keepdim=True)
     overflow = squares == math.inf
-    # Looking is cheap where it waits for no other device, and no transform forbids it.
-    may_look = x.device.type == 'cpu' and not in_transform()
-    if may_look and not overflow.any():
+    # On other devices, waiting for a look costs more than it saves.
+    if may_look and x.device.type == 'cpu' and not overflow.any():
         scale = torch.rsqrt(squares + eps)
         return x * scale, scale
     # A power of two, which rounds nothing. Infinite features become NaN.

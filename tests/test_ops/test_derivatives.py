@@ -52,12 +52,13 @@ def test_forward_mode(name):
             for f in (actual, expected)
         ]
         torch.testing.assert_close(*results)
-    with forward_ad.dual_level():
-        duals = map(forward_ad.make_dual, inputs, tangents)
-        found = forward_ad.unpack_dual(actual(*duals)).tangent
-    torch.testing.assert_close(
-        found, func.jvp(expected, tuple(inputs), tuple(tangents))[1]
-    )
+    _, tangent = func.jvp(expected, tuple(inputs), tuple(tangents))
+    compiled = torch.compile(actual, fullgraph=True, backend='aot_eager')
+    for function in (actual, compiled):
+        with forward_ad.dual_level():
+            duals = map(forward_ad.make_dual, inputs, tangents)
+            found = forward_ad.unpack_dual(function(*duals)).tangent
+        torch.testing.assert_close(found, tangent)
 
 
 @every_operator
@@ -125,3 +126,18 @@ def test_offsets_far_beyond_the_clip():
     feats = torch.randn(2, 2, 2, 3)
     stss = func.vmap(lambda x: self_similarity(x, (0, 60000), 3, 2))(feats[None])
     assert torch.equal(stss[0], self_similarity(feats, (0, 60000), 3, 2))
+
+
+@every_operator
+def test_compiled_transforms(name):
+    actual, expected, inputs = make_case(name)
+    tangents = [torch.randn_like(x) for x in inputs]
+
+    def derive(f):
+        return lambda: (
+            func.jvp(f, tuple(inputs), tuple(tangents))[1],
+            func.grad(lambda *x: f(*x).sin().sum())(*inputs),
+        )
+
+    compiled = torch.compile(derive(actual), fullgraph=True, backend='aot_eager')
+    torch.testing.assert_close(compiled(), derive(expected)())
