@@ -17,12 +17,8 @@ from .extraction import (
 )
 from .feature_layout import FeatureLayout
 from .fusion import ReplacementFusion, ResidualFusion
-from .insertion import (
-    build_with_blocks,
-    insert_block,
-    insert_blocks,
-    without_inserted_blocks,
-)
+from .host_of_blocks import HostOfBlocks, without_inserted_blocks
+from .insertion import build_with_blocks, insert_block, insert_blocks
 from .integration import (
     ConvIntegration,
     FCIntegration,
@@ -43,6 +39,7 @@ __all__ = [
     'EmbeddedGaussianTransformation',
     'FCIntegration',
     'FeatureLayout',
+    'HostOfBlocks',
     'KernelSoftArgmaxExtraction',
     'LocalSelfAttentionBlock',
     'MLPExtraction',

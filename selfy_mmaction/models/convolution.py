@@ -1,6 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Convolution, norm and activation as mmcv has them, in the fastest form."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
@@ -22,12 +24,16 @@ class SmallMapConv2d(nn.Conv2d):
     Parameters and results are those of ``Conv2d``. A kernel that covers the whole map
     is a linear layer. A single channel is convolved on a CPU by one product with a
     dense matrix (:func:`selfy_mmaction.ops.conv2d_small_maps`), except under autocast.
+    Gradients of 1x1 kernels have the strides of the weights, also where the features
+    have channels last; torch's do not, of which distributed training warns.
     """
 
     def _conv_forward(
         self, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         sizes = input.shape[2:]
+        if self.kernel_size == (1, 1):
+            weight = weight.flatten(1)[..., None, None]
         if self.padding == (0, 0) and sizes == self.kernel_size:
             if input.is_contiguous(memory_format=torch.channels_last):
                 input, weight = (x.permute(0, 2, 3, 1) for x in (input, weight))
@@ -46,10 +52,17 @@ class SmallMapConv2d(nn.Conv2d):
 class FoldingConvModule(ConvModule):
     """mmcv's ``ConvModule`` that folds a batch norm in evaluation mode.
 
+    Its convolution is a :class:`SmallMapConv2d`, unless ``conv_cfg`` says otherwise.
+
     The running statistics scale the weights instead of the features. mmcv's own
     ``efficient_conv_bn_eval`` does the same, but replaces a method in each forward
     pass, which ``torch.compile`` does not take in one graph.
     """
+
+    def __init__(self, *args, conv_cfg: dict[str, Any] | None = None, **kwargs) -> None:
+        # The class, not its name: mmcv looks names up in mmengine's registry.
+        conv_cfg = conv_cfg or dict(type=SmallMapConv2d)
+        super().__init__(*args, conv_cfg=conv_cfg, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolution, norm and activation.

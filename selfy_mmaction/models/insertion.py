@@ -8,17 +8,14 @@ the keys of its ``state_dict`` stay as they are; its parameters live in
 
 import inspect
 import logging
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
 from math import log
-from types import new_class
 from typing import Any
 
 from mmaction.registry import MODELS
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
 from .feature_layout import FeatureLayout
 from .feature_probe import (
@@ -28,11 +25,12 @@ from .feature_probe import (
     find_layout,
     probe,
 )
+from .host_of_blocks import add_block, block_name
 from .reduction import SCALES
 
 Config = dict[str, Any]
 
-_KEYS = ('after', 'block', 'layout', 'sizes', 'class_tokens', 'output')
+_KEYS = ('after', 'block', 'new', 'layout', 'sizes', 'class_tokens', 'output')
 
 
 @MODELS.register_module(name='InsertBlocks')
@@ -98,6 +96,9 @@ def insert_blocks(
               negative (``fusion=dict(relu='none')``, ``zero_init_last_norm=True``).
               All that, as far as the block has such arguments and its config does not
               say otherwise. Default: ``dict(type='SELFYBlock')``.
+            - new: Whether a training may start from a checkpoint without the block's
+              weights; see :class:`~selfy_mmaction.engine.CheckpointCheckHook`.
+              Default: False.
             - layout, sizes, class_tokens: As for :class:`FeatureLayout`. The layout of
               tokens has to be given. Default: found.
             - output: Index or key, where the layer gives several tensors.
@@ -114,13 +115,19 @@ def insert_blocks(
         ValueError: Unknown keys or layers, an output that is no feature map, or
             something that the pass did not show for certain.
     """
-    blocks = [dict(spec) for spec in blocks]
+    if not isinstance(blocks, Sequence) or not blocks:
+        raise ValueError(
+            "blocks must be a list of at least one, such as [dict(after='LAYER')], but "
+            f'got {blocks!r}; without blocks, use the network as it is'
+        )
     for spec in blocks:
-        if 'after' not in spec or not set(spec) <= set(_KEYS):
+        if not isinstance(spec, Mapping) or not {'after'} <= set(spec) <= set(_KEYS):
             raise ValueError(
                 "a block is dict(after='LAYER', block=dict(type=...)) with the keys "
-                f'{_KEYS}, but got {sorted(spec)}'
+                f'{_KEYS}, but got {spec!r}'
             )
+    blocks = [dict(spec) for spec in blocks]
+    for spec in blocks:
         _check_place(host, spec['after'])
         if not isinstance(spec.get('block'), nn.Module):
             spec['block'] = {'type': 'SELFYBlock', **spec.get('block', {})}
@@ -132,6 +139,8 @@ def insert_blocks(
     ready = [_prepare(host, spec, seen) for spec in blocks]
     for spec, (block, layout) in zip(blocks, ready, strict=True):
         insert_block(host, spec['after'], block, layout, spec.get('output'))
+        if spec.get('new'):
+            host.new_blocks = host.new_blocks | {block_name(spec['after'])}
         if 't' in layout.sizes:
             frames = input_shape[2 if len(input_shape) == 5 else 0]
             host.clip_lengths = {**host.clip_lengths, spec['after']: frames}
@@ -166,78 +175,7 @@ def insert_block(
         ValueError: No layer of that name, or a block is there already.
     """
     _check_place(host, after)
-    if not isinstance(host, HostOfBlocks):
-        host.__class__ = _class_with_blocks(type(host))
-    if not hasattr(host, 'inserted_blocks'):
-        host.inserted_blocks = nn.ModuleDict()
-    host.inserted_blocks[_name(after)] = block
-    host.get_submodule(after).register_forward_hook(_RunBlock(block, layout, output))
-
-
-class HostOfBlocks:
-    """What the class of a network with inserted blocks has before its own base.
-
-    Attributes:
-        clip_lengths: Frames of a clip at the network's input, for each layer whose
-            block groups features by a T that was fixed when it was inserted.
-    """
-
-    clip_lengths: Mapping[str, int] = {}
-
-    def init_weights(self, *args, **kwargs) -> None:
-        """Initialize the host as it does without blocks, then the blocks.
-
-        Args:
-            args: Of the host's ``init_weights``.
-            kwargs: Of the host's ``init_weights``.
-        """
-        # The host's loaders look up every ConvModule they find in the checkpoint,
-        # and its init_cfg would overwrite the blocks' own initialization.
-        if hasattr(super(), 'init_weights'):
-            with without_inserted_blocks(self):
-                super().init_weights(*args, **kwargs)
-        for block in getattr(self, 'inserted_blocks', {}).values():
-            if hasattr(block, 'init_weights'):
-                block.init_weights()
-
-    def train(self, mode: bool = True):
-        """Set the mode; freezing concerns the host's layers, not the blocks.
-
-        ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained
-        statistics, which a block does not have.
-
-        Args:
-            mode: Training or evaluation mode. Default: True.
-
-        Returns:
-            The network.
-        """
-        with without_inserted_blocks(self):
-            super().train(mode)
-        if hasattr(self, 'inserted_blocks'):
-            self.inserted_blocks.train(mode)
-        return self
-
-    def __reduce_ex__(self, protocol: int) -> tuple:
-        # Pickle looks classes up by name, where it finds the host's own.
-        reduced = super().__reduce_ex__(protocol)
-        base = vars(type(self)).get('_class_of_host')
-        return reduced if base is None else (_new_host, (base,), *reduced[2:])
-
-
-@contextmanager
-def without_inserted_blocks(host: nn.Module) -> Iterator[None]:
-    """Hide the inserted blocks from code of the host that walks its modules.
-
-    Args:
-        host: A network that may have inserted blocks.
-    """
-    blocks = host._modules.pop('inserted_blocks', None)
-    try:
-        yield
-    finally:
-        if blocks is not None:
-            host._modules['inserted_blocks'] = blocks
+    add_block(host, after, block, layout, output)
 
 
 def build_block(cfg: Config, **defaults) -> nn.Module:
@@ -278,7 +216,7 @@ def _check_place(host: nn.Module, after: str) -> None:
             f'{type(host).__name__} has no layer {after!r}; the nearest names are '
             f'{nearest}'
         )
-    if _name(after) in getattr(host, 'inserted_blocks', {}):
+    if block_name(after) in getattr(host, 'inserted_blocks', {}):
         raise ValueError(
             f'a block is already inserted after {after!r}; build both as one block'
         )
@@ -355,60 +293,3 @@ def _choose(value: Any, output: Hashable | None, after: str) -> Any:
         raise ValueError(
             f'output={output!r} is none of what {after!r} gives: saw {describe(value)}'
         ) from None
-
-
-def _name(after: str) -> str:
-    return after.replace('.', '-')
-
-
-@cache
-def _class_with_blocks(host_class: type) -> type:
-    """The host's class with :class:`HostOfBlocks` before it, under the same name."""
-    names = ('__module__', '__qualname__', '__doc__')
-    namespace = {name: getattr(host_class, name) for name in names}
-    namespace['_class_of_host'] = host_class
-    return new_class(
-        host_class.__name__,
-        (HostOfBlocks, host_class),
-        exec_body=lambda body: body.update(namespace),
-    )
-
-
-def _new_host(host_class: type) -> nn.Module:
-    made = _class_with_blocks(host_class)
-    return made.__new__(made)
-
-
-class _RunBlock:
-    # An object rather than a closure: a deep copy of the host (an EMA model, say)
-    # copies it together with the block it refers to.
-    def __init__(
-        self, block: nn.Module, layout: FeatureLayout | None, output: Hashable | None
-    ) -> None:
-        self.block = block
-        self.layout = layout
-        self.output = output
-        parameters = inspect.signature(block.forward).parameters
-        self.takes_num_segments = 'num_segments' in parameters
-
-    def __call__(self, layer: nn.Module, args: tuple, output: Any) -> Any:
-        if self.output is None:
-            return self._run(output)
-        changed = self._run(output[self.output])
-        if isinstance(output, Mapping):
-            return type(output)({**output, self.output: changed})
-        items = list(output)
-        items[self.output] = changed
-        if hasattr(output, '_fields'):
-            return type(output)(*items)
-        return type(output)(items)
-
-    def _run(self, features: Tensor) -> Tensor:
-        if self.layout is None:
-            return self.block(features)
-        return self.layout.run(self._run_on_frames, features)
-
-    def _run_on_frames(self, frames: Tensor, num_segments: int) -> Tensor:
-        if self.takes_num_segments:
-            return self.block(frames, num_segments=num_segments)
-        return self.block(frames)

@@ -522,7 +522,7 @@ def test_nothing_is_changed_where_one_place_is_wrong():
     ('cfg', 'spec', 'shape', 'message'),
     [
         (TSM, dict(after='layr2'), None, "no layer 'layr2'.*'layer2'"),
-        (TSM, dict(block={}), None, r"keys .*'after'.* but got \['block'\]"),
+        (TSM, dict(block={}), None, r"keys .*'after'.* but got \{'block'"),
         (TSM, dict(after='layer2', where='x'), None, 'where'),
         (SLOW_ONLY, dict(after='layer2'), None, 'give input_shape'),
         (SLOW_ONLY, dict(after='layer2'), FRAMES, 'does not run on input_shape'),

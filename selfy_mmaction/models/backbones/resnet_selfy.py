@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """SELFYNet: TSN and TSM ResNets with SELFY blocks (Section 4.1, supplement A)."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.error import URLError
 
@@ -9,7 +10,8 @@ from mmaction.models.backbones.resnet_tsm import ResNetTSM
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 
-from ..insertion import HostOfBlocks, insert_block
+from ..host_of_blocks import HostOfBlocks
+from ..insertion import insert_block
 
 
 class Stage(NamedTuple):
@@ -36,15 +38,20 @@ class _WithBlocks(HostOfBlocks):
     def _insert_blocks(self, selfy: dict[str, Any] | None) -> None:
         if selfy is None:
             return
-        unknown = set(selfy) - {'after', 'block'}
-        if unknown or 'after' not in selfy:
+        keys = {'after', 'block', 'new'}
+        if not isinstance(selfy, Mapping) or not {'after'} <= set(selfy) <= keys:
             raise ValueError(
-                'selfy must be dict(after=..., block=dict(type=...)), but got the '
-                f'keys {sorted(selfy)}'
+                'selfy must be dict(after=..., block=dict(type=...)), and may have '
+                f'new=True, but got {selfy!r}'
             )
-        stages = selfy['after']
-        stages = [stages] if isinstance(stages, str) else list(stages)
         allowed = ['pool1', *(f'res{i + 2}' for i in range(self.num_stages))]
+        stages = selfy['after']
+        stages = [stages] if isinstance(stages, str) else stages
+        if not isinstance(stages, Sequence) or not stages:
+            raise ValueError(
+                f'selfy.after must name one stage or several of {allowed}, but got '
+                f'{stages!r}; for the plain backbone set selfy=None'
+            )
         for stage in stages:
             if stage not in allowed:
                 raise ValueError(
@@ -60,6 +67,8 @@ class _WithBlocks(HostOfBlocks):
                 scale=scale,
             )
             insert_block(self, layer, MODELS.build(block, default_args=default_args))
+        if selfy.get('new'):
+            self.new_blocks = frozenset(self.inserted_blocks)
 
     def _stage_channels(self, stage: str) -> int:
         if stage == 'pool1':
@@ -133,6 +142,9 @@ class ResNetSELFY(_WithBlocks, ResNet):
             - block: Config of the block. It is built with ``in_channels``,
               ``num_segments`` and ``scale`` of the stage, where it does not say
               otherwise. Default: ``dict(type='SELFYBlock')``.
+            - new: Whether a training may start from a checkpoint without the blocks'
+              weights; see :class:`~selfy_mmaction.engine.CheckpointCheckHook`.
+              Default: False.
 
             None for the plain backbone. Default: None.
         base_channels: Width of the stem. Default: 64, that of every pretrained file.

@@ -1,0 +1,99 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Whether a checkpoint has the weights of a network's inserted blocks."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+_OWNER = 'inserted_blocks.'
+
+
+def check_block_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
+    """Refuse weights that were trained with other blocks than the network has.
+
+    mmengine loads with ``strict=False`` and only logs what is missing; the network then
+    gives plausible scores with a block that nobody trained.
+
+    Args:
+        model: The network.
+        state_dict: Weights by the network's own keys.
+
+    Raises:
+        ValueError: Weights of a block are missing, have other shapes, or belong to a
+            block that the network lacks.
+    """
+    wanted = {
+        key: value for key, value in model.state_dict().items() if is_of_block(key)
+    }
+    found = {key: value for key, value in state_dict.items() if is_of_block(key)}
+    missing = [
+        key
+        for key in wanted
+        if key not in found and not key.endswith('num_batches_tracked')
+    ]
+    foreign = [key for key in found if key not in wanted]
+    shapes = [
+        f'{key} is {tuple(found[key].shape)} in the checkpoint, {tuple(value.shape)} '
+        'in the network'
+        for key, value in wanted.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    problems = []
+    if missing:
+        problems.append(f'it has no weights for {_summary(missing)}')
+    if foreign:
+        problems.append(
+            f'it has weights for {_summary(foreign)}, which the network lacks'
+        )
+    if shapes:
+        rest = f' and {len(shapes) - 1} more' if len(shapes) > 1 else ''
+        problems.append(shapes[0] + rest)
+    if problems:
+        raise ValueError(
+            f'the checkpoint does not fit the inserted blocks of '
+            f'{type(model).__name__}: {"; ".join(problems)}. Use the config it was '
+            'trained with, and for init_cfg the prefix of its keys. To train a new '
+            'block on a network without one, say so in the config: '
+            "selfy=dict(..., new=True), or blocks=[dict(after='LAYER', new=True, "
+            '...)] of InsertBlocks'
+        )
+
+
+def is_of_block(key: str) -> bool:
+    """Whether a key of a ``state_dict`` belongs to an inserted block.
+
+    Args:
+        key: The key.
+
+    Returns:
+        The answer.
+    """
+    return key.startswith(_OWNER) or f'.{_OWNER}' in key
+
+
+def strip_prefix(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a ``state_dict`` under a prefix, without it.
+
+    Args:
+        state_dict: Weights.
+        prefix: The prefix, with its dot.
+
+    Returns:
+        The part.
+    """
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state_dict.items()
+        if key.startswith(prefix)
+    }
+
+
+def _summary(keys: Iterable[str]) -> str:
+    """Blocks that the keys belong to, and how many keys each has."""
+    counts: dict[str, int] = {}
+    for key in keys:
+        owner, _, rest = key.rpartition(_OWNER)
+        block = owner + _OWNER + rest.partition('.')[0]
+        counts[block] = counts.get(block, 0) + 1
+    return ', '.join(f'{block} ({count} tensors)' for block, count in counts.items())
