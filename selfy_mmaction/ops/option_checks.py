@@ -106,8 +106,9 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
         ValueError: Another value.
     """
     is_plain = isinstance(value, (str, int, float, np.number))
-    for choice in choices if is_plain else ():
-        if isinstance(value, bool) == isinstance(choice, bool) and value == choice:
+    for choice in choices:
+        is_same_kind = is_plain and isinstance(value, bool) == isinstance(choice, bool)
+        if value is choice or (is_same_kind and value == choice):
             return choice
     *others, last = map(repr, choices)
     raise ValueError(f'{name} must be {", ".join(others)} or {last}, but got {value!r}')
