@@ -87,16 +87,24 @@ def self_similarity(
         >>> self_similarity(feats, (-1, 0, 1), (9, 9), num_segments=8).shape
         torch.Size([2, 8, 14, 14, 3, 9, 9])
     """
-    if feats.dim() != 4 or not feats.is_floating_point():
+    if (
+        not isinstance(feats, Tensor)
+        or feats.dim() != 4
+        or not feats.is_floating_point()
+    ):
         raise ValueError(
             'feats must be floating-point features (N*T, C, H, W), but got '
-            f'{feats.dtype} of shape {tuple(feats.shape)}'
+            f'{_describe(feats)}'
         )
-    if keys is not None and (keys.shape != feats.shape or keys.dtype != feats.dtype):
+    if keys is not None and (
+        not isinstance(keys, Tensor)
+        or keys.shape != feats.shape
+        or keys.dtype != feats.dtype
+        or keys.device != feats.device
+    ):
         raise ValueError(
-            'keys must have the shape and dtype of feats, '
-            f'{feats.dtype} {tuple(feats.shape)}, but got '
-            f'{keys.dtype} {tuple(keys.shape)}'
+            'keys must have the dtype, shape and device of feats, '
+            f'{_describe(feats)}, but got {_describe(keys)}'
         )
     check_choice('similarity', similarity, ('cosine', 'dot'))
     offsets = check_offsets(offsets)
@@ -112,6 +120,12 @@ def self_similarity(
     return _self_similarity(
         feats, keys, offsets, window, num_segments, eps, similarity, backend
     )
+
+
+def _describe(x: Tensor) -> str:
+    if not isinstance(x, Tensor):
+        return repr(type(x))
+    return f'{x.dtype} of shape {tuple(x.shape)} on {x.device}'
 
 
 # A custom operator rather than an autograd.Function, so that torch.compile takes it

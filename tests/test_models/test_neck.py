@@ -334,7 +334,7 @@ def test_training_on_clips_of_another_length(name):
         (dict(block=dict(zero_init_last_norm=True)),
          "zero_init_last_norm=True with fusion=dict\\(relu='before'\\)"),
         (dict(block=dict(integration=dict(type='ReleasedIntegration'))),
-         'keeps the 64 channels .* visual features have 10'),
+         'keeps the in_channels=64 .* out_channels=10'),
     ],
 )  # fmt: skip
 def test_bad_config(cfg, message):
