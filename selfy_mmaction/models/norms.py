@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmcv.cnn import build_norm_layer
 
 
@@ -27,24 +28,7 @@ def norm_2d(
     """
     if norm_cfg is None:
         norm_cfg = dict(type='BN')
-    if not isinstance(norm_cfg, dict) or not norm_cfg.get('type'):
-        raise ValueError(
-            "norm_cfg must be None or the config of a norm such as dict(type='BN'), "
-            f'but got {norm_cfg!r}'
-        )
-    for width in widths:
-        try:
-            build_norm_layer(norm_cfg, width)
-        # They fail in as many ways as there are norms, and name no option.
-        except Exception as error:
-            most = math.gcd(*widths)
-            raise ValueError(
-                f'norm_cfg={norm_cfg!r} makes no norm of {width} channels '
-                f'({type(error).__name__}: {error}). The norms of '
-                f'{type(owner).__name__} have {_listed(widths)} channels; groups have '
-                f'to divide {most}. A step may have a norm_cfg of its own'
-            ) from error
-    return norm_cfg
+    return _checked(norm_cfg, widths, owner, dims=2)
 
 
 def norm_3d(
@@ -65,9 +49,36 @@ def norm_3d(
     Raises:
         ValueError: As :func:`norm_2d`.
     """
-    norm_cfg = norm_2d(norm_cfg, widths, owner)
-    if norm_cfg['type'] in ('BN', 'BN2d'):
-        return {**norm_cfg, 'type': 'BN3d'}
+    if norm_cfg is None:
+        norm_cfg = dict(type='BN')
+    if isinstance(norm_cfg, dict) and norm_cfg.get('type') in ('BN', 'BN2d'):
+        norm_cfg = {**norm_cfg, 'type': 'BN3d'}
+    return _checked(norm_cfg, widths, owner, dims=3)
+
+
+def _checked(
+    norm_cfg: dict[str, Any], widths: Sequence[int], owner: object, dims: int
+) -> dict[str, Any]:
+    if not isinstance(norm_cfg, dict) or not norm_cfg.get('type'):
+        raise ValueError(
+            "norm_cfg must be None or the config of a norm such as dict(type='BN'), "
+            f'but got {norm_cfg!r}'
+        )
+    for width in widths:
+        try:
+            _, norm = build_norm_layer(norm_cfg, width)
+            # A layer norm takes the last side for the channels if they are equal.
+            side = 1 if width > 1 else 2
+            norm.eval()(torch.zeros(1, width, *[side] * dims))
+        # They fail in as many ways as there are norms, and name no option.
+        except Exception as error:
+            most = math.gcd(*widths)
+            raise ValueError(
+                f'norm_cfg={norm_cfg!r} makes no norm for {dims}D maps of {width} '
+                f'channels ({type(error).__name__}: {error}). The norms of '
+                f'{type(owner).__name__} have {_listed(widths)} channels; groups have '
+                f'to divide {most}. A step may have a norm_cfg of its own'
+            ) from error
     return norm_cfg
 
 

@@ -225,11 +225,26 @@ def test_groups_that_divide():
 
 
 @pytest.mark.parametrize(
-    'norm_cfg', [dict(type='BM'), dict(type='BN', momentun=0.1), dict(type='GN')]
+    'norm_cfg',
+    [
+        dict(type='BM'),
+        dict(type='BN', momentun=0.1),
+        dict(type='GN'),
+        # They are built, but for other features.
+        dict(type='BN1d'),
+        dict(type='BN3d'),
+        dict(type='LN'),
+    ],
 )
-def test_norms_that_are_none(norm_cfg):
+def test_norms_that_do_not_fit(norm_cfg):
     with pytest.raises(ValueError, match=r'norm_cfg=.* ConvReduction'):
         MODELS.build(dict(type='ConvReduction', in_channels=4, norm_cfg=norm_cfg))
+
+
+@pytest.mark.parametrize('type', ['BN', 'BN2d', 'BN3d', 'SyncBN', 'IN3d'])
+def test_norms_that_fit_clips(type):
+    norm_cfg = dict(type=type)
+    MODELS.build(dict(type='NonLocalBlock', in_channels=4, norm_cfg=norm_cfg))
 
 
 class TakesAnything(BaseModule):
