@@ -2,7 +2,7 @@
 """Building blocks and steps from configs, with errors that name the option."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -45,6 +45,7 @@ def build(
     cfg: Config | None,
     default_type: str | None = None,
     decided: Mapping[str, Any] | None = None,
+    attributes: Sequence[str] = (),
     **defaults: Any,
 ) -> nn.Module:
     """Build a block, or a step of one.
@@ -56,6 +57,7 @@ def build(
             has to.
         decided: Arguments that are not the config's to choose, since what stands
             around the module has chosen already. Default: none.
+        attributes: What the module has to have. Default: nothing.
         defaults: Arguments for what the config leaves out. Of these and ``decided``
             those are given that the module, or a base it passes them to, takes.
 
@@ -63,19 +65,19 @@ def build(
         The module.
 
     Raises:
-        ValueError: No config, an unknown type or argument, or an argument that differs
-            from the one ``decided``.
+        ValueError: No config, an unknown type or argument, an argument that is missing
+            or differs from the one ``decided``, or a module of another kind.
     """
     cfg = check_config(option, cfg)
     cfg.setdefault('type', default_type)
     factory = _find(option, cfg['type'])
     known, is_complete = _arguments(factory)
+    what = f'{option} is a {getattr(factory, "__name__", factory)}'
     decided = decided or {}
     for name, value in cfg.items():
         if is_complete and name not in {*known, 'type', '_scope_'}:
             raise ValueError(
-                f'{option} is a {factory.__name__}, which has no argument '
-                f'{name!r}{_nearest(name, known)}'
+                f'{what}, which has no argument {name!r}{_nearest(name, known)}'
             )
         as_stored = _AS_STORED.get(name, lambda value: value)
         if name in decided and as_stored(value) != as_stored(decided[name]):
@@ -86,7 +88,19 @@ def build(
     defaults = {
         name: value for name, value in {**decided, **defaults}.items() if name in known
     }
-    return MODELS.build(cfg, default_args=defaults)
+    arguments = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
+    try:
+        inspect.signature(factory).bind(**{**defaults, **arguments})
+    except TypeError as error:
+        raise ValueError(f'{what}, which this place cannot build: {error}') from error
+    module = MODELS.build(cfg, default_args=defaults)
+    for name in attributes:
+        if not hasattr(module, name):
+            raise ValueError(
+                f'{what}, which has no attribute {name!r}, as this place needs it; '
+                'is it a module of this kind?'
+            )
+    return module
 
 
 def check_config(option: str, cfg: Config | None) -> Config:

@@ -68,7 +68,7 @@ def _checked(
         try:
             _, norm = build_norm_layer(norm_cfg, width)
             # A layer norm takes the last side for the channels if they are equal.
-            side = 1 if width > 1 else 2
+            side = 2 if width != 2 else 3
             norm.eval()(torch.zeros(1, width, *[side] * dims))
         # They fail in as many ways as there are norms, and name no option.
         except Exception as error:

@@ -103,6 +103,7 @@ class SELFYBlock(ZeroInitBlock):
             transformation,
             'STSSTransformation',
             decided=dict(in_channels=reduced_channels),
+            attributes=('offsets',),
             num_segments=num_segments,
             offsets=offsets,
             window=window,
@@ -120,6 +121,7 @@ class SELFYBlock(ZeroInitBlock):
             extraction,
             'ConvExtraction',
             decided=dict(window=getattr(self.transformation, 'window', window)),
+            attributes=('out_channels',),
             norm_cfg=norm_cfg,
         )
         self.integration = build(
@@ -130,6 +132,7 @@ class SELFYBlock(ZeroInitBlock):
                 in_channels=self.extraction.out_channels,
                 num_offsets=len(self.transformation.offsets),
             ),
+            attributes=('out_channels',),
             out_channels=out_channels,
             norm_cfg=norm_cfg,
         )

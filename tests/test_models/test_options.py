@@ -152,6 +152,12 @@ def test_every_wrong_option_is_named(name):
         (dict(extraction=dict(type=None)), 'extraction must have the type .*None'),
         (dict(extraction=dict(chanels=(4,))), "extraction .*'chanels'.*'channels'"),
         (dict(fusion=dict(rely='none')), "fusion .*ResidualFusion.*'rely'.*'relu'"),
+        (dict(extraction=dict(type='TSNHead')), "extraction .*TSNHead.*'num_classes'"),
+        (dict(fusion=dict(type='ConvReduction')), "fusion .*ConvRed.*'in_channels'"),
+        (
+            dict(extraction=dict(type='NonLocalBlock', in_channels=4)),
+            "extraction .*NonLocalBlock, .*'out_channels'",
+        ),
         (dict(reduction=dict(in_channels=3)), 'reduction has in_channels=3,.*=4'),
         (dict(reduction=dict(out_channels=3)), 'reduction has out_channels=3,.*=128'),
         (dict(extraction=dict(window=(5, 5))), r'extraction has window=\(5, 5\),.*9'),
