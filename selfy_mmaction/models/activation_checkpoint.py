@@ -2,7 +2,7 @@
 """Activation checkpointing that leaves running statistics alone."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -33,23 +33,29 @@ def run_with_checkpoint(
         function,
         x,
         use_reentrant=False,
-        context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(module)),
+        context_fn=lambda: (contextlib.nullcontext(), _StatisticsKept(module)),
     )
 
 
-@contextlib.contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    # A momentum of zero, because without running statistics torch keeps other tensors.
-    norms = [
-        (norm, norm.momentum, norm.num_batches_tracked.clone())
-        for norm in module.modules()
-        if isinstance(norm, _BatchNorm) and norm.training and norm.track_running_stats
-    ]
-    for norm, _, _ in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum, num_batches_tracked in norms:
+class _StatisticsKept:
+    # Entered once for each backward pass of a graph, of which there may be several.
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        # A momentum of zero, because without running statistics torch keeps other
+        # tensors.
+        self.norms = [
+            (norm, norm.momentum, norm.num_batches_tracked.clone())
+            for norm in self.module.modules()
+            if isinstance(norm, _BatchNorm)
+            and norm.training
+            and norm.track_running_stats
+        ]
+        for norm, _, _ in self.norms:
+            norm.momentum = 0.0
+
+    def __exit__(self, *error: object) -> None:
+        for norm, momentum, num_batches_tracked in self.norms:
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(num_batches_tracked)

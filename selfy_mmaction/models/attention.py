@@ -10,13 +10,20 @@ import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule, NonLocal3d, build_norm_layer
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from selfy_mmaction.ops import check_num_segments, check_window
+from selfy_mmaction.ops import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_ints,
+    check_num_segments,
+)
 
+from .building import Module, build
 from .grid_block import Config, GridBlock
-from .norms import norm_3d
+from .norms import norm_2d, norm_3d
+from .reduction import SCALES
 from .zero_init import ZeroInitBlock
 
 
@@ -58,7 +65,7 @@ class LocalSelfAttentionBlock(GridBlock):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable window, scale or combination; heads that do not divide
+        ValueError: An unusable argument or combination; heads that do not divide
             the channels.
     """
 
@@ -85,12 +92,12 @@ class LocalSelfAttentionBlock(GridBlock):
             norm_cfg,
             init_cfg,
         )
-        if len(window) != 3 or window[0] < 1 or window[0] % 2 == 0:
+        self.window = check_ints('window', window)
+        if len(self.window) != 3 or any(side % 2 == 0 for side in self.window):
             raise ValueError(
                 'window must be (L, U, V), three positive odd numbers such as '
-                f'(5, 9, 9), but got {tuple(window)}'
+                f'(5, 9, 9), but got {self.window}'
             )
-        self.window = (window[0], *check_window(window[1:]))
         _check_heads('reduced_channels', reduced_channels, num_heads)
         self.num_heads = num_heads
         width = reduced_channels
@@ -103,14 +110,13 @@ class LocalSelfAttentionBlock(GridBlock):
         self.position = nn.Conv2d(
             width, num_heads * sum(self.window), 1, groups=num_heads, bias=False
         )
-        self.integration = MODELS.build(
-            {'type': 'ConvIntegration', 'channels': (), **(integration or {})},
-            default_args=dict(
-                in_channels=width,
-                out_channels=in_channels,
-                num_offsets=1,
-                norm_cfg=norm_cfg,
-            ),
+        self.integration = build(
+            'integration',
+            integration,
+            'ConvIntegration',
+            decided=dict(in_channels=width, out_channels=in_channels, num_offsets=1),
+            channels=(),
+            norm_cfg=norm_cfg,
         )
         self.start_at_zero(zero_init_last_norm)
 
@@ -141,7 +147,8 @@ class LocalSelfAttentionBlock(GridBlock):
         Returns:
             (N, T, h, w, C_r).
         """
-        num_segments = num_segments or self.num_segments
+        if num_segments is None:
+            num_segments = self.num_segments
         # A row of queries attends to the L*U rows of its window at once: V times
         # fewer copies of keys and values than a window for each query, for w/V times
         # the products.
@@ -208,7 +215,7 @@ class LocalSelfAttentionBlock(GridBlock):
 
 
 @MODELS.register_module()
-class NonLocalBlock(BaseModule):
+class NonLocalBlock(Module):
     """Non-local block over (t, x, y): Table 5 and Table 3g, "NL".
 
     Wang et al., "Non-local neural networks" (CVPR 2018), with the embedded Gaussian:
@@ -243,15 +250,15 @@ class NonLocalBlock(BaseModule):
         norm_cfg: Config | None = None,
     ) -> None:
         super().__init__()
-        _check_reduction(reduction, in_channels)
-        self.num_segments = num_segments
+        self.num_segments = check_int('num_segments', num_segments)
+        check_choice('scale', scale, SCALES)
         self.non_local = NonLocal3d(
-            in_channels,
-            sub_sample=sub_sample,
-            reduction=reduction,
-            norm_cfg=norm_3d(norm_cfg),
+            check_int('in_channels', in_channels),
+            sub_sample=check_bool('sub_sample', sub_sample),
+            reduction=check_int('reduction', reduction, most=in_channels),
+            norm_cfg=norm_3d(norm_cfg, (in_channels,), self),
             mode='embedded_gaussian',
-            zeros_init=zero_init_last_norm,
+            zeros_init=check_bool('zero_init_last_norm', zero_init_last_norm),
         )
 
     def init_weights(self) -> None:
@@ -271,8 +278,11 @@ class NonLocalBlock(BaseModule):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        num_segments = num_segments or self.num_segments
+        if num_segments is None:
+            num_segments = self.num_segments
         check_num_segments(x.size(0), num_segments)
+        if x.numel() == 0:  # which mmcv's cannot reshape
+            return x
         clips = x.unflatten(0, (-1, num_segments)).transpose(1, 2)
         return self.non_local(clips.contiguous()).transpose(1, 2).flatten(0, 1)
 
@@ -309,8 +319,8 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: reduction is less than 1 or more than the channels; heads that do
-            not divide the reduced channels; negative max_distance.
+        ValueError: An unusable argument; reduction is more than the channels; heads
+            that do not divide the reduced channels.
     """
 
     def __init__(
@@ -326,15 +336,15 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         init_cfg: Config | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        _check_reduction(reduction, in_channels)
+        check_int('in_channels', in_channels)
+        check_choice('scale', scale, SCALES)
+        check_int('reduction', reduction, most=in_channels)
         width = in_channels // reduction
         _check_heads('in_channels // reduction', width, num_heads)
-        if max_distance < 0:
-            raise ValueError(f'max_distance must be 0 or more, but got {max_distance}')
-        norm_cfg = norm_cfg or dict(type='BN')
-        self.num_segments = num_segments
+        norm_cfg = norm_2d(norm_cfg, (width, in_channels), self)
+        self.num_segments = check_int('num_segments', num_segments)
         self.num_heads = num_heads
-        self.max_distance = max_distance
+        self.max_distance = check_int('max_distance', max_distance, least=0)
         self.reduce = ConvModule(in_channels, width, 1, norm_cfg=norm_cfg)
         self.query_key_value = nn.Conv2d(width, 3 * width, 1, bias=False)
         # The embeddings e, as the weight of a layer: mmaction2's optimizer
@@ -364,7 +374,8 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        num_segments = num_segments or self.num_segments
+        if num_segments is None:
+            num_segments = self.num_segments
         check_num_segments(x.size(0), num_segments)
         out = self.attend(self.reduce(x), num_segments)
         return x + self.expand(F.relu(self.norm(out)))
@@ -379,7 +390,8 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         Returns:
             (N*T, C_r, H, W).
         """
-        num_segments = num_segments or self.num_segments
+        if num_segments is None:
+            num_segments = self.num_segments
         size = (num_segments, *x.shape[-2:])
         qkv = self.query_key_value(x).unflatten(1, (3, self.num_heads, -1))
         qkv = qkv.unflatten(0, (-1, num_segments))
@@ -451,15 +463,7 @@ def _places(size: tuple[int, int, int], like: Tensor) -> Tensor:
 
 
 def _check_heads(field: str, channels: int, num_heads: int) -> None:
-    if num_heads < 1 or channels % num_heads:
+    if channels % check_int('num_heads', num_heads):
         raise ValueError(
             f'num_heads must divide {field}={channels}, but got num_heads={num_heads}'
-        )
-
-
-def _check_reduction(reduction: int, in_channels: int) -> None:
-    if not 1 <= reduction <= in_channels:
-        raise ValueError(
-            f'reduction must be from 1 to in_channels={in_channels}, but got '
-            f'{reduction}'
         )

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import ModuleList
 from torch import Tensor
 
-from .insertion import build_block
+from selfy_mmaction.ops import check_choice, check_int
+
+from .building import Module, build, check_config
+from .reduction import SCALES
 
 
-class _Blocks(BaseModule):
+class _Blocks(Module):
     """What the combinations share: their members and their arguments."""
 
     def __init__(
@@ -25,17 +28,30 @@ class _Blocks(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if not isinstance(blocks, (list, tuple)):
+            raise ValueError(
+                'blocks must be a list of configs such as '
+                f"[dict(type='SELFYSBlock'), dict(type='STCB')], but got {blocks!r}"
+            )
         if not blocks:
             raise ValueError(
                 'blocks is empty; give the config of one block at least, for example '
                 "blocks=[dict(type='SELFYSBlock'), dict(type='STCB')]"
             )
-        defaults = dict(in_channels=in_channels, num_segments=num_segments, scale=scale)
+        defaults = dict(
+            num_segments=check_int('num_segments', num_segments),
+            scale=check_choice('scale', scale, SCALES),
+        )
         if fusion is not None:
-            defaults['fusion'] = fusion
+            defaults['fusion'] = check_config('fusion', fusion)
+        check_choice('zero_init_last_norm', zero_init_last_norm, (None, True, False))
         if zero_init_last_norm is not None:
             defaults['zero_init_last_norm'] = zero_init_last_norm
-        self.blocks = ModuleList(build_block(block, **defaults) for block in blocks)
+        decided = dict(in_channels=check_int('in_channels', in_channels))
+        self.blocks = ModuleList(
+            build(f'blocks[{index}]', block, decided=decided, **defaults)
+            for index, block in enumerate(blocks)
+        )
 
 
 @MODELS.register_module()
@@ -57,7 +73,7 @@ class SequentialBlocks(_Blocks):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: No block.
+        ValueError: No block, or an unusable argument.
     """
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
@@ -98,7 +114,7 @@ class ParallelBlocks(_Blocks):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: No block.
+        ValueError: No block, or an unusable argument.
     """
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:

@@ -6,19 +6,25 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from selfy_mmaction.ops import check_window
+from selfy_mmaction.ops import (
+    check_choice,
+    check_ints,
+    check_positive,
+    check_window,
+)
 
+from .building import Module
 from .convolution import FoldingConvModule
-from .norms import norm_3d
+from .norms import norm_2d, norm_3d
 
 Pair = tuple[int, int]
 
 
 @MODELS.register_module()
-class ConvExtraction(BaseModule):
+class ConvExtraction(Module):
     """Convolutions over (l, u, v), Eq. 5 and 6.
 
     1x3x3 kernels, each followed by norm and ReLU, that stride (U, V) down and keep L.
@@ -48,7 +54,8 @@ class ConvExtraction(BaseModule):
 
     Raises:
         ValueError: The layers do not take the window to 1x1, channels and strides
-            differ in number, there are no channels, or another temporal kernel.
+            differ in number, there are no channels, another temporal kernel, or
+            another unusable argument.
 
     Attributes:
         out_channels: C_F.
@@ -56,7 +63,7 @@ class ConvExtraction(BaseModule):
 
     def __init__(
         self,
-        window: Sequence[int] = (9, 9),
+        window: int | Sequence[int] = (9, 9),
         channels: Sequence[int] = (4, 16, 64, 64),
         strides: Sequence[int] | None = None,
         temporal_kernel: int = 1,
@@ -65,25 +72,24 @@ class ConvExtraction(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.window = check_window(window)
-        if temporal_kernel not in (1, 3):
-            raise ValueError(
-                f'temporal_kernel must be 1 or 3, but got {temporal_kernel}'
-            )
-        if not channels:
-            raise ValueError('channels is empty; give the width of at least one layer')
+        self.temporal_kernel = check_choice('temporal_kernel', temporal_kernel, (1, 3))
+        channels = check_ints('channels', channels)
         if strides is None:
             layout = _choose_layout(self.window, len(channels))
         else:
+            strides = check_ints('strides', strides)
             layout = _check_layout(self.window, channels, strides)
-        self.temporal_kernel = temporal_kernel
         self.out_channels = channels[-1]
 
         def layer(before: int, after: int, stride: Pair, padding: Pair) -> nn.Module:
             if temporal_kernel == 1:
-                kwargs = dict(norm_cfg=norm_cfg or dict(type='BN'))
+                kwargs = dict(norm_cfg=norm_2d(norm_cfg, channels, self))
             else:
                 stride, padding = (1, *stride), (1, *padding)
-                kwargs = dict(conv_cfg=dict(type='Conv3d'), norm_cfg=norm_3d(norm_cfg))
+                kwargs = dict(
+                    conv_cfg=dict(type='Conv3d'),
+                    norm_cfg=norm_3d(norm_cfg, channels, self),
+                )
             return FoldingConvModule(before, after, 3, stride, padding, **kwargs)
 
         widths = zip((1, *channels[:-1]), channels, strict=True)
@@ -157,13 +163,13 @@ def _choose_side_layout(side: int, num_layers: int) -> list[tuple[int, int]]:
 
 
 def _check_layout(
-    window: Pair, channels: Sequence[int], strides: Sequence[int]
+    window: Pair, channels: tuple[int, ...], strides: tuple[int, ...]
 ) -> list[tuple[Pair, Pair]]:
     """Strides as given, and the paddings that go with them."""
     if len(channels) != len(strides):
         raise ValueError(
             'channels and strides must have one entry a layer, but got '
-            f'channels={tuple(channels)} and strides={tuple(strides)}'
+            f'channels={channels} and strides={strides}'
         )
     paddings = [1] * (len(channels) - 1) + [0]
     layout = [((s, s), (p, p)) for s, p in zip(strides, paddings, strict=True)]
@@ -172,7 +178,7 @@ def _check_layout(
         sizes.append(_output_size(sizes[-1], stride, padding))
     if sizes[-1] != (1, 1):
         raise ValueError(
-            f'strides={tuple(strides)} take a window of {window} to '
+            f'strides={strides} take a window of {window} to '
             f'{" -> ".join(map(str, sizes[1:]))}; choose strides that end at (1, 1), '
             'for example (1, 2, 2, 1) for 9x9 and (1, 2, 1, 1) for 5x5, or leave '
             'strides out'
@@ -181,7 +187,7 @@ def _check_layout(
 
 
 @MODELS.register_module()
-class MLPExtraction(BaseModule):
+class MLPExtraction(Module):
     """Perceptrons on the flattened (U, V), Eq. 3 and 4.
 
     Fully-connected layers, each followed by norm and ReLU, shared by all positions and
@@ -197,7 +203,7 @@ class MLPExtraction(BaseModule):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: There are no channels.
+        ValueError: There are no channels, or unusable arguments.
 
     Attributes:
         out_channels: C_F.
@@ -205,24 +211,22 @@ class MLPExtraction(BaseModule):
 
     def __init__(
         self,
-        window: Sequence[int] = (9, 9),
+        window: int | Sequence[int] = (9, 9),
         channels: Sequence[int] = (64, 64, 64, 64),
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.window = check_window(window)
-        if not channels:
-            raise ValueError('channels is empty; give the width of at least one layer')
+        channels = check_ints('channels', channels)
+        norm_cfg = norm_2d(norm_cfg, channels, self)
         self.out_channels = channels[-1]
         widths = (self.window[0] * self.window[1], *channels)
         # A 1x1 convolution on 1x1 maps is a fully-connected layer to which every norm
         # of the registry fits.
         self.layers = Sequential(
             *(
-                FoldingConvModule(
-                    before, after, kernel_size=1, norm_cfg=norm_cfg or dict(type='BN')
-                )
+                FoldingConvModule(before, after, kernel_size=1, norm_cfg=norm_cfg)
                 for before, after in zip(widths[:-1], widths[1:], strict=True)
             )
         )
@@ -241,7 +245,7 @@ class MLPExtraction(BaseModule):
 
 
 @MODELS.register_module()
-class SoftArgmaxExtraction(BaseModule):
+class SoftArgmaxExtraction(Module):
     r"""Expected displacement under the softmax of the similarities, Eq. 2.
 
     .. math::
@@ -268,16 +272,15 @@ class SoftArgmaxExtraction(BaseModule):
 
     def __init__(
         self,
-        window: Sequence[int] = (9, 9),
+        window: int | Sequence[int] = (9, 9),
         temperature: float = 0.01,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if temperature <= 0:
-            raise ValueError(f'temperature must be positive, but got {temperature}')
+        norm_2d(norm_cfg, (), self)
         self.window = check_window(window)
-        self.temperature = temperature
+        self.temperature = check_positive('temperature', temperature)
         # Buffers, so that they follow the module to its device; not persistent, since
         # the window says them.
         self.register_buffer('u', _displacements(self.window[0]), persistent=False)
@@ -347,16 +350,14 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
 
     def __init__(
         self,
-        window: Sequence[int] = (9, 9),
+        window: int | Sequence[int] = (9, 9),
         temperature: float = 0.01,
         sigma: float = 5,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(window, temperature, norm_cfg, init_cfg)
-        if sigma <= 0:
-            raise ValueError(f'sigma must be positive, but got {sigma}')
-        self.sigma = sigma
+        self.sigma = check_positive('sigma', sigma, least=1e-18)  # squared in float32
 
     def forward(self, stss: Tensor) -> Tensor:
         """Extract displacement and confidence per position and temporal offset.

@@ -3,12 +3,15 @@
 
 import torch.nn.functional as F
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor
+
+from selfy_mmaction.ops import check_choice
+
+from .building import Module
 
 
 @MODELS.register_module()
-class ResidualFusion(BaseModule):
+class ResidualFusion(Module):
     """Sum of the visual features and the STSS representation.
 
     Args:
@@ -25,11 +28,7 @@ class ResidualFusion(BaseModule):
 
     def __init__(self, relu: str = 'before') -> None:
         super().__init__()
-        if relu not in ('before', 'after', 'none'):
-            raise ValueError(
-                f"relu must be 'before', 'after' or 'none', but got {relu!r}"
-            )
-        self.relu = relu
+        self.relu = check_choice('relu', relu, ('before', 'after', 'none'))
 
     def forward(self, visual: Tensor, stss: Tensor) -> Tensor:
         """Fuse.
@@ -51,7 +50,7 @@ class ResidualFusion(BaseModule):
 
 
 @MODELS.register_module()
-class ReplacementFusion(BaseModule):
+class ReplacementFusion(Module):
     """The STSS representation alone: Z = ReLU(x), supplement Table 3c.
 
     Eq. 9 without the sum; the visual features go no further.

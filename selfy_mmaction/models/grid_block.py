@@ -4,11 +4,11 @@
 from abc import abstractmethod
 from typing import Any
 
-from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from selfy_mmaction.ops import check_num_segments
+from selfy_mmaction.ops import check_int, check_num_segments
 
+from .building import build
 from .reduction import ConvReduction
 from .restoration import UpsampleRestoration
 from .zero_init import ZeroInitBlock
@@ -33,7 +33,7 @@ class GridBlock(ZeroInitBlock):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable scale or combination.
+        ValueError: An unusable argument or combination.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class GridBlock(ZeroInitBlock):
         init_cfg: Config | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.num_segments = num_segments
+        self.num_segments = check_int('num_segments', num_segments)
+        check_int('reduced_channels', reduced_channels)
         self.reduction = ConvReduction(in_channels, reduced_channels, scale, norm_cfg)
         self.restoration = UpsampleRestoration()
-        self.fusion = MODELS.build({'type': 'ResidualFusion', **(fusion or {})})
+        self.fusion = build('fusion', fusion, 'ResidualFusion')
 
     @property
     @abstractmethod
@@ -83,7 +84,8 @@ class GridBlock(ZeroInitBlock):
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        num_segments = num_segments or self.num_segments
+        if num_segments is None:
+            num_segments = self.num_segments
         check_num_segments(x.size(0), num_segments)
         out = self.on_grid(self.reduction(x), num_segments)
         return self.fusion(x, self.restoration(out, x.shape[-2:]))

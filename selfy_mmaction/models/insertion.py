@@ -6,7 +6,6 @@ the keys of its ``state_dict`` stay as they are; its parameters live in
 ``host.inserted_blocks``.
 """
 
-import inspect
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,6 +16,9 @@ from mmaction.registry import MODELS
 from mmengine.logging import print_log
 from torch import nn
 
+from selfy_mmaction.ops import check_bool
+
+from .building import build, check_config
 from .feature_layout import FeatureLayout
 from .feature_probe import (
     Probe,
@@ -129,8 +131,10 @@ def insert_blocks(
     blocks = [dict(spec) for spec in blocks]
     for spec in blocks:
         _check_place(host, spec['after'])
+        check_bool('new', spec.get('new', False))
         if not isinstance(spec.get('block'), nn.Module):
-            spec['block'] = {'type': 'SELFYBlock', **spec.get('block', {})}
+            option = f'block after {spec["after"]!r}'
+            spec['block'] = check_config(option, spec.get('block'))
     layers = [spec['after'] for spec in blocks]
     if input_shape is None:
         input_shape = default_input_shape(host, _num_segments(blocks))
@@ -178,30 +182,6 @@ def insert_block(
     """
     _check_place(host, after)
     add_block(host, after, block, layout, output, new)
-
-
-def build_block(cfg: Config, **defaults) -> nn.Module:
-    """Build a block with those defaults that it, or a base of it, has arguments for.
-
-    Args:
-        cfg: Config of the block.
-        defaults: Arguments for what the config leaves out.
-
-    Returns:
-        The block.
-    """
-    block_class = cfg['type']
-    if isinstance(block_class, str):
-        # An unknown name is reported by the build.
-        block_class = MODELS.get(block_class) or nn.Module
-    known = {
-        name
-        for base in inspect.getmro(block_class)
-        for name in inspect.signature(base.__init__).parameters
-    }
-    return MODELS.build(
-        cfg, default_args={k: v for k, v in defaults.items() if k in known}
-    )
 
 
 def _check_place(host: nn.Module, after: str) -> None:
@@ -265,9 +245,11 @@ def _prepare(
     scale = min(
         SCALES, key=lambda scale: abs(log(scale**2 * sizes['h'] * sizes['w'] / 14**2))
     )
-    block = build_block(
+    block = build(
+        f'block after {after!r}',
         block,
-        in_channels=sizes['c'],
+        'SELFYBlock',
+        decided=dict(in_channels=sizes['c']),
         num_segments=sizes['t'],
         scale=scale,
         fusion=dict(type='ResidualFusion', relu='none'),

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from selfy_mmaction.ops import check_int, check_ints
+
+from .building import Module
 from .convolution import FoldingConvModule
+from .norms import norm_2d
 
 
 @MODELS.register_module()
-class ConvIntegration(BaseModule):
+class ConvIntegration(Module):
     """Convolutions over (t, x, y) per temporal offset, then over all, Eq. 7 to 9.
 
     1x3x3 kernels with norm and ReLU, shared by the offsets (Eq. 7 and 8), then a
@@ -27,6 +31,9 @@ class ConvIntegration(BaseModule):
             authors' code.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable widths, number of offsets or norm.
 
     Attributes:
         out_channels: Width of the result.
@@ -46,8 +53,11 @@ class ConvIntegration(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        norm_cfg = norm_cfg or dict(type='BN')
-        widths = (in_channels, *channels)
+        check_int('out_channels', out_channels)
+        check_int('num_offsets', num_offsets)
+        channels = check_ints('channels', channels, at_least_one=False)
+        widths = (check_int('in_channels', in_channels), *channels)
+        norm_cfg = norm_2d(norm_cfg, (*channels, out_channels), self)
         self.out_channels = out_channels
         self.layers = Sequential(
             *(
@@ -143,6 +153,9 @@ class ReleasedIntegration(ConvIntegration):
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
+    Raises:
+        ValueError: As :class:`ConvIntegration`, or no channels.
+
     Attributes:
         out_channels: The last of ``channels``.
         last_norm: None; the block's last norm is the restoration's.
@@ -160,7 +173,8 @@ class ReleasedIntegration(ConvIntegration):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        *shared, over_offsets = channels
+        check_int('out_channels', out_channels)
+        *shared, over_offsets = check_ints('channels', channels)
         super().__init__(
             in_channels, over_offsets, num_offsets, shared, norm_cfg, init_cfg
         )

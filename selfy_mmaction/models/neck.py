@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor
+
+from selfy_mmaction.ops import check_bool, check_int, check_ints
+
+from .building import Module, build
 
 
 @MODELS.register_module()
-class SELFYNeck(BaseModule):
+class SELFYNeck(Module):
     """Motion of one level of the backbone, added to the last level.
 
     A :class:`SELFYBlock` matches the features of a level and integrates them to the
@@ -67,35 +70,27 @@ class SELFYNeck(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if not isinstance(in_channels, Sequence) or len(in_channels) < 2:
+        if isinstance(in_channels, Sequence):
+            in_channels = check_ints('in_channels', in_channels)
+        if not isinstance(in_channels, tuple) or len(in_channels) < 2:
             raise ValueError(
                 'in_channels must give the channels of two levels or more, such as '
                 f'(512, 2048) for out_indices=(1, 3) of a ResNet-50, but got '
-                f'{in_channels}'
+                f'{in_channels!r}'
             )
-        if level not in range(len(in_channels)):
-            raise ValueError(
-                f'level must be from 0 to {len(in_channels) - 1}, an index into '
-                f'in_channels={tuple(in_channels)}, but got {level}'
-            )
-        if num_segments is not None and num_segments < 1:
-            raise ValueError(
-                'num_segments must be positive, or None in networks of clips, but got '
-                f'{num_segments}'
-            )
-        self.in_channels = tuple(in_channels)
+        self.in_channels = in_channels
+        self.level = check_int('level', level, 0, len(in_channels) - 1)
         self.num_segments = num_segments
-        self.level = level
-        self.new_blocks = frozenset(['block'] if new else [])
-        defaults = dict(
-            in_channels=in_channels[level],
-            out_channels=in_channels[-1],
-            restoration=dict(type='UpsampleRestoration', mode='area'),
-        )
+        self.new_blocks = frozenset(['block'] if check_bool('new', new) else [])
+        decided = dict(in_channels=in_channels[level], out_channels=in_channels[-1])
         if num_segments is not None:
-            defaults['num_segments'] = num_segments
-        self.block = MODELS.build(
-            {'type': 'SELFYBlock', **(block or {})}, default_args=defaults
+            decided['num_segments'] = check_int('num_segments', num_segments)
+        self.block = build(
+            'block',
+            block,
+            'SELFYBlock',
+            decided=decided,
+            restoration=dict(type='UpsampleRestoration', mode='area'),
         )
 
     def forward(

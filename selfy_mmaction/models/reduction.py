@@ -5,16 +5,19 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from selfy_mmaction.ops import check_choice, check_int
+
+from .building import Module
 from .convolution import FoldingConvModule
+from .norms import norm_2d
 
 SCALES = (0.25, 0.5, 1, 2)
 
 
 @MODELS.register_module()
-class ConvReduction(BaseModule):
+class ConvReduction(Module):
     """3x3 convolution, norm and ReLU onto the grid on which frames are matched.
 
     The paper matches on 14x14 positions at an input of 224x224 pixels, wherever the
@@ -31,7 +34,7 @@ class ConvReduction(BaseModule):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable ``scale``.
+        ValueError: Unusable widths, ``scale`` or norm.
     """
 
     def __init__(
@@ -43,16 +46,16 @@ class ConvReduction(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if scale not in SCALES:
-            raise ValueError(f'scale must be one of {SCALES}, but got {scale}')
-        self.scale = scale
+        check_int('in_channels', in_channels)
+        check_int('out_channels', out_channels)
+        self.scale = check_choice('scale', scale, SCALES)
         self.conv = FoldingConvModule(
             in_channels,
             out_channels,
             kernel_size=3,
-            stride=max(1, round(1 / scale)),
+            stride=max(1, round(1 / self.scale)),
             padding=1,
-            norm_cfg=norm_cfg or dict(type='BN'),
+            norm_cfg=norm_2d(norm_cfg, (out_channels,), self),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,12 +6,17 @@ from typing import Any
 import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn import build_norm_layer
-from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from selfy_mmaction.ops import check_choice, check_int
+
+from .building import Module
+from .norms import norm_2d
+from .reduction import SCALES
 
 
 @MODELS.register_module()
-class UpsampleRestoration(BaseModule):
+class UpsampleRestoration(Module):
     """Interpolation; the paper says "upsample" and no more.
 
     Args:
@@ -25,7 +30,8 @@ class UpsampleRestoration(BaseModule):
         norm_cfg: Not needed. Default: None.
 
     Raises:
-        ValueError: Another mode, or widths that differ: interpolation keeps them.
+        ValueError: Another mode, unusable arguments, or widths that differ:
+            interpolation keeps them.
     """
 
     def __init__(
@@ -37,18 +43,23 @@ class UpsampleRestoration(BaseModule):
         norm_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        for name, width in (
+            ('in_channels', in_channels),
+            ('out_channels', out_channels),
+        ):
+            if width is not None:
+                check_int(name, width)
         if in_channels != out_channels:
             raise ValueError(
-                f'UpsampleRestoration keeps the {in_channels} channels of the '
-                f'integration, but the visual features have {out_channels}; use an '
-                'integration that ends at them (ConvIntegration), or restoration='
+                f'UpsampleRestoration keeps the in_channels={in_channels} of the '
+                f'integration, but the visual features have out_channels='
+                f'{out_channels}; use an integration that ends at them '
+                '(ConvIntegration), or restoration='
                 "dict(type='TransposedConvRestoration')"
             )
-        if mode not in ('nearest', 'bilinear', 'area'):
-            raise ValueError(
-                f"mode must be 'nearest', 'bilinear' or 'area', but got {mode!r}"
-            )
-        self.mode = mode
+        check_choice('scale', scale, (None, *SCALES))
+        norm_2d(norm_cfg, (), self)
+        self.mode = check_choice('mode', mode, ('nearest', 'bilinear', 'area'))
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Restore the size of the visual features.
@@ -71,7 +82,7 @@ class UpsampleRestoration(BaseModule):
 
 
 @MODELS.register_module()
-class TransposedConvRestoration(BaseModule):
+class TransposedConvRestoration(Module):
     """1x1 transposed convolution with stride 2, then norm: the released code.
 
     It writes every other row and column; the other three of four positions hold zeros
@@ -86,7 +97,7 @@ class TransposedConvRestoration(BaseModule):
         init_cfg: Initialization config. Default: Kaiming, as in the released code.
 
     Raises:
-        ValueError: Another scale.
+        ValueError: Another scale, unusable widths or norm.
     """
 
     def __init__(
@@ -97,10 +108,12 @@ class TransposedConvRestoration(BaseModule):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            init_cfg=init_cfg or dict(type='Kaiming', layer='ConvTranspose2d')
-        )
-        if scale != 0.5:
+        if init_cfg is None:
+            init_cfg = dict(type='Kaiming', layer='ConvTranspose2d')
+        super().__init__(init_cfg=init_cfg)
+        check_int('in_channels', in_channels)
+        check_int('out_channels', out_channels)
+        if check_choice('scale', scale, SCALES) != 0.5:
             raise ValueError(
                 'TransposedConvRestoration doubles the sides of the matching grid, '
                 f'which needs scale=0.5 (after res3), but got {scale}; use '
@@ -110,7 +123,8 @@ class TransposedConvRestoration(BaseModule):
         self.conv = nn.ConvTranspose2d(
             in_channels, out_channels, kernel_size=1, stride=2, bias=False
         )
-        _, self.norm = build_norm_layer(norm_cfg or dict(type='BN'), out_channels)
+        norm_cfg = norm_2d(norm_cfg, (out_channels,), self)
+        _, self.norm = build_norm_layer(norm_cfg, out_channels)
 
     @property
     def last_norm(self) -> nn.Module:

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from selfy_mmaction.ops import check_bool, check_int
+
 from .activation_checkpoint import run_with_checkpoint
+from .building import build
 from .zero_init import ZeroInitBlock
 
 Config = dict[str, Any]
@@ -31,9 +33,10 @@ class SELFYBlock(ZeroInitBlock):
         num_segments: Frames per clip, T. Default: 8.
         scale: Side of the matching grid over the side of the input. Default: 0.5,
             which is 14x14 after res3 at an input of 224x224.
-        offsets: Temporal offsets l, in frames. Default: -2 to 2, the paper's for 8
-            frames (-4 to 4 for 16).
-        window: Spatial window (U, V), odd. Default: (9, 9).
+        offsets: Temporal offsets l, in frames; an int is a set of one. Default: -2 to
+            2, the paper's for 8 frames (-4 to 4 for 16).
+        window: Spatial window (U, V), odd; an int is the side of a square one.
+            Default: (9, 9).
         reduced_channels: Channels that are compared. Default: 128.
         reduction: Config of the reduction. Default: :class:`ConvReduction`.
         transformation: Config of the transformation.
@@ -59,7 +62,8 @@ class SELFYBlock(ZeroInitBlock):
             ``in_channels``.
 
     Raises:
-        ValueError: Unusable offsets, window, scale or combination.
+        ValueError: An unusable argument or combination, or steps that do not fit one
+            another.
 
     Example:
         >>> import torch
@@ -74,8 +78,8 @@ class SELFYBlock(ZeroInitBlock):
         in_channels: int,
         num_segments: int = 8,
         scale: float = 0.5,
-        offsets: Sequence[int] = (-2, -1, 0, 1, 2),
-        window: Sequence[int] = (9, 9),
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
         reduced_channels: int = 128,
         reduction: Config | None = None,
         transformation: Config | None = None,
@@ -90,45 +94,62 @@ class SELFYBlock(ZeroInitBlock):
         out_channels: int | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.with_cp = with_cp
-        norm_cfg = norm_cfg or dict(type='BN')
-        out_channels = out_channels or in_channels
-        self.transformation = _build(
+        self.with_cp = check_bool('with_cp', with_cp)
+        check_int('in_channels', in_channels)
+        check_int('reduced_channels', reduced_channels)
+        if out_channels is None:
+            out_channels = in_channels
+        check_int('out_channels', out_channels)
+        self.transformation = build(
+            'transformation',
             transformation,
             'STSSTransformation',
-            in_channels=reduced_channels,
+            decided=dict(in_channels=reduced_channels),
+            attributes=('offsets',),
             num_segments=num_segments,
             offsets=offsets,
             window=window,
         )
-        self.reduction = _build(
+        self.reduction = build(
+            'reduction',
             reduction,
             'ConvReduction',
-            in_channels=in_channels,
-            out_channels=reduced_channels,
+            decided=dict(in_channels=in_channels, out_channels=reduced_channels),
             scale=scale,
             norm_cfg=norm_cfg,
         )
-        self.extraction = _build(
-            extraction, 'ConvExtraction', window=window, norm_cfg=norm_cfg
+        self.extraction = build(
+            'extraction',
+            extraction,
+            'ConvExtraction',
+            decided=dict(window=getattr(self.transformation, 'window', window)),
+            attributes=('out_channels',),
+            norm_cfg=norm_cfg,
         )
-        self.integration = _build(
+        self.integration = build(
+            'integration',
             integration,
             'ConvIntegration',
-            in_channels=self.extraction.out_channels,
+            decided=dict(
+                in_channels=self.extraction.out_channels,
+                num_offsets=len(self.transformation.offsets),
+            ),
+            attributes=('out_channels',),
             out_channels=out_channels,
-            num_offsets=len(self.transformation.offsets),
             norm_cfg=norm_cfg,
         )
-        self.restoration = _build(
+        self.restoration = build(
+            'restoration',
             restoration,
             'UpsampleRestoration',
-            in_channels=self.integration.out_channels,
-            out_channels=out_channels,
-            scale=scale,
+            decided=dict(
+                in_channels=self.integration.out_channels,
+                out_channels=out_channels,
+                scale=getattr(self.reduction, 'scale', scale),
+            ),
             norm_cfg=norm_cfg,
         )
-        self.fusion = _build(fusion, 'ResidualFusion')
+        self.fusion = build('fusion', fusion, 'ResidualFusion')
         self.start_at_zero(zero_init_last_norm)
 
     @property
@@ -171,10 +192,3 @@ class SELFYBlock(ZeroInitBlock):
         feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
         out = self.integration(feats)  # (N*T, C, h, w)
         return self.fusion(onto, self.restoration(out, onto.shape[-2:]))
-
-
-def _build(cfg: Config | None, default_type: str, **default_args) -> BaseModule:
-    """Build a step; what the config leaves out, the block decides."""
-    cfg = dict(cfg or {})
-    cfg.setdefault('type', default_type)
-    return MODELS.build(cfg, default_args=default_args)

@@ -7,6 +7,9 @@ from mmaction.registry import MODELS
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from selfy_mmaction.ops import check_ints
+
+from .building import check_config
 from .convolution import FoldingConvModule
 from .grid_block import Config, GridBlock
 from .norms import norm_3d
@@ -40,7 +43,7 @@ class STCB(GridBlock):
 
     Raises:
         ValueError: channels and kernel_sizes differ in number or are none, a kernel
-            that is not three odd numbers, unusable scale or combination.
+            that is not three odd numbers, another unusable argument or combination.
     """
 
     def __init__(
@@ -70,25 +73,21 @@ class STCB(GridBlock):
             norm_cfg,
             init_cfg,
         )
-        if not channels or len(channels) != len(kernel_sizes):
+        channels = check_ints('channels', channels)
+        kernel_sizes = _check_kernel_sizes(kernel_sizes)
+        if len(channels) != len(kernel_sizes):
             raise ValueError(
-                'channels and kernel_sizes must have one entry a layer, one at '
-                f'least, but got channels={tuple(channels)} and '
-                f'kernel_sizes={tuple(kernel_sizes)}'
+                'channels and kernel_sizes must have one entry per layer, but got '
+                f'channels={channels} and kernel_sizes={kernel_sizes}'
             )
-        for kernel in kernel_sizes:
-            if len(kernel) != 3 or any(n < 1 or n % 2 == 0 for n in kernel):
-                raise ValueError(
-                    'kernel_sizes must be (t, x, y), three positive odd numbers a '
-                    f'layer such as (3, 3, 3), but got {tuple(kernel)}'
-                )
-        layer_cfg = dict(conv_cfg=dict(type='Conv3d'), norm_cfg=norm_3d(norm_cfg))
+        norm_cfg = norm_3d(norm_cfg, (*channels, in_channels), self)
+        layer_cfg = dict(conv_cfg=dict(type='Conv3d'), norm_cfg=norm_cfg)
         self.layers = Sequential(
             *(
                 FoldingConvModule(
                     before,
                     after,
-                    tuple(kernel),
+                    kernel,
                     padding=tuple(n // 2 for n in kernel),
                     **layer_cfg,
                 )
@@ -120,9 +119,24 @@ class STCB(GridBlock):
         Returns:
             (N*T, C, h, w).
         """
-        clips = x.unflatten(0, (-1, num_segments or self.num_segments)).transpose(1, 2)
+        if num_segments is None:
+            num_segments = self.num_segments
+        clips = x.unflatten(0, (-1, num_segments)).transpose(1, 2)
         out = self.project(self.layers(clips))
         return out.transpose(1, 2).flatten(0, 1)
+
+
+def _check_kernel_sizes(kernel_sizes: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    try:
+        kernels = [check_ints('kernel_sizes', kernel) for kernel in kernel_sizes]
+    except (TypeError, ValueError):
+        kernels = [()]
+    if any(len(kernel) != 3 or any(n % 2 == 0 for n in kernel) for kernel in kernels):
+        raise ValueError(
+            'kernel_sizes must be (t, x, y), three positive odd numbers, per layer, '
+            f'such as [(1, 3, 3), (3, 3, 3)], but got {kernel_sizes!r}'
+        )
+    return kernels
 
 
 @MODELS.register_module()
@@ -152,7 +166,11 @@ class SELFYSBlock(SELFYBlock):
         integration: Config | None = None,
         **kwargs,
     ) -> None:
-        integration = {'type': 'ConvIntegration', 'channels': (), **(integration or {})}
+        integration = {
+            'type': 'ConvIntegration',
+            'channels': (),
+            **check_config('integration', integration),
+        }
         super().__init__(
             in_channels, num_segments, scale, integration=integration, **kwargs
         )

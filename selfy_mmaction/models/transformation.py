@@ -6,49 +6,56 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from selfy_mmaction.ops import (
     check_backend,
+    check_int,
     check_offsets,
+    check_positive,
     check_window,
     self_similarity,
 )
 
+from .building import Module
+
 
 @MODELS.register_module()
-class STSSTransformation(BaseModule):
+class STSSTransformation(Module):
     """Features to their spatio-temporal self-similarity, Eq. 1.
 
     Args:
         num_segments: Frames per clip, T. Default: 8.
-        offsets: Temporal offsets l, in frames; any set. Default: -2 to 2.
-        window: Spatial window (U, V), odd. Default: (9, 9).
-        eps: Added to the squared norms of the cosine similarity. Default: 1e-6.
+        offsets: Temporal offsets l, in frames; any set. An int is a set of one.
+            Default: -2 to 2.
+        window: Spatial window (U, V), odd. An int is the side of a square one.
+            Default: (9, 9).
+        eps: Added to the squared norms of the cosine similarity; positive.
+            Default: 1e-6.
         in_channels: Not needed. Default: None.
         backend: 'auto', 'torch' or 'triton', see
             :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
 
     Raises:
-        ValueError: Unusable offsets, window or backend. Offsets beyond the clip are
-            warned of.
+        ValueError: An unusable argument. Offsets beyond the clip are warned of.
     """
 
     def __init__(
         self,
         num_segments: int = 8,
-        offsets: Sequence[int] = (-2, -1, 0, 1, 2),
-        window: Sequence[int] = (9, 9),
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
         eps: float = 1e-6,
         in_channels: int | None = None,
         backend: str = 'auto',
     ) -> None:
         super().__init__()
-        self.num_segments = num_segments
+        if in_channels is not None:
+            check_int('in_channels', in_channels)
+        self.num_segments = check_int('num_segments', num_segments)
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
-        self.eps = eps
+        self.eps = check_positive('eps', eps)
         self.backend = check_backend(backend)
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
@@ -66,7 +73,7 @@ class STSSTransformation(BaseModule):
             x,
             self.offsets,
             self.window,
-            num_segments or self.num_segments,
+            self.num_segments if num_segments is None else num_segments,
             eps=self.eps,
             backend=self.backend,
         )
@@ -79,7 +86,7 @@ class STSSTransformation(BaseModule):
 
 
 @MODELS.register_module()
-class EmbeddedGaussianTransformation(BaseModule):
+class EmbeddedGaussianTransformation(Module):
     r"""Features to the attention weights of local self-attention, supplement Table 3e.
 
     .. math::
@@ -94,8 +101,10 @@ class EmbeddedGaussianTransformation(BaseModule):
     Args:
         in_channels: C_r, the width of the reduced features.
         num_segments: Frames per clip, T. Default: 8.
-        offsets: Temporal offsets l, in frames; any set. Default: -2 to 2.
-        window: Spatial window (U, V), odd. Default: (9, 9).
+        offsets: Temporal offsets l, in frames; any set. An int is a set of one.
+            Default: -2 to 2.
+        window: Spatial window (U, V), odd. An int is the side of a square one.
+            Default: (9, 9).
         embed_channels: Width of theta and phi, which is not in the paper. Default:
             None, ``in_channels``.
         backend: 'auto', 'torch' or 'triton', see
@@ -103,31 +112,28 @@ class EmbeddedGaussianTransformation(BaseModule):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable offsets, window, width or backend. Offsets beyond the
-            clip are warned of.
+        ValueError: An unusable argument. Offsets beyond the clip are warned of.
     """
 
     def __init__(
         self,
         in_channels: int,
         num_segments: int = 8,
-        offsets: Sequence[int] = (-2, -1, 0, 1, 2),
-        window: Sequence[int] = (9, 9),
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
         embed_channels: int | None = None,
         backend: str = 'auto',
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.num_segments = num_segments
+        self.num_segments = check_int('num_segments', num_segments)
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
         self.backend = check_backend(backend)
+        check_int('in_channels', in_channels)
         if embed_channels is None:
             embed_channels = in_channels
-        if embed_channels < 1:
-            raise ValueError(
-                f'embed_channels must be positive, but got {embed_channels}'
-            )
+        check_int('embed_channels', embed_channels)
         self.theta = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
         self.phi = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
 
@@ -148,7 +154,7 @@ class EmbeddedGaussianTransformation(BaseModule):
             queries.to(dtype),
             self.offsets,
             self.window,
-            num_segments or self.num_segments,
+            self.num_segments if num_segments is None else num_segments,
             similarity='dot',
             keys=keys.to(dtype),
             backend=self.backend,

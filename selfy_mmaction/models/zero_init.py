@@ -1,11 +1,15 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Blocks that can start from the backbone alone, as the released code's does."""
 
-from mmengine.model import BaseModule, constant_init
+from mmengine.model import constant_init
 from torch import nn
 
+from selfy_mmaction.ops import check_bool
 
-class ZeroInitBlock(BaseModule):
+from .building import Module
+
+
+class ZeroInitBlock(Module):
     """A block whose last norm's scale may start at zero.
 
     A subclass has ``last_norm``, and ``fusion`` where the norm is followed by one; it
@@ -24,7 +28,9 @@ class ZeroInitBlock(BaseModule):
         Raises:
             ValueError: The block could never leave zero, or has no norm there.
         """
-        self.zero_init_last_norm = zero_init_last_norm
+        self.zero_init_last_norm = check_bool(
+            'zero_init_last_norm', zero_init_last_norm
+        )
         if not zero_init_last_norm:
             return
         if getattr(getattr(self, 'fusion', None), 'relu', None) == 'before':

@@ -2,19 +2,29 @@
 """Functions on tensors. They know nothing of mmaction2."""
 
 from .backends import check_backend
-from .reference import self_similarity_loops
-from .self_similarity import (
+from .option_checks import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_ints,
     check_num_segments,
     check_offsets,
+    check_positive,
     check_window,
-    self_similarity,
 )
+from .reference import self_similarity_loops
+from .self_similarity import self_similarity
 from .small_map_convolution import conv2d_small_maps
 
 __all__ = [
     'check_backend',
+    'check_bool',
+    'check_choice',
+    'check_int',
+    'check_ints',
     'check_num_segments',
     'check_offsets',
+    'check_positive',
     'check_window',
     'conv2d_small_maps',
     'self_similarity',

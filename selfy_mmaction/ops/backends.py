@@ -8,7 +8,7 @@ they have passed a test there.
 import logging
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from types import ModuleType
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import torch_backend
+from .option_checks import check_choice
 
 BACKENDS = ('auto', 'torch', 'triton')
 
@@ -40,9 +41,7 @@ def check_backend(name: str) -> str:
     Raises:
         ValueError: Another name.
     """
-    if name not in BACKENDS:
-        raise ValueError(f'backend must be one of {BACKENDS}, but got {name!r}')
-    return name
+    return check_choice('backend', name, BACKENDS)
 
 
 def choose_backend(
@@ -77,8 +76,9 @@ def choose_backend(
     )
 
 
-# One decision for each kind of input; the tests of the devices are behind it.
-@cache
+# One decision for each kind of input; the tests of the devices are behind it. Sizes of
+# the features may go on varying.
+@lru_cache(maxsize=128)
 def _choose(
     name: str,
     device: torch.device,

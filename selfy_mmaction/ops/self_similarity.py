@@ -2,107 +2,28 @@
 """STSS transformation (Section 3.1, Eq. 1)."""
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from . import composed
 from .backends import check_backend, choose_backend
-
-
-def check_offsets(
-    offsets: Sequence[int], num_segments: int | None = None
-) -> tuple[int, ...]:
-    """Check a set of temporal offsets.
-
-    Args:
-        offsets: Temporal offsets ``l``, in frames.
-        num_segments: Frames per clip ``T``. Given, an offset that lies outside
-            every clip is warned of. Default: None.
-
-    Returns:
-        The offsets as a tuple of ints, in the order given.
-
-    Raises:
-        ValueError: No offset, one that is no integer, or one that is repeated.
-    """
-    values = tuple(offsets)
-    if not values:
-        raise ValueError(
-            'offsets is empty; give at least one temporal offset, for example '
-            'offsets=(-2, -1, 0, 1, 2)'
-        )
-    if any(isinstance(offset, bool) or offset != int(offset) for offset in values):
-        raise ValueError(f'offsets must be integers (frames), but got {values}')
-    if len(set(values)) != len(values):
-        raise ValueError(f'offsets must differ from one another, but got {values}')
-    values = tuple(int(offset) for offset in values)
-    if num_segments is not None:
-        outside = [offset for offset in values if abs(offset) >= num_segments]
-        if outside:
-            warnings.warn(
-                f'offsets {outside} reach beyond a clip of num_segments='
-                f'{num_segments} frames: their similarities are always zero. '
-                f'Leave them out, or use clips of more than '
-                f'{max(map(abs, outside))} frames.',
-                stacklevel=3,
-            )
-    return values
-
-
-def check_window(window: Sequence[int]) -> tuple[int, int]:
-    """Check the spatial window ``(U, V)``.
-
-    Args:
-        window: Height ``U`` and width ``V`` of the matching region.
-
-    Returns:
-        ``(U, V)`` as ints.
-
-    Raises:
-        ValueError: Not two positive odd integers.
-    """
-    values = tuple(window) if isinstance(window, Sequence) else (window,)
-    if (
-        len(values) != 2
-        or any(size != int(size) for size in values)
-        or any(size < 1 or size % 2 == 0 for size in values)
-    ):
-        raise ValueError(
-            'window must be (U, V), two positive odd numbers such as (9, 9) '
-            f'(U = 2 d_U + 1), but got {window}'
-        )
-    return int(values[0]), int(values[1])
-
-
-def check_num_segments(num_frames: int, num_segments: int) -> int:
-    """Check that a batch of frames is made of whole clips.
-
-    Args:
-        num_frames: Size of the first dimension, ``N * T``.
-        num_segments: Frames per clip, ``T``.
-
-    Returns:
-        The number of clips ``N``.
-
-    Raises:
-        ValueError: ``num_frames`` is no multiple of ``num_segments``.
-    """
-    if num_segments < 1 or num_frames % num_segments:
-        raise ValueError(
-            f'{num_frames} frames do not divide into clips of num_segments='
-            f'{num_segments}; set num_segments to the number of frames that the '
-            'pipeline samples per clip (clip_len * num_clips)'
-        )
-    return num_frames // num_segments
+from .derivatives import gradients, needs_plain_operations
+from .option_checks import (
+    check_choice,
+    check_num_segments,
+    check_offsets,
+    check_positive,
+    check_window,
+)
 
 
 def self_similarity(
     feats: Tensor,
-    offsets: Sequence[int],
-    window: Sequence[int],
+    offsets: int | Sequence[int],
+    window: int | Sequence[int],
     num_segments: int,
     eps: float = 1e-6,
     similarity: str = 'cosine',
@@ -121,18 +42,25 @@ def self_similarity(
     autocast. Only the features are kept for the backward pass, no volume of
     similarities.
 
+    Derivatives of any order and in both modes exist, and so do the transforms of
+    ``torch.func``. All but the first backward pass are computed from plain operations
+    of torch (:mod:`~selfy_mmaction.ops.composed`), which are slow and keep L * U * V
+    copies of the features.
+
     Args:
         feats: Features, (N*T, C, H, W).
-        offsets: Temporal offsets ``l``, in frames; any set.
+        offsets: Temporal offsets ``l``, in frames; any set. An int is a set of one.
         window: Spatial window ``(U, V)``, odd; ``u`` counts rows from
-            ``-(U // 2)`` to ``U // 2``, ``v`` counts columns.
+            ``-(U // 2)`` to ``U // 2``, ``v`` counts columns. An int is the side of a
+            square one.
         num_segments: Frames per clip, ``T``.
-        eps: Added to the squared norms of the cosine similarity. Default: 1e-6, as in
-            the authors' code.
+        eps: Added to the squared norms of the cosine similarity, at least 1.2e-38.
+            Default: 1e-6, as in the authors' code.
         similarity: Default: 'cosine'.
 
             - 'cosine': its denominator is
-              :math:`\sqrt{|a|^2 + \epsilon} \sqrt{|b|^2 + \epsilon}`.
+              :math:`\sqrt{|a|^2 + \epsilon} \sqrt{|b|^2 + \epsilon}`. Squared norms
+              may overflow; those beyond float32 make Triton's similarities NaN.
             - 'dot': the product :math:`a \cdot b`, of which supplement Table 3e's
               embedded Gaussian is made.
         keys: Features of the neighbours, in shape and dtype like ``feats``, which are
@@ -152,7 +80,7 @@ def self_similarity(
     Raises:
         RuntimeError: ``backend='triton'`` cannot compute it. All reasons are named.
         ValueError: Unusable ``feats``, ``offsets``, ``window``, ``num_segments``,
-            ``similarity``, ``keys`` or ``backend``.
+            ``eps``, ``similarity``, ``keys`` or ``backend``.
 
     Example:
         >>> import torch
@@ -161,29 +89,45 @@ def self_similarity(
         >>> self_similarity(feats, (-1, 0, 1), (9, 9), num_segments=8).shape
         torch.Size([2, 8, 14, 14, 3, 9, 9])
     """
-    if feats.dim() != 4 or not feats.is_floating_point():
+    if (
+        not isinstance(feats, Tensor)
+        or feats.dim() != 4
+        or not feats.is_floating_point()
+    ):
         raise ValueError(
             'feats must be floating-point features (N*T, C, H, W), but got '
-            f'{feats.dtype} of shape {tuple(feats.shape)}'
+            f'{_describe(feats)}'
         )
-    if keys is not None and (keys.shape != feats.shape or keys.dtype != feats.dtype):
+    if keys is not None and (
+        not isinstance(keys, Tensor)
+        or keys.shape != feats.shape
+        or keys.dtype != feats.dtype
+        or keys.device != feats.device
+    ):
         raise ValueError(
-            'keys must have the shape and dtype of feats, '
-            f'{feats.dtype} {tuple(feats.shape)}, but got '
-            f'{keys.dtype} {tuple(keys.shape)}'
+            'keys must have the dtype, shape and device of feats, '
+            f'{_describe(feats)}, but got {_describe(keys)}'
         )
-    if similarity not in ('cosine', 'dot'):
-        raise ValueError(
-            f"similarity must be 'cosine' or 'dot', but got {similarity!r}"
-        )
+    check_choice('similarity', similarity, ('cosine', 'dot'))
     offsets = check_offsets(offsets)
     window = check_window(window)
     check_num_segments(feats.size(0), num_segments)
+    eps = check_positive('eps', eps)
     check_backend(backend)
 
+    if needs_plain_operations():
+        return composed.self_similarity(
+            feats, keys, offsets, window, num_segments, eps, similarity
+        )
     return _self_similarity(
         feats, keys, offsets, window, num_segments, eps, similarity, backend
     )
+
+
+def _describe(x: Tensor) -> str:
+    if not isinstance(x, Tensor):
+        return repr(type(x))
+    return f'{x.dtype} of shape {tuple(x.shape)} on {x.device}'
 
 
 # A custom operator rather than an autograd.Function, so that torch.compile takes it
@@ -216,12 +160,13 @@ def _self_similarity_backward(
     eps: float,
     similarity: str,
     backend: str,
-) -> list[Tensor]:
+) -> tuple[Tensor, Tensor]:
+    # A tensor in any case, and no list, so that batched gradients have a fallback.
     chosen = choose_backend(backend, feats, offsets, window)
     grad_feats, grad_keys = chosen.backward(
         grad_stss, feats, keys, offsets, tuple(window), num_segments, eps, similarity
     )
-    return [grad_feats] if keys is None else [grad_feats, grad_keys]
+    return grad_feats, feats.new_empty(0) if keys is None else grad_keys
 
 
 @_self_similarity.register_fake
@@ -234,8 +179,8 @@ def _(feats, keys, offsets, window, num_segments, eps, similarity, backend):
 
 @_self_similarity_backward.register_fake
 def _(grad_stss, feats, keys, *options):
-    grads = [feats.new_empty(feats.shape)]
-    return grads if keys is None else [*grads, keys.new_empty(keys.shape)]
+    keys_shape = (0,) if keys is None else keys.shape
+    return feats.new_empty(feats.shape), feats.new_empty(keys_shape)
 
 
 def _setup_context(ctx, inputs, output):
@@ -245,11 +190,20 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad_stss):
     feats, keys = ctx.saved_tensors
-    grads = torch.ops.selfy_mmaction.self_similarity_backward(
+    nothing = [None] * len(ctx.options)
+    if needs_plain_operations() or torch.is_grad_enabled():
+        *options, _ = ctx.options
+        grads = gradients(
+            lambda feats, keys: composed.self_similarity(feats, keys, *options),
+            (feats, keys),
+            ctx.needs_input_grad[:2],
+            grad_stss,
+        )
+        return *grads, *nothing
+    grad_feats, grad_keys = torch.ops.selfy_mmaction.self_similarity_backward(
         grad_stss, feats, keys, *ctx.options
     )
-    grad_keys = None if keys is None else grads[1]
-    return grads[0], grad_keys, *([None] * len(ctx.options))
+    return grad_feats, None if keys is None else grad_keys, *nothing
 
 
 _self_similarity.register_autograd(_backward, setup_context=_setup_context)

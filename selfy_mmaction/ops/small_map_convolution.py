@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from .derivatives import gradients, needs_plain_operations
+
 
 def conv2d_small_maps(
     maps: Tensor,
@@ -23,7 +25,8 @@ def conv2d_small_maps(
     beat the convolution of a CPU several times over, though most of it is zeros: the
     first layer of the extraction.
 
-    FLOP counters see the multiply-adds of the convolution.
+    FLOP counters see the multiply-adds of the convolution. Derivatives other than the
+    first backward pass are those of ``torch.nn.functional.conv2d``.
 
     Args:
         maps: (M, C, U, V).
@@ -35,6 +38,8 @@ def conv2d_small_maps(
     Returns:
         (M, C', U', V').
     """
+    if needs_plain_operations():
+        return F.conv2d(maps, weight, bias, stride, padding)
     return _conv2d_small_maps(maps, weight, bias, list(stride), list(padding))
 
 
@@ -46,7 +51,7 @@ def _taps(
     Returns:
         Zeros and ones, (C * U * V, U' * V', C * kernel size).
     """
-    size = maps[0].numel()
+    size = math.prod(maps.shape[1:])
     unit_maps = torch.eye(size, dtype=maps.dtype, device=maps.device)
     unit_maps = unit_maps.view(size, *maps.shape[1:])
     return F.unfold(unit_maps, weight.shape[2:], padding=padding, stride=stride).mT
@@ -119,16 +124,19 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad):
     needs_grad_maps, _, needs_grad_bias, *_ = ctx.needs_input_grad
+    grad_bias = grad.sum((0, 2, 3)) if needs_grad_bias else None
+    if needs_plain_operations() or torch.is_grad_enabled():
+        grads = gradients(
+            lambda maps, weight: F.conv2d(maps, weight, None, ctx.stride, ctx.padding),
+            ctx.saved_tensors,
+            ctx.needs_input_grad[:2],
+            grad,
+        )
+        return *grads, grad_bias, None, None
     grad_maps, grad_weight = torch.ops.selfy_mmaction.conv2d_small_maps_backward(
         grad, *ctx.saved_tensors, ctx.stride, ctx.padding, needs_grad_maps
     )
-    return (
-        grad_maps if needs_grad_maps else None,
-        grad_weight,
-        grad.sum((0, 2, 3)) if needs_grad_bias else None,
-        None,
-        None,
-    )
+    return grad_maps if needs_grad_maps else None, grad_weight, grad_bias, None, None
 
 
 _conv2d_small_maps.register_autograd(_backward, setup_context=_setup_context)

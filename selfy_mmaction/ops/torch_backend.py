@@ -10,6 +10,7 @@ bands of an offset are read for its opposite, too, again by strides.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,12 +74,12 @@ def forward(
     Returns:
         STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
     """
-    unit, _ = _prepare(feats, num_segments, eps, similarity)
+    unit, _ = prepare(feats, num_segments, eps, similarity)
     clips, _, _, height, width = unit.shape
     bands = _Bands(height, width, window, like=unit)
     queries, seen = bands.operands(unit)
     if keys is not None:
-        _, seen = bands.operands(_prepare(keys, num_segments, eps, similarity)[0])
+        _, seen = bands.operands(prepare(keys, num_segments, eps, similarity)[0])
     stss = feats.new_zeros(clips, num_segments, height, width, len(offsets), *window)
     values = stss.movedim(4, 2)  # (N, T, L, H, W, U, V)
     with torch.autocast(feats.device.type, enabled=False):
@@ -118,7 +119,7 @@ def backward(
     Returns:
         Gradients of ``feats`` and, unless None, of ``keys``.
     """
-    unit, scale = _prepare(feats, num_segments, eps, similarity)
+    unit, scale = prepare(feats, num_segments, eps, similarity)
     channels, height, width = unit.shape[2:]
     bands = _Bands(height, width, window, like=unit)
     _, seen_back = bands.operands(unit)
@@ -127,7 +128,7 @@ def backward(
     if keys is None:
         seen, grad_keys = seen_back, grad_queries
     else:
-        unit_keys, key_scale = _prepare(keys, num_segments, eps, similarity)
+        unit_keys, key_scale = prepare(keys, num_segments, eps, similarity)
         _, seen = bands.operands(unit_keys)
         grad_keys = unit.new_zeros(size)
     grad_stss = grad_stss.to(unit.dtype, copy=True)
@@ -151,10 +152,17 @@ def backward(
     return grad_feats, _backward_of_prepare(grad_keys, unit_keys, key_scale, keys.dtype)
 
 
-def _prepare(
-    x: Tensor, num_segments: int, eps: float, similarity: str
+def prepare(
+    x: Tensor, num_segments: int, eps: float, similarity: str, may_look: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """Features of which the similarities are products, and what they were scaled by.
+
+    Args:
+        x: (N*T, C, H, W).
+        num_segments: Frames per clip, ``T``.
+        eps: Added to the squared norms.
+        similarity: 'cosine' or 'dot'.
+        may_look: Whether values may decide which operations are done. Default: True.
 
     Returns:
         (N, T, C, H, W) in float32 at least, and (N, T, 1, H, W) or None.
@@ -163,8 +171,20 @@ def _prepare(
     x = x.unflatten(0, (-1, num_segments))
     if similarity == 'dot':
         return x, None
-    scale = torch.rsqrt(x.square().sum(2, keepdim=True) + eps)
-    return x * scale, scale
+    squares = x.square().sum(2, keepdim=True)
+    overflow = squares == math.inf
+    # On other devices, waiting for a look costs more than it saves.
+    if may_look and x.device.type == 'cpu' and not overflow.any():
+        scale = torch.rsqrt(squares + eps)
+        return x * scale, scale
+    # A power of two, which rounds nothing. Infinite features become NaN.
+    exponent = math.frexp(torch.finfo(x.dtype).max)[1]
+    shrink = torch.ones_like(squares)
+    shrink = shrink.masked_fill(overflow, 2.0 ** -round(0.55 * exponent))
+    x = x * shrink
+    squares = x.square().sum(2, keepdim=True)
+    scale = torch.rsqrt(squares + eps * shrink.square())
+    return x * scale, shrink * scale
 
 
 def _backward_of_prepare(

@@ -36,6 +36,12 @@ def _element(values: tl.constexpr, index):
 
 
 @triton.jit
+def _inverse_norm(squares, eps):
+    """NaN where the squares overflow: a zero would look like a similarity."""
+    return tl.where(squares == float('inf'), float('nan'), tl.rsqrt(squares + eps))
+
+
+@triton.jit
 def _forward_kernel(
     feats,
     keys,
@@ -87,7 +93,7 @@ def _forward_kernel(
             other=0,
         )
         squares += tl.sum(queries.to(tl.float32) * queries.to(tl.float32), 1)
-    query_scale = tl.rsqrt(squares + eps).reshape(BLOCK_Y, BLOCK_X, 1, 1)
+    query_scale = _inverse_norm(squares, eps).reshape(BLOCK_Y, BLOCK_X, 1, 1)
 
     # A query sees V columns one after another, of which no two have the same remainder
     # by BLOCK_K: those outside the frame take the places of columns it does not see,
@@ -139,7 +145,7 @@ def _forward_kernel(
                 )
             values = products.reshape(BLOCK_Y, BLOCK_X, BLOCK_U, BLOCK_K)
             if COSINE:
-                key_scale = tl.rsqrt(key_squares + eps)
+                key_scale = _inverse_norm(key_squares, eps)
                 values *= key_scale.reshape(1, 1, BLOCK_U, BLOCK_K)
                 values *= query_scale
             in_frame = in_row & (row + top >= 0) & (row + top < H)
@@ -259,7 +265,7 @@ def _backward_kernel(
                 ).to(tl.float32)
                 if COSINE:
                     squares = tl.sum(neighbours * neighbours, 1)
-                    scale = tl.where(is_key, tl.rsqrt(squares + eps), 0.0)
+                    scale = tl.where(is_key, _inverse_norm(squares, eps), 0.0)
                     weights *= scale[None]
                 grad = tl.dot(weights, neighbours, grad, input_precision=PRECISION)
 
@@ -274,7 +280,7 @@ def _backward_kernel(
             mask=is_feature,
             other=0,
         ).to(tl.float32)
-        scale = tl.rsqrt(tl.sum(own * own, 1) + eps)[:, None]
+        scale = _inverse_norm(tl.sum(own * own, 1), eps)[:, None]
         own *= scale
         grad = scale * (grad - own * tl.sum(own * grad, 1)[:, None])
     tl.store(

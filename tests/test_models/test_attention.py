@@ -204,7 +204,7 @@ def test_table_3e_has_integration_layers():
     [
         (dict(type='LocalSelfAttentionBlock', window=(9, 9)), r'\(L, U, V\).*\(9, 9\)'),
         (dict(type='LocalSelfAttentionBlock', window=(4, 9, 9)), r'odd.*\(4, 9, 9\)'),
-        (dict(type='LocalSelfAttentionBlock', window=(5, 9, 8)), r'odd.*\(9, 8\)'),
+        (dict(type='LocalSelfAttentionBlock', window=(5, 9, 8)), r'odd.*\(5, 9, 8\)'),
         (
             dict(type='LocalSelfAttentionBlock', num_heads=3),
             'reduced_channels=128, but got num_heads=3',
@@ -213,14 +213,14 @@ def test_table_3e_has_integration_layers():
             dict(type='LocalSelfAttentionBlock', zero_init_last_norm=True),
             "zero_init_last_norm=True with fusion=dict.relu='before'",
         ),
-        (dict(type='NonLocalBlock', reduction=0), 'reduction .* 1 to .*=16.* 0'),
+        (dict(type='NonLocalBlock', reduction=0), 'reduction .* from 1 to 16, .* 0'),
         (
             dict(type='MultiHeadSelfAttentionBlock', reduction=17),
-            'reduction .* 1 to .*=16.* 17',
+            'reduction .* from 1 to 16, .* 17',
         ),
         (
             dict(type='MultiHeadSelfAttentionBlock', num_heads=0),
-            'reduction=4, but got num_heads=0',
+            'num_heads must be an integer .* got 0',
         ),
         (
             dict(type='MultiHeadSelfAttentionBlock', max_distance=-1),

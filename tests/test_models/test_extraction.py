@@ -335,9 +335,12 @@ def test_in_a_block(type, kwargs):
         (dict(type='ConvExtraction', window=(4, 5)), r'odd .*\(4, 5\)'),
         (dict(type='MLPExtraction', channels=()), 'channels is empty'),
         (dict(type='MLPExtraction', window=(4, 5)), r'odd .*\(4, 5\)'),
-        (dict(type='SoftArgmaxExtraction', temperature=0), 'temperature must be pos'),
+        (
+            dict(type='SoftArgmaxExtraction', temperature=0),
+            'temperature must be a positive',
+        ),
         (dict(type='SoftArgmaxExtraction', window=(4, 5)), r'odd .*\(4, 5\)'),
-        (dict(type='KernelSoftArgmaxExtraction', sigma=-1), 'sigma must be positive'),
+        (dict(type='KernelSoftArgmaxExtraction', sigma=-1), 'sigma must be a positive'),
     ],
 )
 def test_bad_config(cfg, message):

@@ -172,7 +172,7 @@ def test_compiles_in_one_piece():
     ('kwargs', 'message'),
     [
         (dict(integration=dict(type='ReleasedIntegration')),
-         'keeps the 64 channels .* visual features have 6'),
+         'keeps the in_channels=64 .* out_channels=6'),
         (dict(RELEASED, scale=1), 'needs scale=0.5 .* got 1;'),
         (dict(RELEASED, in_channels=4, restoration=None),
          r'\(ReleasedIntegration\).*\(UpsampleRestoration\).* has a last_norm'),

@@ -202,6 +202,47 @@ def test_checkpointing_changes_no_result():
     assert checkpointed.eval()(x).isfinite().all()
 
 
+def test_checkpointing_of_several_backward_passes():
+    plain, checkpointed = build(), build(with_cp=True)
+    x = torch.randn(3, 6, 8, 8, requires_grad=True)
+    grads = []
+    for block in (plain, checkpointed):
+        out = block(x).square().sum()
+        (first,) = torch.autograd.grad(out, x, retain_graph=True)
+        (grad,) = torch.autograd.grad(out, x, create_graph=True)
+        torch.testing.assert_close(first, grad)
+        grads.append((grad, *torch.autograd.grad(grad.square().sum(), x)))
+    torch.testing.assert_close(*grads)
+    torch.testing.assert_close(
+        checkpointed.state_dict(), plain.state_dict(), rtol=0, atol=0
+    )
+
+
+def test_derivatives_of_the_block():
+    block = build(extraction=dict(channels=(2, 3)), integration=dict(channels=(4,)))
+    block = block.double().eval()
+    x, tangent = torch.randn(2, 3, 6, 5, 4, dtype=torch.float64)
+    inputs = {**dict(block.named_parameters()), **dict(block.named_buffers())}
+
+    def run(x, gain):
+        changed = {**inputs, 'reduction.conv.norm.weight': gain}
+        return torch.func.functional_call(block, changed, (x,)).sin().sum()
+
+    gain = block.reduction.conv.norm.weight.detach()
+    _, actual = torch.func.jvp(run, (x, gain), (tangent, torch.ones_like(gain)))
+    step = 1e-6
+    ends = (run(x + h * tangent, gain + h) for h in (step, -step))
+    expected = (next(ends) - next(ends)) / (2 * step)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+    # A product with the Hessian, and its other way round.
+    gradient = torch.func.grad(run)
+    _, actual = torch.func.jvp(lambda x: gradient(x, gain), (x,), (tangent,))
+    x.requires_grad_()
+    (first,) = torch.autograd.grad(run(x, gain), x, create_graph=True)
+    (expected,) = torch.autograd.grad((first * tangent).sum(), x)
+    torch.testing.assert_close(actual, expected)
+
+
 @pytest.mark.parametrize('training', [True, False])
 def test_checkpointing_keeps_the_input_alone(training):
     x = torch.randn(6, 6, 8, 8, requires_grad=True)

@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The op against Eq. 1 written as loops, and the loops against numbers by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -184,6 +185,77 @@ def test_flop_counter_counts_c_multiply_adds_per_value():
     assert counter.get_total_flops() == 4 * multiply_adds
 
 
+def test_an_int_is_one_offset_and_a_square_window():
+    feats = torch.randn(3, 4, 4, 5)
+    expected = self_similarity(feats, (-1,), (3, 3), 3)
+    assert torch.equal(self_similarity(feats, -1, 3, 3), expected)
+    offsets, window = np.array([-1]), np.array([3, 3])
+    assert torch.equal(self_similarity(feats, offsets, window, np.int64(3)), expected)
+
+
+@pytest.mark.parametrize('eps', [1.2e-38, 1e-30, 1])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
+def test_zeros_are_like_nothing(dtype, eps):
+    feats = torch.randn(2, 3, 3, 3, dtype=dtype)
+    feats[:, :, 1] = 0
+    feats.requires_grad_()
+    stss = self_similarity(feats, (0, 1), (3, 3), num_segments=2, eps=eps)
+    assert stss.isfinite().all()
+    assert torch.equal(stss[:, :, 1], torch.zeros_like(stss[:, :, 1]))
+    (grad,) = torch.autograd.grad(stss[:, :, [0, 2]].sum(), feats)
+    assert grad[:, :, [0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'factor', 'tolerance'),
+    [
+        (torch.float32, 2.0**100, 1e-5),
+        (torch.float32, 2.0**124, 1e-5),
+        (torch.bfloat16, 2.0**90, 1e-2),
+        (torch.float64, 2.0**700, 1e-10),
+    ],
+)
+def test_features_whose_squares_overflow(dtype, factor, tolerance):
+    torch.manual_seed(0)
+    small = torch.randn(6, 4, 4, 5).to(dtype)
+    # Some positions only; the others are as far from them as numbers go.
+    factors = torch.ones(6, 1, 4, 5, dtype=dtype)
+    factors[::2, :, ::2], factors[1, :, 0] = factor, 1 / factor
+    feats = (small * factors).requires_grad_()
+    args = ((-1, 0, 2), (3, 5), 3)
+    actual = self_similarity(feats, *args)
+    # Nothing but eps tells features from multiples of them; it is all that counts for
+    # those near zero, and nothing for those that are large.
+    exact = small.double() * factors.double().clamp(max=2.0**40)
+    exact.requires_grad_()
+    expected = self_similarity_loops(exact, *args)
+    tolerance = dict(rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(actual.double(), expected, **tolerance)
+    assert actual.amax() > 0.9
+    cotangent = torch.randn_like(actual)
+    (grad,) = torch.autograd.grad(actual, feats, cotangent)
+    (expected,) = torch.autograd.grad(expected, exact, cotangent.double())
+    # The gradient is the smaller the larger the features.
+    largest = factors.double().clamp(min=1)
+    torch.testing.assert_close(
+        grad.double() * largest, expected * largest.clamp(max=2.0**40), **tolerance
+    )
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('similarity', ['cosine', 'dot'])
+def test_what_is_not_finite_does_not_become_so(bad, similarity):
+    feats = torch.randn(2, 3, 3, 4)
+    feats[0, 1, 1, 1] = bad
+    feats[1, 0, 2, 3] = 1e30  # beside features whose squares overflow
+    stss = self_similarity(feats, 0, 3, num_segments=2, similarity=similarity)
+    assert not stss[0, 0, 1, 1].isfinite().any()
+    for y in range(3):
+        for x in range(3):
+            assert not stss[0, 0, y, x, 0, 2 - y, 2 - x].isfinite()
+    assert stss[0, 0, :, 3].isfinite().all()
+
+
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [
@@ -192,13 +264,39 @@ def test_flop_counter_counts_c_multiply_adds_per_value():
         (dict(offsets=(0.5,)), r'must be integers .*0\.5'),
         (dict(window=(4, 3)), r'two positive odd numbers .*\(4, 3\)'),
         (dict(window=(3, -1)), r'two positive odd numbers .*\(3, -1\)'),
-        (dict(window=3), 'two positive odd numbers .* 3'),
+        (dict(window=4), 'two positive odd numbers .* got 4'),
+        (dict(window=(3, 3, 3)), r'window must .* got \(3, 3, 3\)'),
+        (dict(window=(3.0, 3)), r'window must .* got \(3.0, 3\)'),
+        (dict(window=(True, 3)), r'window must .* got \(True, 3\)'),
+        (dict(window=float('nan')), 'window must .* got nan'),
+        (dict(window='33'), "window must .* got '33'"),
+        (dict(window=None), 'window must .* got None'),
+        (dict(offsets='-1'), "offsets must be integers .* got '-1'"),
+        (dict(offsets=('a',)), r"offsets must be integers .* got \('a',\)"),
+        (dict(offsets=None), 'offsets must be integers .* got None'),
+        (dict(offsets=float('nan')), 'offsets must be integers .* got nan'),
+        (dict(offsets=(float('inf'),)), r'offsets must be integers .* got \(inf,\)'),
+        (dict(offsets=[[1]]), r'offsets must be integers .* got \[\[1\]\]'),
+        (dict(offsets={0, 1}), r'offsets must be integers .* got {0, 1}'),
+        (dict(offsets=(True,)), r'offsets must be integers .* got \(True,\)'),
+        (dict(offsets=2**40), 'offsets must be integers .* got 1099511627776'),
+        *(
+            (dict(eps=eps), f'eps must be a positive number.* got {eps!r}')
+            for eps in (0, -1e-6, float('nan'), float('inf'), '1e-6', True, None, 1e-46)
+        ),
+        *(
+            (dict(num_segments=value), f'num_segments must be an integer.* {value!r}')
+            for value in ('3', 3.0, -3, True, None)
+        ),
         (dict(num_segments=4), '6 frames do not divide into clips of num_segments=4'),
-        (dict(num_segments=0), 'num_segments=0'),
+        (dict(num_segments=0), 'num_segments must be an integer .* got 0'),
         (dict(similarity='l2'), "must be 'cosine' or 'dot', but got 'l2'"),
-        (dict(backend='cuda'), "backend must be one of .* but got 'cuda'"),
+        (dict(backend='cuda'), "backend must be .* but got 'cuda'"),
         (dict(keys=torch.zeros(6, 4, 4, 5)), r'keys must .* got .*\(6, 4, 4, 5\)'),
         (dict(keys=torch.zeros(6, 4, 4, 4).half()), 'keys must .* got torch.float16'),
+        (dict(keys=torch.zeros(6, 4, 4, 4, device='meta')), 'keys must .* on meta'),
+        (dict(keys=np.zeros((6, 4, 4, 4))), "keys must .* <class 'numpy.ndarray'>"),
+        (dict(feats=None), "feats must .* <class 'NoneType'>"),
         (dict(feats=torch.zeros(6, 4, 4)), r'\(6, 4, 4\)'),
         (dict(feats=torch.zeros(6, 4, 4, 4).int()), 'torch.int32'),
     ],

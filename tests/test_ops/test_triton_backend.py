@@ -82,8 +82,9 @@ def make_request(name, form, dtype):
         cotangent = draw(*reversed(shape)).permute(*range(6, -1, -1))
     else:  # as a mean over the offsets leaves it
         cotangent = draw(*shape[:4], 1, *window).expand(shape)
-    # Without eps, the norm of what lies outside the frame has no inverse.
-    eps = 0.0 if form == 'cosine with keys' else 1e-6
+    # The least there is: without it, the norm of what lies outside the frame has no
+    # inverse.
+    eps = 1.2e-38 if form == 'cosine with keys' else 1e-6
     return (feats, keys), cotangent, (offsets, window, num_segments, eps, similarity)
 
 
@@ -105,11 +106,18 @@ def make_far_apart():
     return (feats.half(), None), cotangent.half(), args
 
 
+def make_overflow():
+    (feats, _), cotangent, args = make_request('plain', 'cosine', torch.float32)
+    feats[4, :, 2, 1] = 1e20
+    return (feats, None), cotangent, args
+
+
 @pytest.fixture(scope='module')
 def interpreted(tmp_path_factory):
     """All requests and what the kernels made of them, in one process of their own."""
     requests = {name: (False, *make_request(*name)) for name in NAMES}
     requests['far apart'] = (True, *make_far_apart())
+    requests['overflow'] = (False, *make_overflow())
     folder = tmp_path_factory.mktemp('triton')
     torch.save({str(k): v for k, v in requests.items()}, folder / 'requests.pt')
     done = subprocess.run(
@@ -147,6 +155,17 @@ def test_values_and_gradients(interpreted, name, form, dtype):
 
 def test_more_than_2_31_elements_apart(interpreted):
     check(*interpreted['far apart'], torch.float16)
+
+
+def test_squares_that_overflow_are_not_silent(interpreted):
+    ((feats, _), _, _), (stss, (grad,)) = interpreted['overflow']
+    clips, num_segments, channels, height, width, offsets, window = CASES['plain']
+    # Of the frames 3 to 5, the second clip, as of the first, which holds none.
+    wrong = stss.isnan()
+    assert not wrong[0].any()
+    assert wrong[1, 1, 2, 1].sum() == len(offsets) * 9
+    assert wrong[1, 1].any((-3, -2, -1)).sum() == 9
+    assert grad[4, :, 2, 1].isnan().all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')

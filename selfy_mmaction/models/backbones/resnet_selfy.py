@@ -10,6 +10,9 @@ from mmaction.models.backbones.resnet_tsm import ResNetTSM
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 
+from selfy_mmaction.ops import check_bool
+
+from ..building import build
 from ..host_of_blocks import HostOfBlocks
 from ..insertion import insert_block
 
@@ -44,6 +47,7 @@ class _WithBlocks(HostOfBlocks):
                 'selfy must be dict(after=..., block=dict(type=...)), and may have '
                 f'new=True, but got {selfy!r}'
             )
+        new = check_bool('selfy.new', selfy.get('new', False))
         allowed = ['pool1', *(f'res{i + 2}' for i in range(self.num_stages))]
         stages = selfy['after']
         stages = [stages] if isinstance(stages, str) else stages
@@ -60,14 +64,15 @@ class _WithBlocks(HostOfBlocks):
                 )
         for stage in stages:
             layer, scale = STAGES[stage]
-            block = {'type': 'SELFYBlock', **selfy.get('block', {})}
-            default_args = dict(
-                in_channels=self._stage_channels(stage),
+            block = build(
+                'selfy.block',
+                selfy.get('block'),
+                'SELFYBlock',
+                decided=dict(in_channels=self._stage_channels(stage)),
                 num_segments=self._stage_segments(stage),
                 scale=scale,
             )
-            block = MODELS.build(block, default_args=default_args)
-            insert_block(self, layer, block, new=selfy.get('new', False))
+            insert_block(self, layer, block, new=new)
 
     def _stage_channels(self, stage: str) -> int:
         if stage == 'pool1':

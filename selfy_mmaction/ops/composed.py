@@ -1,0 +1,60 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Eq. 1 as plain operations of torch, for derivatives that our operator lacks."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .torch_backend import prepare
+
+
+def self_similarity(
+    feats: Tensor,
+    keys: Tensor | None,
+    offsets: Sequence[int],
+    window: Sequence[int],
+    num_segments: int,
+    eps: float,
+    similarity: str,
+) -> Tensor:
+    """Similarities of each position with its spatio-temporal neighbours.
+
+    Args:
+        feats: Features of the positions, (N*T, C, H, W).
+        keys: Features of their neighbours; None for ``feats``.
+        offsets: Temporal offsets ``l``.
+        window: ``(U, V)``.
+        num_segments: Frames per clip, ``T``.
+        eps: Added to the squared norms.
+        similarity: 'cosine' or 'dot'.
+
+    Returns:
+        STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
+    """
+    # Transforms and compilers do not let values decide.
+    options = dict(
+        num_segments=num_segments, eps=eps, similarity=similarity, may_look=False
+    )
+    queries, _ = prepare(feats, **options)
+    if keys is None:
+        keys = queries
+    else:
+        keys, _ = prepare(keys, **options)
+    length, _, height, width = queries.shape[1:]
+    # Farther frames are outside of every clip, too.
+    offsets = [max(-length, min(length, offset)) for offset in offsets]
+    reach, rows, cols = max(map(abs, offsets)), window[0] // 2, window[1] // 2
+    keys = F.pad(keys, (cols, cols, rows, rows, 0, 0, reach, reach))
+    values = [
+        (
+            queries
+            * keys[:, reach + offset :, :, u:, v:][:, :length, :, :height, :width]
+        ).sum(2)
+        for offset in offsets
+        for u in range(window[0])
+        for v in range(window[1])
+    ]
+    stss = torch.stack(values, -1).unflatten(-1, (len(offsets), *window))
+    return stss.to(feats.dtype)

@@ -1,0 +1,240 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Checks of options, whose errors name the option, the value and what is expected."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+# Larger sizes are mistakes, of which torch would only say that it has no memory.
+MOST = 2**16
+MOST_SIDE = 1023
+
+FLOAT32 = torch.finfo(torch.float32)
+
+
+def check_int(name: str, value: int, least: int = 1, most: int = MOST) -> int:
+    """Check an integer.
+
+    Args:
+        name: Of the option.
+        value: Its value.
+        least: Smallest number allowed. Default: 1.
+        most: Largest number allowed. Default: 65536.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: No integer, which booleans are not either, or beyond the limits.
+    """
+    if not _is_int(value) or not least <= value <= most:
+        raise ValueError(
+            f'{name} must be an integer from {least} to {most}, but got {value!r}'
+        )
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def check_ints(
+    name: str, values: Sequence[int], least: int = 1, at_least_one: bool = True
+) -> tuple[int, ...]:
+    """Check a sequence of integers, such as the width of each layer.
+
+    Args:
+        name: Of the option.
+        values: Its value.
+        least: Smallest number allowed. Default: 1.
+        at_least_one: Refuse an empty sequence. Default: True.
+
+    Returns:
+        The values as a tuple.
+
+    Raises:
+        ValueError: No sequence, an empty one, or a member that :func:`check_int`
+            refuses.
+    """
+    members = _members(values)
+    if members is None or not all(
+        _is_int(value) and least <= value <= MOST for value in members
+    ):
+        raise ValueError(
+            f'{name} must be a sequence of integers from {least} to {MOST}, but got '
+            f'{values!r}'
+        )
+    if at_least_one and not members:
+        raise ValueError(f'{name} is empty; give one integer at least')
+    return tuple(int(value) for value in members)
+
+
+def check_positive(name: str, value: float, least: float = FLOAT32.tiny) -> float:
+    """Check a positive number that float32 can hold.
+
+    Args:
+        name: Of the option.
+        value: Its value.
+        least: Smallest number allowed. Default: 1.2e-38, float32's.
+
+    Returns:
+        The value as a float.
+
+    Raises:
+        ValueError: No number, NaN, or beyond the limits.
+    """
+    is_number = _is_int(value) or isinstance(value, (float, np.floating))
+    if not is_number or not least <= value <= FLOAT32.max:
+        raise ValueError(
+            f'{name} must be a positive number, from {least:.2g} to '
+            f'{FLOAT32.max:.2g}, but got {value!r}'
+        )
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Check an option that has few values.
+
+    Args:
+        name: Of the option.
+        value: Its value.
+        choices: Values allowed. True is not 1 here.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: Another value.
+    """
+    is_plain = isinstance(value, (str, int, float, np.number))
+    for choice in choices:
+        is_same_kind = is_plain and isinstance(value, bool) == isinstance(choice, bool)
+        if value is choice or (is_same_kind and value == choice):
+            return choice
+    *others, last = map(repr, choices)
+    raise ValueError(f'{name} must be {", ".join(others)} or {last}, but got {value!r}')
+
+
+def check_bool(name: str, value: bool) -> bool:
+    """Check a switch.
+
+    Args:
+        name: Of the option.
+        value: Its value.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: Neither True nor False.
+    """
+    return check_choice(name, value, (True, False))
+
+
+def check_offsets(
+    offsets: int | Sequence[int], num_segments: int | None = None
+) -> tuple[int, ...]:
+    """Check a set of temporal offsets.
+
+    Args:
+        offsets: Temporal offsets ``l``, in frames; an int is a set of one.
+        num_segments: Frames per clip ``T``. Given, an offset that lies outside
+            every clip is warned of. Default: None.
+
+    Returns:
+        The offsets as a tuple of ints, in the order given.
+
+    Raises:
+        ValueError: No offset, one that is no integer, or one that is repeated.
+    """
+    values = (offsets,) if _is_int(offsets) else _members(offsets)
+    if values == ():
+        raise ValueError(
+            'offsets is empty; give at least one temporal offset, for example '
+            'offsets=(-2, -1, 0, 1, 2)'
+        )
+    if values is None or not all(_is_int(v) and abs(v) <= MOST for v in values):
+        raise ValueError(
+            'offsets must be integers (frames, '
+            f'at most {MOST}) such as (-2, -1, 0, 1, 2), but got {offsets!r}'
+        )
+    if len(set(values)) != len(values):
+        raise ValueError(f'offsets must differ from one another, but got {values}')
+    values = tuple(int(offset) for offset in values)
+    if num_segments is not None:
+        outside = [offset for offset in values if abs(offset) >= num_segments]
+        if outside:
+            warnings.warn(
+                f'offsets {outside} reach beyond a clip of num_segments='
+                f'{num_segments} frames: their similarities are always zero. '
+                f'Leave them out, or use clips of more than '
+                f'{max(map(abs, outside))} frames.',
+                stacklevel=3,
+            )
+    return values
+
+
+def check_window(window: int | Sequence[int]) -> tuple[int, int]:
+    """Check the spatial window ``(U, V)``.
+
+    Args:
+        window: Height ``U`` and width ``V`` of the matching region; an int is the side
+            of a square one.
+
+    Returns:
+        ``(U, V)`` as ints.
+
+    Raises:
+        ValueError: Not two positive odd integers.
+    """
+    values = (window, window) if _is_int(window) else _members(window)
+    if (
+        values is None
+        or len(values) != 2
+        or not all(_is_int(v) and v % 2 == 1 and 0 < v <= MOST_SIDE for v in values)
+    ):
+        raise ValueError(
+            'window must be (U, V), two positive odd numbers up to '
+            f'{MOST_SIDE} such as (9, 9) (U = 2 d_U + 1), or one for both, but got '
+            f'{window!r}'
+        )
+    return int(values[0]), int(values[1])
+
+
+def check_num_segments(num_frames: int, num_segments: int) -> int:
+    """Check that a batch of frames is made of whole clips.
+
+    Args:
+        num_frames: Size of the first dimension, ``N * T``.
+        num_segments: Frames per clip, ``T``.
+
+    Returns:
+        The number of clips ``N``.
+
+    Raises:
+        ValueError: ``num_segments`` is no positive integer, or ``num_frames`` no
+            multiple of it.
+    """
+    if not torch.jit.is_tracing():  # where sizes are tensors
+        check_int('num_segments', num_segments)
+    if num_frames % num_segments:
+        raise ValueError(
+            f'{num_frames} frames do not divide into clips of num_segments='
+            f'{num_segments}; set num_segments to the number of frames that the '
+            'pipeline samples per clip (clip_len * num_clips)'
+        )
+    return num_frames // num_segments
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer, torch.SymInt)) and not isinstance(
+        value, bool
+    )
+
+
+def _members(values: Any) -> tuple[Any, ...] | None:
+    """Members of what has an order, None of anything else."""
+    if isinstance(values, (Sequence, range, np.ndarray)) and not isinstance(
+        values, (str, bytes)
+    ):
+        return tuple(values)
+    return None

@@ -1,0 +1,143 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Derivatives beyond a first backward pass, of both operators.
+
+Against plain operations: the loops of Eq. 1, and torch's own convolution.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import func
+from torch.autograd import forward_ad
+
+from selfy_mmaction.ops import (
+    conv2d_small_maps,
+    self_similarity,
+    self_similarity_loops,
+)
+
+ARGS = ((2, -1, 0), (3, 1), 3, 1e-6)
+
+
+def make_case(name):
+    """A function of two tensors, its plain form, and the tensors."""
+    torch.manual_seed(0)
+    if name == 'convolution':
+        shapes = (2, 1, 5, 4), (2, 1, 3, 3)
+        options = (None, (2, 1), (1, 0))
+        actual, expected = (
+            lambda maps, weight, f=f: f(maps, weight, *options)
+            for f in (conv2d_small_maps, F.conv2d)
+        )
+    else:
+        shapes = (3, 2, 2, 3), (3, 2, 2, 3)
+        actual, expected = (
+            lambda feats, keys, f=f: f(feats, *ARGS, name, keys)
+            for f in (self_similarity, self_similarity_loops)
+        )
+    return actual, expected, [torch.randn(s, dtype=torch.float64) for s in shapes]
+
+
+every_operator = pytest.mark.parametrize('name', ['cosine', 'dot', 'convolution'])
+
+
+@every_operator
+def test_forward_mode(name):
+    actual, expected, inputs = make_case(name)
+    tangents = [torch.randn_like(x) for x in inputs]
+    for arguments in ((inputs, tangents), (inputs[:1], tangents[:1])):
+        fixed = inputs[len(arguments[0]) :]
+        results = [
+            func.jvp(lambda *x, f=f, fixed=fixed: f(*x, *fixed), *map(tuple, arguments))
+            for f in (actual, expected)
+        ]
+        torch.testing.assert_close(*results)
+    _, tangent = func.jvp(expected, tuple(inputs), tuple(tangents))
+    compiled = torch.compile(actual, fullgraph=True, backend='aot_eager')
+    for function in (actual, compiled):
+        with forward_ad.dual_level():
+            duals = map(forward_ad.make_dual, inputs, tangents)
+            found = forward_ad.unpack_dual(function(*duals)).tangent
+        torch.testing.assert_close(found, tangent)
+
+
+@every_operator
+def test_transforms(name):
+    actual, expected, inputs = make_case(name)
+    batch = [torch.stack([x, x + 1]) for x in inputs]
+    for transform, args in (
+        (func.vmap, batch),
+        (lambda f: func.vmap(f, (0, None)), (batch[0], inputs[1])),
+        (lambda f: func.jacrev(f, (0, 1)), inputs),
+        (lambda f: func.jacfwd(f, (0, 1)), inputs),
+        (lambda f: func.hessian(lambda *x: f(*x).sin().sum(), (0, 1)), inputs),
+        (lambda f: func.vmap(func.grad(lambda *x: f(*x).sin().sum())), batch),
+    ):
+        found = transform(actual)(*args)
+        torch.testing.assert_close(found, transform(expected)(*args))
+
+
+@every_operator
+def test_second_derivatives(name):
+    actual, _, inputs = make_case(name)
+    inputs = [x.requires_grad_() for x in inputs]
+    assert torch.autograd.gradgradcheck(actual, inputs)
+    inputs[0].requires_grad_(False)
+    assert torch.autograd.gradgradcheck(actual, inputs)
+
+
+@pytest.mark.parametrize('similarity', ['cosine', 'dot'])
+def test_second_derivatives_of_features_that_are_their_own_neighbours(similarity):
+    feats = torch.randn(3, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    for keys in (lambda x: None, lambda x: x):
+        assert torch.autograd.gradgradcheck(
+            lambda x, keys=keys: self_similarity(x, *ARGS, similarity, keys(x)), feats
+        )
+
+
+@every_operator
+def test_batched_gradients(name):
+    actual, expected, inputs = make_case(name)
+    inputs = [x.requires_grad_() for x in inputs]
+    outs = actual(*inputs), expected(*inputs)
+    grads = torch.randn(4, *outs[0].shape, dtype=torch.float64)
+    found, wanted = (
+        torch.autograd.grad(out, inputs, grads, is_grads_batched=True) for out in outs
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_tangent_of_the_gradient_alone():
+    actual, expected, inputs = make_case('cosine')
+    inputs = [x.requires_grad_() for x in inputs]
+    tangents = []
+    for function in (actual, expected):
+        out = function(*inputs)
+        torch.manual_seed(1)
+        grad, tangent = torch.randn(2, *out.shape, dtype=torch.float64)
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(grad, tangent)
+            found = torch.autograd.grad(out, inputs, dual)
+            tangents.append([forward_ad.unpack_dual(x).tangent for x in found])
+    torch.testing.assert_close(*tangents)
+
+
+def test_offsets_far_beyond_the_clip():
+    feats = torch.randn(2, 2, 2, 3)
+    stss = func.vmap(lambda x: self_similarity(x, (0, 60000), 3, 2))(feats[None])
+    assert torch.equal(stss[0], self_similarity(feats, (0, 60000), 3, 2))
+
+
+@every_operator
+def test_compiled_transforms(name):
+    actual, expected, inputs = make_case(name)
+    tangents = [torch.randn_like(x) for x in inputs]
+
+    def derive(f):
+        return lambda: (
+            func.jvp(f, tuple(inputs), tuple(tangents))[1],
+            func.grad(lambda *x: f(*x).sin().sum())(*inputs),
+        )
+
+    compiled = torch.compile(derive(actual), fullgraph=True, backend='aot_eager')
+    torch.testing.assert_close(compiled(), derive(expected)())
