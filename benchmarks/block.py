@@ -60,7 +60,7 @@ def _prepare(
     """Copies for inference and training, and an input."""
     modules = (
         copy.deepcopy(block).to(settings.device, settings.dtype),
-        copy.deepcopy(block).to(settings.device),
+        copy.deepcopy(block).to(settings.device, settings.training_dtype),
     )
     generator = torch.Generator().manual_seed(0)
     shape = (case.batch * case.frames, case.channels, *case.size)
@@ -80,7 +80,7 @@ def build(case: Case, settings: Settings) -> list[Candidate]:
     for name, make in released.items():
         with settings.peers.skipping(name):
             modules = []
-            for dtype in (settings.dtype, torch.float32):
+            for dtype in (settings.dtype, settings.training_dtype):
                 module = make(dtype, case.channels, 128, case.frames)
                 copy_weights(blocks[RELEASED], module)
                 modules.append(module.to(settings.device, dtype))

@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Time, memory and arithmetic of candidates that take turns."""
 
+import contextlib
 import math
 import os
 import random
@@ -8,7 +9,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,11 @@ FORWARD, BACKWARD = 'forward', 'forward and backward'
 
 # One timing lasts as long at least: calls that are shorter are repeated within it.
 _LEAST_SECONDS, _MOST_CALLS = 0.02, 100
-# Relative differences beyond which two results are not the same. In the backward pass
-# ten times as much: batch statistics amplify the rounding of gradients.
+# Relative differences beyond which two results may not be the same. In the backward
+# pass ten times as much: batch statistics amplify the rounding of gradients.
 _TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+# The same in float64, which decides: how much rounding is amplified differs.
+_EXACT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,12 @@ def count_macs(function: Callable[[], Any]) -> float:
     return counter.get_total_flops() / 2
 
 
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
-    """Autocast in half precision, nothing in float32."""
-    if dtype == torch.float32:
-        return nullcontext()
+def autocast(
+    device: torch.device, dtype: torch.dtype
+) -> contextlib.AbstractContextManager:
+    """Autocast in half precision, nothing in float32 and float64."""
+    if dtype.itemsize >= 4:
+        return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
 
 
@@ -128,7 +132,7 @@ def module_candidate(
     Args:
         name: For tables.
         modules: For inference, in ``dtype``, and for training, in float32 under
-            autocast.
+            autocast where ``dtype`` is half precision.
         inputs: Arguments of each.
         dtype: Of the run.
         like: What a peer computes: the candidate gives its counts, and the result is
@@ -276,6 +280,7 @@ def measure(
     limits: Limits,
     device: torch.device,
     dtype: torch.dtype,
+    in_float64: Callable[[], Sequence[Candidate]],
 ) -> Measurement:
     """Measure all passes of all candidates, in turn.
 
@@ -289,6 +294,8 @@ def measure(
         limits: What the machine can do.
         device: Where to run.
         dtype: Of the run, for the comparison of results.
+        in_float64: Makes the candidates in float64. Results that differ by more than
+            rounding should are compared once more with it.
     """
     ready, skipped = [], []
     for candidate in candidates:
@@ -300,11 +307,17 @@ def measure(
             reason = f'{type(error).__name__}: {error}'.splitlines()[0]
             skipped.append(dict(name=candidate.name, reason=reason))
     differences = _differences(ready)
-    warnings = [
-        f'{name} gives another result than it should ({pass_}, relative difference '
-        f'{difference:.1e}): its times may be of something else'
+    suspects = [
+        (name, pass_)
         for (name, pass_), difference in differences.items()
         if not difference <= _TOLERANCES[dtype] * (1 if pass_ == FORWARD else 10)
+    ]
+    exact = _exact_differences(in_float64, suspects) if suspects else {}
+    warnings = [
+        f'{name} gives another result than it should ({pass_}, relative difference '
+        f'{differences[name, pass_]:.1e}): its times may be of something else'
+        for name, pass_ in suspects
+        if not exact.get((name, pass_), math.inf) <= _EXACT_TOLERANCE
     ]
     for prepared in ready:
         prepared.results.clear()  # not in memory while others are timed
@@ -332,14 +345,33 @@ def _prepare(candidate: Candidate, device: torch.device) -> _Prepared:
     """Warm up, and find what does not depend on other candidates."""
     prepared = _Prepared(candidate, {}, {}, {})
     for name, function in candidate.passes.items():
-        result = function()
-        first = result if isinstance(result, Tensor) else result[0]
-        prepared.results[name] = first.detach()
-        del result, first
+        prepared.results[name] = _first_result(function)
         prepared.peaks[name] = peak_bytes(function, device) + candidate.held_bytes
         wanted = math.ceil(_LEAST_SECONDS / max(_time(function, 1, device), 1e-9))
         prepared.calls[name] = min(wanted, _MOST_CALLS)
     return prepared
+
+
+def _first_result(function: Callable[[], Any]) -> Tensor:
+    result = function()
+    return (result if isinstance(result, Tensor) else result[0]).detach()
+
+
+def _exact_differences(
+    in_float64: Callable[[], Sequence[Candidate]],
+    suspects: Sequence[tuple[str, str]],
+) -> dict[tuple[str, str], float]:
+    """Differences in float64, without those of what does not run in it."""
+    ready = []
+    with contextlib.suppress(Exception):  # peers may fail in any way
+        candidates = {candidate.name: candidate for candidate in in_float64()}
+        names = dict.fromkeys(name for name, _ in suspects)
+        ours = dict.fromkeys(candidates[name].same_as for name in names)
+        for name in [*ours, *names]:
+            passes = candidates[name].passes.items()
+            results = {pass_: _first_result(function) for pass_, function in passes}
+            ready.append(_Prepared(candidates[name], results, {}, {}))
+    return _differences(ready)
 
 
 def _differences(ready: Sequence[_Prepared]) -> dict[tuple[str, str], float]:

@@ -2,6 +2,7 @@
 """The command line that all benchmarks share, and what it sets in motion."""
 
 import argparse
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -77,6 +78,17 @@ class Settings:
     dtype: torch.dtype
     peers: Peers
     args: argparse.Namespace
+
+    @property
+    def training_dtype(self) -> torch.dtype:
+        """Of weights in training, which for half precision runs under autocast."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    def in_float64(self) -> 'Settings':
+        """The same in float64; peers that fail in it are not noted."""
+        peers = copy.copy(self.peers)
+        peers.skipped = []
+        return replace(self, dtype=torch.float64, peers=peers)
 
 
 class _HelpFormatter(
@@ -179,8 +191,15 @@ def _run(name, settings, case, scaling, candidates, build, build_steps) -> None:
             limits[case.threads] = measure_limits(settings.device, settings.dtype)
             report.add_limits(case.threads, limits[case.threads])
         _say(f'{title}: {"; ".join(candidate.name for candidate in candidates)}')
-        where = settings.device, settings.dtype
-        return measure(candidates, baseline, args.repeats, limits[case.threads], *where)
+        return measure(
+            candidates,
+            baseline,
+            args.repeats,
+            limits[case.threads],
+            settings.device,
+            settings.dtype,
+            lambda: build(case, settings.in_float64()),
+        )
 
     report.add_results(measure_case(name, case, candidates, args.baseline))
     if build_steps is not None:

@@ -29,9 +29,10 @@ STEP = 'training step'
 
 def build(case: Case, settings: Settings) -> list[Candidate]:
     """The backbone, ours in both forms and with_cp, and those with the peers' block."""
-    clips = make_clips(case, settings)
-    networks = build_networks(case, settings, torch.float32)
-    checkpointed = build_networks(case, settings, torch.float32, with_cp=True)
+    dtype = settings.training_dtype
+    clips = make_clips(case, settings).to(dtype)
+    networks = build_networks(case, settings, dtype)
+    checkpointed = build_networks(case, settings, dtype, with_cp=True)
     networks[WITH_CP] = checkpointed[OURS]
     candidates: dict[str, Candidate] = {}
     for name, network in networks.items():
@@ -62,7 +63,7 @@ def _candidate(
 
     def passes() -> Tensor:
         with autocast(settings.device, settings.dtype):
-            loss = F.cross_entropy(scores(network, clips).float(), labels)
+            loss = F.cross_entropy(scores(network, clips).to(clips.dtype), labels)
         loss.backward()
         return loss
 

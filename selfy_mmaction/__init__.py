@@ -9,6 +9,7 @@ transforms. In a config::
 """
 
 import sys
+import warnings
 
 from .version import __version__
 
@@ -25,7 +26,10 @@ _doctor_starts = sys.argv[0] == '-m' and any(
 if not _doctor_starts:
     from .compat import close_gaps
 
-    # First: the subpackages below import mmaction.models.
-    close_gaps()
+    with warnings.catch_warnings():
+        # mmcv-lite warns of operators that nothing here or in a recognizer needs.
+        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDef')
+        # First: the subpackages below import mmaction.models.
+        close_gaps()
 
-    from . import datasets, engine, models  # noqa: F401
+        from . import datasets, engine, models  # noqa: F401

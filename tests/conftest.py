@@ -1,16 +1,18 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import selfy_mmaction  # noqa: F401  registers everything
@@ -36,6 +38,18 @@ def _no_shapes_of_other_tests():
     # makes symbols of them: minutes of algebra for a network of other tests.
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Messages of mmengine's current logger."""
+    messages = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope='session')

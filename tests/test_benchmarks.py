@@ -1,9 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The benchmarks, as a user runs them, on sizes that say nothing about speed."""
 
+import importlib
 import json
 import runpy
 import sys
+from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
 
@@ -160,6 +162,30 @@ def test_peer_that_computes_something_else_is_named(run, released):
     assert '1.0e-02' in warning
 
 
+# Adding and taking away a large number leaves rounding, which float64 has little of.
+ROUNDS = RELEASED.format(factor=1).replace('(out +', '(out + 2e5 - 2e5 +')
+
+
+def test_peer_that_only_rounds_more_is_not_named(run, released):
+    (released / 'ops' / 'selfy.py').write_text(ROUNDS)
+    data = run('op', *TINY, '--peer-released', str(released))
+    rows = {(row['candidate'], row['pass']): row for row in data['results']}
+    assert rows['released code, fallback', 'forward']['difference'] > 1e-3
+    assert not any('another result' in warning for warning in data['warnings'])
+
+
+@pytest.mark.parametrize(
+    'change', ['out = out * 1.0001', 'assert out.dtype == tr.float32']
+)
+def test_peer_that_float64_does_not_clear_is_named(run, released, change):
+    code = ROUNDS.replace('return', f'{change}\n        return')
+    (released / 'ops' / 'selfy.py').write_text(code)
+    data = run('op', *TINY, '--peer-released', str(released))
+    (warning,) = (w for w in data['warnings'] if '(forward,' in w)
+    assert warning.startswith('released code, fallback gives another result')
+    assert 'released code, fallback' not in _reasons(data)
+
+
 @pytest.mark.parametrize(
     ('code', 'reason'),
     [
@@ -248,6 +274,25 @@ def test_train_step(run):
     assert backbone['peak_mib'] < with_cp['peak_mib'] <= plain['peak_mib']
     # Weights, gradients and momentum.
     assert backbone['peak_mib'] > 3 * 11.2e6 * 4 / 2**20
+
+
+@pytest.mark.parametrize('name', ['op', 'block', 'network', 'train_step'])
+def test_what_decides_runs_in_float64(name):
+    from peers import Peers
+    from running import Case, Settings
+
+    cpu = torch.device('cpu')
+    channels = 3 if name in ('network', 'train_step') else 8
+    case = Case(2, (-1, 0, 1), WINDOW, (32, 32), channels, 1, 1)
+    args = Namespace(depth=18, backend=[])
+    settings = Settings(cpu, torch.bfloat16, Peers(cpu, False, None), args).in_float64()
+    candidates = importlib.import_module(name).build(case, settings)
+    assert len(candidates) >= 2
+    for candidate in candidates:
+        for function in candidate.passes.values():
+            result = function()
+            result = result if isinstance(result, torch.Tensor) else result[0]
+            assert result.dtype == torch.float64
 
 
 def test_other_ways_to_the_similarity_agree_with_the_loops():

@@ -1,12 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Convert a checkpoint of the authors' SELFY code, or of the TSM authors' code.
+"""Convert a checkpoint of the official SELFY code, or of the TSM code.
 
     python tools/convert_official.py IN.pth.tar OUT.pth [--kind tsm]
 
-SELFY checkpoints (ResNet-18, -34, -50 or -101, for 8 or 16 frames) become checkpoints
-of ``Recognizer2D`` with ``ResNetTSMSELFY`` in the released form of the block; TSM
-checkpoints become those of mmaction2's ``ResNetTSM``. torchvision's ImageNet files need
-no conversion: mmaction2 reads them through ``pretrained=``.
+Checkpoints of the SELFY code (ResNet-18, -34, -50 or -101, for 8 or 16 frames) become
+checkpoints of ``Recognizer2D`` with ``ResNetTSMSELFY``, with the released form of the
+block or, for its ``--arch TSM``, without a block. Checkpoints of the TSM code become
+those of mmaction2's ``ResNetTSM``. Both may have been trained with ``--dropout 0``.
+torchvision's ImageNet files need no conversion: mmaction2 reads them through
+``pretrained=``.
 
 OUT holds ``state_dict`` and ``meta``, whose ``cfg`` is the text of the config that it
 fits. Nothing is written unless every key fits.
@@ -14,13 +16,13 @@ fits. Nothing is written unless every key fits.
 
 import argparse
 import os
-import pickle
 from pathlib import Path
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import nn
 
 import selfy_mmaction
 from selfy_mmaction.models.official_checkpoint import (
@@ -44,7 +46,7 @@ def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
     """Convert a file.
 
     Args:
-        source: The authors' checkpoint.
+        source: The official checkpoint.
         out: Where to write ours.
         kind: 'selfy' or 'tsm'.
         config: Config that must fit. None for :func:`default_config`, changed to the
@@ -52,18 +54,28 @@ def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
 
     Raises:
         OSError: ``source`` cannot be read or ``out`` cannot be written.
-        pickle.UnpicklingError: ``source`` would run code.
-        ValueError: ``source`` does not fit.
+        ValueError: ``source`` is damaged, would run code, or does not fit; ``config``
+            is none of a recognizer; or ``out`` is ``source``.
     """
+    if out.resolve() == source.resolve():
+        raise ValueError(f'OUT {out} would overwrite it')
+    if not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f'OUT {out} is in a folder that does not exist')
     state = load_official(source)
+    init_default_scope('mmaction')
     if config is None:
         cfg = Config.fromfile(default_config(find_depth(state)))
         fit_config(cfg, state, kind)
+        model = _build(cfg)
     else:
-        cfg = Config.fromfile(config)
-    init_default_scope('mmaction')
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
+        try:
+            cfg = Config.fromfile(config)
+            model = _build(cfg)
+        except Exception as error:  # whatever is wrong in a file of the user's
+            raise ValueError(
+                f'--config {config} builds no recognizer: {type(error).__name__}: '
+                f'{error}'
+            ) from error
     meta = dict(
         cfg=cfg.pretty_text,
         converted_from=source.name,
@@ -74,8 +86,16 @@ def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
     try:
         torch.save(checkpoint, partial)
         os.replace(partial, out)
+    except RuntimeError as error:  # torch's, where writing fails
+        raise OSError(f'{out} cannot be written: {error}') from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _build(config: Config) -> nn.Module:
+    """The model, of no memory."""
+    with torch.device('meta'):
+        return MODELS.build(config.model)
 
 
 def main() -> None:
@@ -83,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('source', metavar='IN', type=Path, help="the authors' file")
+    parser.add_argument('source', metavar='IN', type=Path, help='the official file')
     parser.add_argument('out', metavar='OUT', type=Path, help='the file to write')
     parser.add_argument('--kind', choices=KINDS, default='selfy', help='whose file')
     parser.add_argument(
@@ -95,7 +115,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         convert(args.source, args.out, args.kind, args.config)
-    except (OSError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(f'{args.source} was not converted: {error}') from None
     print(f'{args.out} written')
 

@@ -9,6 +9,7 @@ with another order of classes, are refused.
 
 import argparse
 import pickle
+import sys
 from pathlib import Path
 
 from selfy_mmaction.evaluation.dumps import load_dump
@@ -45,6 +46,8 @@ def main() -> None:
         parser.error(f'--out {args.out} must end in .pkl or .pickle')
     if args.out and any(args.out.resolve() == Path(p).resolve() for p in args.dumps):
         parser.error(f'--out {args.out} would overwrite a dump that is read')
+    if len({Path(path).resolve() for path in args.dumps}) < len(args.dumps):
+        parser.error(f'a dump is given twice: {" ".join(args.dumps)}; use --weights')
     try:
         dumps = [load_dump(path) for path in args.dumps]
         scores = fuse(dumps, args.weights, args.apply_softmax)
@@ -56,6 +59,14 @@ def main() -> None:
             write_dump(args.out, scores / sum(weights), dumps[0])
     except (OSError, ValueError, pickle.UnpicklingError) as error:
         parser.exit(2, f'error: {error}\n')
+    nameless = [dump.path for dump in dumps if not all(dump.names)]
+    if nameless and len(dumps) > 1:
+        print(
+            f'warning: {", ".join(nameless)}: no names of clips, so that only labels '
+            "tell whether the order is the same; add 'filename' to the meta_keys of "
+            'PackActionInputs',
+            file=sys.stderr,
+        )
     print(f'Accuracy in percent on {len(scores)} clips:\n\n{show_table(rows)}')
     if args.out:
         print(f'\n{args.out} written')

@@ -7,23 +7,28 @@ to resume.
 """
 
 import argparse
+import fcntl
 import json
+import pickle
 import re
 import shlex
+import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
-import mmengine
 import numpy as np
+import torch
 from decord import VideoReader
 from matplotlib.figure import Figure
-from mmaction.evaluation import top_k_accuracy
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
+import selfy_mmaction  # noqa: F401  lets torch read mmengine's checkpoints
 from selfy_mmaction.datasets.motion import class_names, make_motion
+from selfy_mmaction.evaluation.dumps import Dump, load_dump
+from selfy_mmaction.evaluation.fusion import accuracies
 from selfy_mmaction.run import tools_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,40 +81,75 @@ def data_options(loader: str, annotations: Path, data: Path) -> list[str]:
     ]
 
 
-def run_side_by_side(commands: dict[str, list[str]], logs: Path) -> None:
+def lock(work_dir: Path) -> TextIO:
+    """Wait until no other run is at work in a folder, and keep others out.
+
+    Args:
+        work_dir: The folder; created if need be.
+
+    Returns:
+        The lock, held until this process and all that inherit it have ended: where a
+        demo was killed, its training may go on.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    file = (work_dir / '.lock').open('w')
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f'Waiting for the run that is at work in {work_dir} to end', flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        pass  # a file system without locks
+    return file
+
+
+def run_side_by_side(commands: dict[str, list[str]], logs: Path, held: TextIO) -> None:
     """Run commands at once, show their progress, keep their output.
 
     Args:
         commands: Command by name.
         logs: Folder of the full outputs.
+        held: Lock that they inherit.
 
     Raises:
+        OSError: The output cannot be written.
         SystemExit: A command failed; its last lines are shown.
     """
+    if not commands:
+        return
     logs.mkdir(parents=True, exist_ok=True)
-    processes = {}
-    for name, command in commands.items():
-        print(f'$ {shlex.join(command)}', flush=True)
-        processes[name] = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    threads = [
-        threading.Thread(target=_follow, args=(name, process, logs / f'{name}.log'))
-        for name, process in processes.items()
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    processes: dict[str, subprocess.Popen] = {}
+    with ThreadPoolExecutor(len(commands)) as pool:
+        try:
+            for name, command in commands.items():
+                print(f'$ {shlex.join(command)}', flush=True)
+                processes[name] = subprocess.Popen(
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    encoding='utf-8',
+                    errors='replace',
+                    pass_fds=[held.fileno()],
+                )
+            following = [
+                pool.submit(_follow, name, process, logs / f'{name}.log')
+                for name, process in processes.items()
+            ]
+            for each in following:
+                each.result()
+        except BaseException:  # an interruption, too: leave none of them at work
+            for process in processes.values():
+                process.terminate()
+            raise
     for name, process in processes.items():
         if process.wait() != 0:
             log = logs / f'{name}.log'
-            tail = '\n'.join(log.read_text().splitlines()[-20:])
+            tail = '\n'.join(log.read_text(encoding='utf-8').splitlines()[-20:])
             sys.exit(f'{name} failed (exit code {process.returncode}):\n{tail}\n{log}')
 
 
 def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
-    with log.open('w') as file:
+    with process.stdout, log.open('w', encoding='utf-8') as file:
         for line in process.stdout:
             file.write(line)
             progress = re.search(r'(Epoch|Iter)\((train|val|test)\).*', line)
@@ -127,61 +167,83 @@ def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
         epochs: Number of epochs of the schedule.
 
     Returns:
-        The checkpoint. None if it is missing or was not written to its end: mmengine
-        notes a checkpoint when it is complete, and resumes from there.
+        The checkpoint. None if it is missing or damaged.
     """
-    latest = find_latest_checkpoint(str(work_dir))
-    if latest is None or Path(latest).name != f'epoch_{epochs}.pth':
+    path = work_dir / f'epoch_{epochs}.pth'
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception:  # whatever torch makes of a damaged file
         return None
-    return work_dir / Path(latest).name
+    whole = isinstance(checkpoint, dict) and 'state_dict' in checkpoint
+    return path if whole else None
+
+
+def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | None:
+    """The predictions of a checkpoint for a split, if the test is finished.
+
+    Args:
+        path: What ``test.py`` wrote.
+        checkpoint: The checkpoint.
+        annotations: List of the split.
+
+    Returns:
+        The predictions. None if they are missing, damaged, older than the checkpoint,
+        or of other clips.
+    """
+    try:
+        if path.stat().st_mtime <= checkpoint.stat().st_mtime:
+            return None
+        dump = load_dump(path)
+    except (OSError, ValueError, pickle.UnpicklingError):
+        return None
+    labels = [int(line.split()[1]) for line in annotations.read_text().splitlines()]
+    return dump if dump.labels.tolist() == labels else None
 
 
 def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
     """Accuracy over epochs from the logs that mmengine writes.
 
     Args:
-        work_dir: Work directory; runs that were resumed have several logs.
+        work_dir: Work directory; runs that were resumed have several logs, of which
+            those that were killed may end within a line.
 
     Returns:
         Accuracy by iteration for 'train' (as logged, per batch), by epoch for 'val'.
     """
     curves = {'train': {}, 'val': {}}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            if 'acc/top1' in record:
-                curves['val'][record['step']] = record['acc/top1']
-            elif 'top1_acc' in record:
-                curves['train'][record['iter']] = record['top1_acc']
+        for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+            try:
+                record = json.loads(line)
+                if 'acc/top1' in record:
+                    curves['val'][record['step']] = record['acc/top1']
+                elif 'top1_acc' in record:
+                    curves['train'][record['iter']] = record['top1_acc']
+            except (ValueError, TypeError, KeyError):
+                continue
     return curves
 
 
-def accuracy(results: list[dict]) -> float:
-    """Top-1 accuracy of a dump of ``test.py``, in percent."""
-    scores = [result['pred_score'].numpy() for result in results]
-    labels = [int(result['gt_label']) for result in results]
-    return 100 * top_k_accuracy(scores, labels, (1,))[0]
-
-
-def accuracy_by_programme(results: list[dict], names: tuple[str, ...]) -> dict:
+def accuracy_by_programme(dump: Dump, names: tuple[str, ...]) -> dict[str, float]:
     """Top-1 accuracy of the classes of each programme of motion, in percent."""
     hits: dict[str, list[bool]] = {}
-    for result in results:
-        label = int(result['gt_label'])
-        hits.setdefault(names[label].split('_')[0], []).append(
-            int(result['pred_score'].argmax()) == label
-        )
+    for scores, label in zip(dump.scores, dump.labels, strict=True):
+        programme = names[label].split('_')[0]
+        hits.setdefault(programme, []).append(scores.argmax() == label)
     return {programme: 100 * np.mean(hit) for programme, hit in hits.items()}
 
 
-def show_table(results: dict[str, dict[str, list]], names: tuple[str, ...]) -> str:
+def show_table(results: dict[str, dict[str, Dump]], names: tuple[str, ...]) -> str:
     """The table of the README, as Markdown."""
     programmes = list(dict.fromkeys(name.split('_')[0] for name in names))
     head = ['model', *SPLITS.values(), *programmes]
     rows = [head, ['---'] * len(head)]
     for model, by_split in results.items():
         by_programme = accuracy_by_programme(by_split['val'], names)
-        values = [accuracy(by_split[split]) for split in SPLITS]
+        values = [
+            100 * accuracies(by_split[split].scores, by_split[split].labels)['top1']
+            for split in SPLITS
+        ]
         values += [by_programme[programme] for programme in programmes]
         rows.append([model, *(f'{value:.1f}' for value in values)])
     rows.append(['chance', *[f'{100 / len(names):.1f}'] * (len(head) - 1)])
@@ -191,7 +253,7 @@ def show_table(results: dict[str, dict[str, list]], names: tuple[str, ...]) -> s
 def draw(
     path: Path,
     curves: dict[str, dict],
-    results: dict[str, dict[str, list]],
+    results: dict[str, dict[str, Dump]],
     data: Path,
     names: tuple[str, ...],
 ) -> None:
@@ -216,9 +278,11 @@ def draw(
 
     axes = left.subplots()
     for model, curve in curves.items():
-        steps_per_epoch = max(curve['train'], default=1) / max(curve['val'], default=1)
-        train = np.array(sorted(curve['train'].items())).reshape(-1, 2)
-        val = np.array(sorted(curve['val'].items())).reshape(-1, 2)
+        if not curve['train'] or not curve['val']:
+            continue  # the logs were removed
+        steps_per_epoch = max(curve['train']) / max(curve['val'])
+        train = np.array(sorted(curve['train'].items()))
+        val = np.array(sorted(curve['val'].items()))
         smooth = np.convolve(np.pad(train[:, 1], 2, 'edge'), np.ones(5) / 5, 'valid')
         colour = COLOURS[model]
         axes.plot(train[:, 0] / steps_per_epoch, 100 * smooth, ':', color=colour)
@@ -244,7 +308,7 @@ def draw(
         axes.set_title(f'true: {names[labels[index]]}', fontsize=9, loc='left')
         x = strip.shape[2] * len(strip)
         for line, (model, by_split) in enumerate(results.items()):
-            predicted = int(by_split['val'][index]['pred_score'].argmax())
+            predicted = int(by_split['val'].scores[index].argmax())
             right_or_wrong = 'right' if predicted == labels[index] else 'wrong'
             axes.text(
                 x - (1 - line) * 0.42 * x,
@@ -264,66 +328,89 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('data/motion'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/motion'))
     args = parser.parse_args()
+    if re.search('[ ,]', str(args.data)):
+        parser.error(
+            f"--data {str(args.data)!r} has a blank or a comma, which mmaction2's "
+            '--cfg-options would change; choose another folder'
+        )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
+    try:
+        run_demo(args.data, args.work_dir)
+    except KeyboardInterrupt:
+        sys.exit('\ninterrupted; run the same command again to resume')
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        sys.exit(f'error: {error}')
 
-    print(
-        f'Step 1 of 4: the benchmark, preset {PRESET!r}, into {args.data}', flush=True
-    )
-    make_motion(args.data, PRESET)
+
+def run_demo(data: Path, work_dir: Path) -> None:
+    """Do what is not done yet, and show the results.
+
+    Args:
+        data: Folder of the benchmark.
+        work_dir: Folder of all results.
+
+    Raises:
+        OSError: A file cannot be read or written.
+        RuntimeError: The benchmark was changed.
+        SystemExit: Training or a test failed.
+    """
+    held = lock(work_dir)
+    print(f'Step 1 of 4: the benchmark, preset {PRESET!r}, into {data}', flush=True)
+    make_motion(data, PRESET)
     names = class_names(PRESET)
     epochs = {
         model: Config.fromfile(config_path(model)).train_cfg.max_epochs
         for model in MODELS
     }
-    folders = {model: args.work_dir / MODELS[model] for model in MODELS}
+    folders = {model: work_dir / MODELS[model] for model in MODELS}
 
     print('\nStep 2 of 4: training', flush=True)
     commands = {
-        model: train_command(model, args.data, folders[model])
+        model: train_command(model, data, folders[model])
         for model in MODELS
         if finished_checkpoint(folders[model], epochs[model]) is None
     }
     if not commands:
         print('finished before')
-    run_side_by_side(commands, args.work_dir / 'logs' / 'train')
+    run_side_by_side(commands, work_dir / 'logs' / 'train', held)
+    checkpoints = {}
+    for model, folder in folders.items():
+        checkpoints[model] = finished_checkpoint(folder, epochs[model])
+        if checkpoints[model] is None:
+            sys.exit(
+                f'{model} was trained, but {folder}/epoch_{epochs[model]}.pth is '
+                'missing or damaged; delete it and run the same command again'
+            )
 
     print('\nStep 3 of 4: testing', flush=True)
-    checkpoints = {
-        model: finished_checkpoint(folders[model], epochs[model]) for model in MODELS
-    }
-    dumps = {
-        model: {split: folders[model] / f'{split}.pkl' for split in SPLITS}
-        for model in MODELS
-    }
+    results: dict[str, dict[str, Dump]] = {model: {} for model in MODELS}
     tested = False
     for split in SPLITS:
-        commands = {
-            model: test_command(
-                model, args.data, checkpoints[model], split, dumps[model][split]
-            )
+        tests = [
+            (model, checkpoints[model], folders[model] / f'{split}.pkl')
             for model in MODELS
-            if not _is_newer(dumps[model][split], checkpoints[model])
+        ]
+        commands = {
+            model: test_command(model, data, checkpoint, split, dump)
+            for model, checkpoint, dump in tests
+            if finished_dump(dump, checkpoint, data / f'{split}.txt') is None
         }
-        run_side_by_side(commands, args.work_dir / 'logs' / split)
+        run_side_by_side(commands, work_dir / 'logs' / split, held)
         tested = tested or bool(commands)
+        for model, _, dump in tests:
+            results[model][split] = load_dump(dump)
     if not tested:
         print('finished before')
 
     print('\nStep 4 of 4: table and picture', flush=True)
-    results = {
-        model: {split: mmengine.load(dump) for split, dump in by_split.items()}
-        for model, by_split in dumps.items()
-    }
     table = show_table(results, names)
-    (args.work_dir / 'table.md').write_text(table + '\n')
+    (work_dir / 'table.md').write_text(table + '\n')
     curves = {model: read_curves(folders[model]) for model in MODELS}
-    draw(args.work_dir / 'demo.png', curves, results, args.data, names)
-    print(f'Top-1 accuracy in percent on {len(results["TSN-R18"]["val"])} clips:\n')
+    draw(work_dir / 'demo.png', curves, results, data, names)
+    clips = len(results['TSN-R18']['val'].labels)
+    print(f'Top-1 accuracy in percent on {clips} clips:\n')
     print(table)
-    print(f'\nPicture: {args.work_dir / "demo.png"}')
-
-
-def _is_newer(path: Path, other: Path) -> bool:
-    return path.is_file() and path.stat().st_mtime > other.stat().st_mtime
+    print(f'\nPicture: {work_dir / "demo.png"}')
 
 
 if __name__ == '__main__':

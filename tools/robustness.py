@@ -87,7 +87,10 @@ def main() -> None:
         action=DictAction,
         help='changes of all configs, as of test.py',
     )
-    args = parser.parse_args()
+    try:
+        args = parser.parse_args()
+    except ValueError as error:  # DictAction's, without a word on the option
+        parser.error(f'--cfg-options must be KEY=VALUE: {error}')
     if len(args.networks) % 2:
         parser.error(f'{len(args.networks)} files are no pairs of CONFIG CHECKPOINT')
     if args.seed < 0:

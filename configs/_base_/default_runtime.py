@@ -12,7 +12,11 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
 )
-custom_hooks = [dict(type='ClipLengthCheckHook')]
+custom_hooks = [
+    dict(type='ClipLengthCheckHook'),
+    dict(type='ClassCheckHook'),
+    dict(type='CheckpointCheckHook'),
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

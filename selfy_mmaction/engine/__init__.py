@@ -1,9 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Hooks of the runner and counts for its tools, registered in the host."""
+"""Hooks of the runner, checks and counts for its tools, registered in the host."""
 
+from .checkpoint_check_hook import CheckpointCheckHook, check_loaded_blocks
+from .class_check_hook import ClassCheckHook
 from .clip_length_check_hook import ClipLengthCheckHook
 from .complexity import register_flop_count
+from .inference_check import check_inference
 
 register_flop_count()
+check_loaded_blocks()
+check_inference()
 
-__all__ = ['ClipLengthCheckHook']
+__all__ = ['CheckpointCheckHook', 'ClassCheckHook', 'ClipLengthCheckHook']

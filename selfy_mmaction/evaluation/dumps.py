@@ -25,13 +25,14 @@ class Dump(NamedTuple):
         path: The file.
         scores: (N, C), as in the file.
         labels: (N,), int.
-        names: File or folder of each clip; None where the file does not tell.
+        names: Where each clip comes from, such as ``{'filename': 'a/7.webm'}``; empty
+            where the file does not tell.
     """
 
     path: str
     scores: np.ndarray
     labels: np.ndarray
-    names: list[str | None]
+    names: list[dict[str, str]]
 
     @property
     def holds_probabilities(self) -> bool:
@@ -55,7 +56,7 @@ class _DumpUnpickler(pickle.Unpickler):
 
 
 def _load_storage(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), weights_only=True)
+    return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -125,35 +126,60 @@ def _score(sample: Any, where: str) -> np.ndarray:
     if not isinstance(sample, dict) or not {'pred_score', 'gt_label'} <= sample.keys():
         raise ValueError(f'{where} is no dict with pred_score and gt_label')
     score = sample['pred_score']
-    if not isinstance(score, torch.Tensor) or score.dim() != 1:
-        shape = tuple(score.shape) if hasattr(score, 'shape') else type(score).__name__
+    if not isinstance(score, torch.Tensor) or score.is_complex():
+        kind = getattr(score, 'dtype', type(score).__name__)
+        raise ValueError(f'{where} has pred_score of {kind}, expected a real tensor')
+    if score.dim() != 1:
         raise ValueError(
-            f'{where} has pred_score of shape {shape}, expected one score a class; '
-            "test with average_clips='prob' in the head"
+            f'{where} has pred_score of shape {tuple(score.shape)}, expected one score '
+            "a class; test with average_clips='prob' in the head"
         )
+    score = score.detach().float()
     if not score.isfinite().all():
         raise ValueError(f'{where} has scores that are not finite')
-    return score.float().numpy()
+    return score.numpy()
 
 
 def _label(sample: dict, where: str) -> int:
-    label = torch.as_tensor(sample['gt_label'])
-    if label.numel() != 1:
+    label = sample['gt_label']
+    try:
+        tensor = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # text and the like
+        tensor = torch.tensor([torch.nan])
+    if tensor.numel() != 1:
         raise ValueError(
-            f'{where} has {label.numel()} labels; only single labels can be scored here'
+            f'{where} has {tensor.numel()} labels; only single labels can be scored '
+            'here'
         )
-    return int(label)
+    if tensor.dtype == torch.bool or tensor.is_floating_point() or tensor.is_complex():
+        raise ValueError(f'{where} has gt_label {label!r}, expected an integer')
+    return int(tensor)
 
 
-def _name(sample: dict) -> str | None:
-    return next((str(sample[key]) for key in NAME_KEYS if sample.get(key)), None)
+def _name(sample: dict) -> dict[str, str]:
+    for key in NAME_KEYS:
+        name = sample.get(key)
+        if isinstance(name, str) and name:
+            return {key: name}
+    return {}
+
+
+def _same_clip(one: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether names are the same but for the folder, and the ending of a file."""
+
+    def last_part(name: dict[str, str]) -> str:
+        ((key, path),) = name.items()
+        return Path(path).stem if key == 'filename' else Path(path).name
+
+    return last_part(one) == last_part(other)
 
 
 def check_same_clips(dumps: list[Dump]) -> None:
     """Refuse dumps that are not of the same clips in the same order.
 
     Compared are the number of clips and of classes, the label of each clip and, where
-    both files tell it, its name: the last part of its path, without the extension.
+    both files tell it, its name: the last part of its path, of files without the
+    ending.
 
     Args:
         dumps: Predictions of several networks.
@@ -170,10 +196,11 @@ def check_same_clips(dumps: list[Dump]) -> None:
                 raise ValueError(f'{both}: {sizes[0]} {what} and {sizes[1]} {what}')
         for index in range(len(first.labels)):
             names = first.names[index], other.names[index]
-            if all(names) and Path(names[0]).stem != Path(names[1]).stem:
+            if all(names) and not _same_clip(*names):
+                first_name, other_name = (next(iter(name.values())) for name in names)
                 raise ValueError(
-                    f'{both}: clip {index} is {names[0]!r} and {names[1]!r}; test both '
-                    'on the same list'
+                    f'{both}: clip {index} is {first_name!r} and {other_name!r}; test '
+                    'both on the same list'
                 )
             labels = first.labels[index], other.labels[index]
             if labels[0] != labels[1]:

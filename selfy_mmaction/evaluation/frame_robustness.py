@@ -169,35 +169,45 @@ def prepare_network(
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: The checkpoint does not fit, or the test pipeline cannot be
-            corrupted or gives clips of another length than the network's.
+        ValueError: The config or the checkpoint is damaged, or they do not go together;
+            or the test pipeline cannot be corrupted or gives clips of another length
+            than the network's.
     """
     for path in (config_path, checkpoint):
         if not Path(path).is_file():
             raise FileNotFoundError(f'{str(path)!r} of {name!r} does not exist')
-    config = Config.fromfile(config_path)
-    config.merge_from_dict(options or {})
-    init_default_scope(config.get('default_scope', 'mmaction'))
-    dataset_config = config.get('test_dataloader', {}).get('dataset', {})
-    if 'pipeline' not in dataset_config:
-        raise ValueError(f'{config_path} has no test_dataloader.dataset.pipeline')
     try:
+        config = Config.fromfile(config_path)
+        config.merge_from_dict(options or {})
+        init_default_scope(config.get('default_scope', 'mmaction'))
+        dataset_config = config.test_dataloader.dataset
         corrupted = insert_step(
             dataset_config.pipeline, make_step(Level('occlusion', 1), frame, 0)
         )
         _check_frames(corrupted, config, frame)
-    except ValueError as error:
+        dataset = DATASETS.build(dataset_config)
+        model = MODELS.build(config.model)
+        evaluator = config.test_evaluator
+    except (OSError, ValueError) as error:
         raise ValueError(f'{config_path}: {error}') from error
-    dataset = DATASETS.build(dataset_config)
-    model = MODELS.build(config.model)
+    except Exception as error:  # whatever is wrong in a file of the user's
+        raise ValueError(
+            f'{config_path} gives no network that can be tested: '
+            f'{type(error).__name__}: {error}'
+        ) from error
     try:
         load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever torch makes of a damaged file
+        reason = error
+        if isinstance(error, pickle.UnpicklingError):
+            # torch's own message advises to load the file without protection.
+            reason = error.__context__ or error
         raise ValueError(
-            f'{checkpoint} cannot be loaded into the network of {config_path}: {error}'
+            f'{checkpoint} cannot be loaded into the network of {config_path}: '
+            f'{type(error).__name__}: {reason}'
         ) from error
     parts = [Path(checkpoint).read_bytes(), get(dataset.ann_file)]
-    for part in (config.model, dataset_config, config.test_evaluator):
+    for part in (config.model, dataset_config, evaluator):
         text = json.dumps(part, sort_keys=True, default=str)
         parts.append(text.encode())
     digests = b''.join(hashlib.sha256(part).digest() for part in parts)
@@ -285,11 +295,23 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
+        results = json.loads(path.read_text())
+        if not _are_results(results):
+            raise ValueError('it holds no metrics by level')
     except ValueError as error:
         raise ValueError(
             f'{path} is damaged ({error}); delete it to test all levels again'
         ) from error
+    return results
+
+
+def _are_results(results: Any) -> bool:
+    return isinstance(results, dict) and all(
+        isinstance(result, dict)
+        and isinstance(result.get('metrics'), dict)
+        and all(type(value) in (int, float) for value in result['metrics'].values())
+        for result in results.values()
+    )
 
 
 def run_levels(
@@ -315,10 +337,12 @@ def run_levels(
         The metric in percent, by network's name and level.
 
     Raises:
+        OSError: The file cannot be written.
         ValueError: The evaluator does not give the metric, or the file is damaged.
     """
     path = out / 'robustness.json'
     results = read_results(path)
+    _write_results(path, results)  # raises before long work
     figures = {network.name: {} for network in networks}
     todo = [(network, level) for network in networks for level in levels]
     for number, (network, level) in enumerate(todo, start=1):
@@ -340,7 +364,7 @@ def run_levels(
                 step=step,
                 metrics=run_test(network, step, out / 'logs'),
             )
-            _write_whole(path, json.dumps(results, indent=2) + '\n')
+            _write_results(path, results)
         metrics = results[key]['metrics']
         if metric not in metrics:
             raise ValueError(
@@ -351,11 +375,11 @@ def run_levels(
     return figures
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_results(path: Path, results: dict[str, dict[str, Any]]) -> None:
     partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        partial.write_text(text)
+        partial.write_text(json.dumps(results, indent=2) + '\n')
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Weighted ensembles of predictions (Table 1: 8 and 16 frames, 1 and 2 clips)."""
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,22 +23,24 @@ def fuse(
 
     Args:
         dumps: Predictions of each network on the same clips.
-        weights: One a network. Default: None, 1 for each.
+        weights: One for each network, from 1e-9 to 1e9. Default: None, 1 for each.
         apply_softmax: Turn scores into probabilities first. Default: False.
 
     Returns:
         (N, C), float64.
 
     Raises:
-        ValueError: The clips differ, the weights are not one positive number a network,
-            or probabilities would be mixed with other scores or softmaxed again.
+        ValueError: The clips differ, the weights are not one such number for each
+            network, or probabilities would be mixed with other scores or softmaxed
+            again.
     """
     check_same_clips(list(dumps))
     weights = [1.0] * len(dumps) if weights is None else list(weights)
     if len(weights) != len(dumps):
         raise ValueError(f'{len(weights)} weights for {len(dumps)} dumps: {weights}')
-    if not all(0 < weight < math.inf for weight in weights):
-        raise ValueError(f'weights {weights} must all be above 0')
+    # Beyond that rounding would decide.
+    if not all(1e-9 <= weight <= 1e9 for weight in weights):
+        raise ValueError(f'weights {weights} must all be from 1e-9 to 1e9')
     are_probabilities = [dump.holds_probabilities for dump in dumps]
     if apply_softmax and any(are_probabilities):
         path = dumps[are_probabilities.index(True)].path
@@ -105,7 +106,7 @@ def write_dump(path: str | os.PathLike, scores: np.ndarray, like: Dump) -> None:
                 pred_score=score.clone(),
                 pred_label=score.argmax(dim=0, keepdim=True),
                 gt_label=torch.tensor([label]),
-                **({} if name is None else dict(filename=name)),
+                **name,
             )
         )
     partial = path.with_name(f'{path.name}.{os.getpid()}.partial')

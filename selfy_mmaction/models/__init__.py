@@ -31,6 +31,7 @@ from .restoration import TransposedConvRestoration, UpsampleRestoration
 from .selfy_block import SELFYBlock
 from .stcb import STCB, SELFYSBlock
 from .transformation import EmbeddedGaussianTransformation, STSSTransformation
+from .xavier_tsm_head import XavierTSMHead
 
 __all__ = [
     'ConvExtraction',
@@ -62,6 +63,7 @@ __all__ = [
     'SoftArgmaxExtraction',
     'TransposedConvRestoration',
     'UpsampleRestoration',
+    'XavierTSMHead',
     'build_with_blocks',
     'insert_block',
     'insert_blocks',

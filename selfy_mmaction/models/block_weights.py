@@ -1,12 +1,15 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Whether a checkpoint has the weights of a network's inserted blocks."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-_OWNER = 'inserted_blocks.'
+# Where blocks are: in a host, and in SELFYNeck.
+_BLOCK = re.compile(r'(?:.*\.)?(?:inserted_blocks\.[^.]+|neck\.block)(?=\.)')
 
 
 def check_block_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
@@ -61,7 +64,7 @@ def check_block_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> None
 
 
 def is_of_block(key: str) -> bool:
-    """Whether a key of a ``state_dict`` belongs to an inserted block.
+    """Whether a key of a ``state_dict`` belongs to a block.
 
     Args:
         key: The key.
@@ -69,7 +72,7 @@ def is_of_block(key: str) -> bool:
     Returns:
         The answer.
     """
-    return key.startswith(_OWNER) or f'.{_OWNER}' in key
+    return _BLOCK.match(key) is not None
 
 
 def strip_prefix(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -91,9 +94,5 @@ def strip_prefix(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Ten
 
 def _summary(keys: Iterable[str]) -> str:
     """Blocks that the keys belong to, and how many keys each has."""
-    counts: dict[str, int] = {}
-    for key in keys:
-        owner, _, rest = key.rpartition(_OWNER)
-        block = owner + _OWNER + rest.partition('.')[0]
-        counts[block] = counts.get(block, 0) + 1
+    counts = Counter(_BLOCK.match(key)[0] for key in keys)
     return ', '.join(f'{block} ({count} tensors)' for block, count in counts.items())

@@ -25,8 +25,8 @@ class HostOfBlocks:
     Attributes:
         clip_lengths: Frames of a clip at the network's input, for each layer whose
             block groups features by a T that was fixed when it was inserted.
-        new_blocks: Names of the blocks that the checkpoint a training starts from may
-            lack.
+        new_blocks: Names of the blocks, such as 'inserted_blocks.layer2', that the
+            checkpoint of a training's start may lack.
         block_hooks: The hook of each inserted block, by the block's name.
     """
 
@@ -118,6 +118,7 @@ def add_block(
     block: nn.Module,
     layout: FeatureLayout | None,
     output: Hashable | None,
+    new: bool,
 ) -> None:
     """Make a network a host and run a block on the output of a layer.
 
@@ -128,6 +129,7 @@ def add_block(
         block: The block; it becomes ``host.inserted_blocks[block_name(after)]``.
         layout: Layout of the features; None hands them over as they are.
         output: Index or key, where the layer gives several tensors, else None.
+        new: Whether the checkpoint that a training starts from may lack the block.
     """
     if not isinstance(host, HostOfBlocks):
         host.__class__ = _class_with_blocks(type(host))
@@ -141,6 +143,8 @@ def add_block(
     host.inserted_blocks[name] = block
     hook = RunBlock(host, after, block, layout, output)
     host.block_hooks = {**host.block_hooks, name: hook}
+    if new:
+        host.new_blocks = host.new_blocks | {f'inserted_blocks.{name}'}
     host.get_submodule(after).register_forward_hook(hook)
 
 

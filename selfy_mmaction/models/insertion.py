@@ -138,9 +138,8 @@ def insert_blocks(
     # All that may fail before the host is changed.
     ready = [_prepare(host, spec, seen) for spec in blocks]
     for spec, (block, layout) in zip(blocks, ready, strict=True):
-        insert_block(host, spec['after'], block, layout, spec.get('output'))
-        if spec.get('new'):
-            host.new_blocks = host.new_blocks | {block_name(spec['after'])}
+        options = spec.get('output'), spec.get('new', False)
+        insert_block(host, spec['after'], block, layout, *options)
         if 't' in layout.sizes:
             frames = input_shape[2 if len(input_shape) == 5 else 0]
             host.clip_lengths = {**host.clip_lengths, spec['after']: frames}
@@ -153,6 +152,7 @@ def insert_block(
     block: nn.Module,
     layout: FeatureLayout | None = None,
     output: Hashable | None = None,
+    new: bool = False,
 ) -> None:
     """Run a block on the output of a layer.
 
@@ -168,6 +168,8 @@ def insert_block(
             as ``num_segments`` if its ``forward`` has such an argument.
             Default: None, the block gets the features as they are.
         output: Index or key, where the layer gives several. Default: None.
+        new: Whether a training may start from a checkpoint without the block's weights.
+            Default: False.
 
     Raises:
         TypeError: The host is an ``nn.Sequential``, which would run the block a second
@@ -175,7 +177,7 @@ def insert_block(
         ValueError: No layer of that name, or a block is there already.
     """
     _check_place(host, after)
-    add_block(host, after, block, layout, output)
+    add_block(host, after, block, layout, output, new)
 
 
 def build_block(cfg: Config, **defaults) -> nn.Module:
@@ -277,7 +279,8 @@ def _prepare(
     print_log(
         f'{type(block).__name__} after {after!r}: {layout}, {sizes["c"]} channels, '
         f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions at an input of '
-        f'{seen.input_shape}; scale {scale}, if it has one and none is given',
+        f'{seen.input_shape}; default side of a matching grid: {scale} times that of '
+        'the features',
         logger='current',
         level=logging.INFO,
     )

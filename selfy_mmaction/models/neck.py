@@ -7,7 +7,7 @@ from typing import Any
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from selfy_mmaction.ops import check_int, check_ints
+from selfy_mmaction.ops import check_bool, check_int, check_ints
 
 from .building import Module, build
 
@@ -43,6 +43,8 @@ class SELFYNeck(Module):
             without one the order of movements is lost (docs/mixing.md).
             Default: None, all defaults of the block but the restoration, which is
             ``dict(type='UpsampleRestoration', mode='area')``.
+        new: Whether a training may start from a checkpoint without the block's weights;
+            see :class:`~selfy_mmaction.engine.CheckpointCheckHook`. Default: False.
         init_cfg: Initialization config. Default: None.
 
     Raises:
@@ -50,9 +52,9 @@ class SELFYNeck(Module):
             as :class:`SELFYBlock`.
 
     Example:
-        >>> neck = MODELS.build(
-        ...     dict(type='SELFYNeck', in_channels=(512, 2048), num_segments=8)
-        ... )
+        >>> import torch
+        >>> from selfy_mmaction.models import SELFYNeck
+        >>> neck = SELFYNeck(in_channels=(512, 2048), num_segments=8)
         >>> levels = torch.randn(2, 512, 8, 28, 28), torch.randn(2, 2048, 8, 7, 7)
         >>> neck(levels)[0].shape
         torch.Size([2, 2048, 1, 7, 7])
@@ -64,6 +66,7 @@ class SELFYNeck(Module):
         num_segments: int | None,
         level: int = 0,
         block: dict[str, Any] | None = None,
+        new: bool = False,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -78,6 +81,7 @@ class SELFYNeck(Module):
         self.in_channels = in_channels
         self.level = check_int('level', level, 0, len(in_channels) - 1)
         self.num_segments = num_segments
+        self.new_blocks = frozenset(['block'] if check_bool('new', new) else [])
         decided = dict(in_channels=in_channels[level], out_channels=in_channels[-1])
         if num_segments is not None:
             decided['num_segments'] = check_int('num_segments', num_segments)

@@ -1,11 +1,16 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Checkpoints of the authors of SELFY and TSM, turned into those of our recognizers.
+"""Checkpoints of the official SELFY and TSM code, turned into those of our recognizers.
 
 The networks compute the same: the temporal shift, too, has the same eighths and
 directions in the SELFY code, the TSM code and mmaction2. Only names differ, and shapes
 where the SELFY code has a kernel dimension of size 1 that we do not.
+
+With ``--arch TSM`` the SELFY code trains the network without the block. With
+``--dropout 0`` either code leaves the last layer in the ResNet, as ``fc`` or ``fc1``,
+where otherwise the dropout is.
 """
 
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +25,7 @@ KINDS = ('selfy', 'tsm')
 _BLOCK = r'backbone\.(layer\d\.\d+)\.'
 _SELFY = r'backbone\.inserted_blocks\.layer2\.'
 _STSS = 'base_model.selfy.stss_'
+_LAST_LAYERS = ('new_fc', 'base_model.fc1', 'base_model.fc')
 
 # Beginnings of names: ours, as a pattern, and theirs.
 _RESNET = (
@@ -75,29 +81,97 @@ def load_official(path: str | Path) -> dict[str, Tensor]:
     """Read a checkpoint of either code; nothing but tensors and plain data.
 
     Args:
-        path: The file, as the authors' training scripts write it.
+        path: The file, as the official training scripts write it.
 
     Returns:
-        Tensors by the authors' names, without ``module.``.
+        Tensors by the official names, without ``module.``.
 
     Raises:
         OSError: The file cannot be opened.
-        pickle.UnpicklingError: The file would run code.
-        ValueError: The file is truncated, or holds no ``state_dict`` of tensors.
+        ValueError: The file is damaged or no checkpoint, would run code, or holds no
+            ``state_dict`` of tensors.
     """
     with open(path, 'rb') as file:
         try:
             state = torch.load(file, map_location='cpu', weights_only=True)
-        except (EOFError, OSError, RuntimeError) as error:
-            raise ValueError(f'{path} is no complete checkpoint: {error}') from error
+        except pickle.UnpicklingError as error:
+            # torch's own message advises to load the file without protection.
+            reason = error.__context__ or error
+            raise ValueError(f'{path} was not read: {reason}') from None
+        except Exception as error:  # whatever torch makes of damaged data
+            raise ValueError(
+                f'{path} is no complete checkpoint: {type(error).__name__}: {error}'
+            ) from error
     if isinstance(state, Mapping):
         state = state.get('state_dict', state)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor)
-        for name, value in state.items()
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(
+            isinstance(name, str) and isinstance(value, Tensor)
+            for name, value in state.items()
+        )
     ):
         raise ValueError(f'{path} holds no state_dict of tensors')
     return {name.removeprefix('module.'): value for name, value in state.items()}
+
+
+def has_block(state: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint has the SELFY block.
+
+    Args:
+        state: Result of :func:`load_official`.
+
+    Returns:
+        False for the SELFY code's ``--arch TSM`` and for the TSM code.
+    """
+    return any(name.startswith('base_model.selfy.') for name in state)
+
+
+def find_last_layer(state: Mapping[str, Tensor]) -> str:
+    """Name of the last layer in a checkpoint.
+
+    Args:
+        state: Result of :func:`load_official`.
+
+    Returns:
+        'new_fc'; 'base_model.fc1' or 'base_model.fc' where it was trained without
+        dropout.
+    """
+    found = (name for name in _LAST_LAYERS if f'{name}.weight' in state)
+    return next(found, 'new_fc')
+
+
+def check_kind(state: Mapping[str, Tensor], kind: str) -> None:
+    """Refuse a checkpoint of other code, which shifts other layers or none.
+
+    Args:
+        state: Result of :func:`load_official`.
+        kind: Whose checkpoint it is said to be, 'selfy' or 'tsm'.
+
+    Raises:
+        ValueError: It is another's.
+    """
+    # In the TSM code the shift is a module around the convolution.
+    shifts = [name for name in state if name.endswith('.conv1.net.weight')]
+    if kind == 'tsm':
+        if not shifts:
+            raise ValueError(
+                'it has no shift around first convolutions (conv1.net.weight), as TSM '
+                'of the TSM code has; if it is of the SELFY code, leave out --kind tsm'
+            )
+        return
+    if shifts:
+        raise ValueError(f'it has {shifts[0]}, as in the TSM code; give --kind tsm')
+    # In the SELFY code the last layer is a convolution, or has a name of its own.
+    last = find_last_layer(state)
+    weight = state.get(f'{last}.weight', torch.empty(0))
+    linear = last != 'base_model.fc1' and weight.dim() == 2
+    if linear and not has_block(state):
+        raise ValueError(
+            f'it has neither the SELFY block nor a shift, and {last}.weight is that of '
+            'a linear layer: a TSN of the TSM code, not a TSM of the SELFY code'
+        )
 
 
 def find_depth(state: Mapping[str, Tensor]) -> int:
@@ -121,7 +195,8 @@ def find_depth(state: Mapping[str, Tensor]) -> int:
             return depth
     raise ValueError(
         f'no ResNet has {sizes} blocks in base_model.layer1 to layer4 '
-        f'({"with" if bottleneck else "without"} base_model.layer1.*.conv3)'
+        f'({"with" if bottleneck else "without"} base_model.layer1.*.conv3); its names '
+        f'begin with {next(iter(state))!r}'
     )
 
 
@@ -129,25 +204,30 @@ def fit_config(config: Config, state: Mapping[str, Tensor], kind: str) -> None:
     """Change a config of the released form to what a checkpoint shows.
 
     That is the depth, the number of temporal offsets (-4 to 4 rather than -2 to 2, as
-    for 16 frames) and of classes. How many frames a clip has cannot be seen: no shape
-    depends on it, and one converted file serves any.
+    for 16 frames) and of classes, and whether there is a block and dropout. How many
+    frames a clip has cannot be seen: no shape depends on it, and one converted file
+    serves any.
 
     Args:
         config: One of ``configs/selfy/released``, changed in place.
         state: Result of :func:`load_official`.
-        kind: Whose checkpoint, 'selfy' or 'tsm'. For 'tsm' the backbone becomes
-            mmaction2's ``ResNetTSM``.
+        kind: Whose checkpoint, 'selfy' or 'tsm'. For 'tsm' backbone and head become
+            mmaction2's ``ResNetTSM`` and ``TSMHead``.
 
     Raises:
         ValueError: As :func:`find_depth`.
     """
     backbone, head = config.model.backbone, config.model.cls_head
     backbone.depth = find_depth(state)
-    if 'new_fc.bias' in state:
-        head.num_classes = state['new_fc.bias'].numel()
-    if kind == 'tsm':
-        backbone.type = 'ResNetTSM'
+    last = find_last_layer(state)
+    if f'{last}.bias' in state:
+        head.num_classes = state[f'{last}.bias'].numel()
+    if last != 'new_fc':
+        head.dropout_ratio = 0
+    if kind == 'tsm' or not has_block(state):
         del backbone['selfy']
+    if kind == 'tsm':
+        backbone.type, head.type = 'ResNetTSM', 'TSMHead'
         return
     if backbone.depth > 50:
         backbone.type = 'ReleasedResNetTSMSELFY'
@@ -165,34 +245,40 @@ def convert_official(
     Args:
         state: Result of :func:`load_official`.
         model: ``Recognizer2D`` that is to load them, of any device. For 'selfy' with
-            ``ResNetTSMSELFY`` and the released form of the block after res3, for
-            'tsm' with ``ResNetTSM``.
+            ``ResNetTSMSELFY`` and, where the checkpoint has the block, its released
+            form after res3; for 'tsm' with ``ResNetTSM``.
         kind: Whose checkpoint, 'selfy' or 'tsm'. Default: 'selfy'.
 
     Returns:
         The model's complete ``state_dict``.
 
     Raises:
-        ValueError: Names every key that is missing, unexpected or of a wrong shape.
+        ValueError: It is a checkpoint of other code; or names every key that is
+            missing, unexpected or of a wrong shape.
     """
+    check_kind(state, kind)
     left, converted, errors = dict(state), {}, []
+    last = find_last_layer(state)
     for name, expected in model.state_dict().items():
         theirs = official_name(name, kind)
         if theirs is None:
             errors.append(f'without counterpart in that code: our {name}')
-        elif theirs not in left:
+            continue
+        if theirs.startswith('new_fc.'):
+            theirs = theirs.replace('new_fc', last)
+        if theirs not in left:
             errors.append(f'missing: {theirs} (our {name})')
+            continue
+        value = left.pop(theirs)
+        if value.dim() == expected.dim() + 1 and value.size(2) == 1:
+            converted[name] = value.squeeze(2)
         else:
-            value = left.pop(theirs)
-            if value.dim() == expected.dim() + 1 and value.size(2) == 1:
-                converted[name] = value.squeeze(2)
-            else:
-                converted[name] = value
-            if converted[name].shape != expected.shape:
-                errors.append(
-                    f'wrong shape: {theirs} is {tuple(value.shape)}, our {name} is '
-                    f'{tuple(expected.shape)}'
-                )
+            converted[name] = value
+        if converted[name].shape != expected.shape:
+            errors.append(
+                f'wrong shape: {theirs} is {tuple(value.shape)}, our {name} is '
+                f'{tuple(expected.shape)}'
+            )
     errors += [f'unexpected: {name}' for name in left]
     if errors:
         raise ValueError(

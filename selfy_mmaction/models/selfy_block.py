@@ -66,7 +66,9 @@ class SELFYBlock(ZeroInitBlock):
             another.
 
     Example:
-        >>> block = MODELS.build(dict(type='SELFYBlock', in_channels=512))
+        >>> import torch
+        >>> from selfy_mmaction.models import SELFYBlock
+        >>> block = SELFYBlock(in_channels=512)
         >>> block(torch.randn(2 * 8, 512, 28, 28)).shape
         torch.Size([16, 512, 28, 28])
     """

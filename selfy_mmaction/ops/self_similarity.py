@@ -83,6 +83,8 @@ def self_similarity(
             ``eps``, ``similarity``, ``keys`` or ``backend``.
 
     Example:
+        >>> import torch
+        >>> from selfy_mmaction.ops import self_similarity
         >>> feats = torch.randn(2 * 8, 128, 14, 14)
         >>> self_similarity(feats, (-1, 0, 1), (9, 9), num_segments=8).shape
         torch.Size([2, 8, 14, 14, 3, 9, 9])

@@ -35,21 +35,27 @@ def with_block(host, *input_shape, after='layer2'):
     return model
 
 
-def make_runner(model, sampler='SampleFrames', **sample):
-    steps = [TRANSFORMS.build(dict(type=sampler, **sample))]
-    loader = SimpleNamespace(dataset=SimpleNamespace(pipeline=Compose(steps)))
+def make_dataset(sampler='SampleFrames', clip_len=1, **sample):
+    steps = [TRANSFORMS.build(dict(type=sampler, clip_len=clip_len, **sample))]
+    return SimpleNamespace(pipeline=Compose(steps))
+
+
+def make_runner(model, **datasets):
+    """As far as the hook looks; a dataset is there only if it is given."""
+    loaders = {
+        f'{name}_dataloader': SimpleNamespace(dataset=dataset)
+        for name, dataset in datasets.items()
+    }
+    val_loop = object() if 'val' in datasets else None
     return SimpleNamespace(
-        model=model,
-        train_dataloader=loader,
-        val_dataloader=loader,
-        test_dataloader=loader,
-        val_loop=object(),
+        model=model, train_loop=object(), val_loop=val_loop, **loaders
     )
 
 
 def check(model, when='before_train', **sample):
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
-    return getattr(hook, when)(make_runner(model, **sample))
+    name = when.removeprefix('before_')
+    getattr(hook, when)(make_runner(model, **{name: make_dataset(**sample)}))
 
 
 @pytest.mark.parametrize('when', WHENS)
@@ -57,6 +63,60 @@ def test_other_clip_length_is_refused(when):
     # 12 clips of 8 frames divide into clips of 16 frames: nothing else would fail.
     with pytest.raises(ValueError, match='samples 8 frames .* num_segments=16'):
         check(recognizer(num_segments=16), when, clip_len=1, num_clips=8)
+
+
+def test_the_validation_data_are_checked_before_training():
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    right, wrong = make_dataset(num_clips=8), make_dataset(num_clips=4)
+    hook.before_train(make_runner(recognizer(num_segments=8), train=right, val=right))
+    with pytest.raises(ValueError, match='samples 4 frames'):
+        hook.before_train(
+            make_runner(recognizer(num_segments=8), train=right, val=wrong)
+        )
+
+
+def test_other_loaders_of_a_training_are_checked():
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    right, wrong = make_dataset(num_clips=8), make_dataset(num_clips=4)
+    runner = make_runner(recognizer(num_segments=8), train=right)
+    loaders = [runner.train_dataloader, SimpleNamespace(dataset=wrong)]
+    runner.train_loop = SimpleNamespace(multi_loaders=loaders)
+    with pytest.raises(ValueError, match='samples 4 frames'):
+        hook.before_train(runner)
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda dataset: SimpleNamespace(dataset=dataset),
+        lambda dataset: SimpleNamespace(datasets=[make_dataset(num_clips=8), dataset]),
+        lambda dataset: SimpleNamespace(
+            dataset=SimpleNamespace(datasets=(SimpleNamespace(dataset=dataset),))
+        ),
+    ],
+)
+def test_wrapped_datasets_are_checked(wrap):
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    dataset = wrap(make_dataset(num_clips=4))
+    with pytest.raises(ValueError, match='samples 4 frames'):
+        hook.before_test(make_runner(recognizer(num_segments=8), test=dataset))
+
+
+def test_wrapped_samplers_are_checked():
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    sampler = dict(type='SampleFrames', clip_len=1, num_clips=4)
+    choice = dict(type='mmcv.RandomChoice', transforms=[[sampler], [sampler]])
+    dataset = SimpleNamespace(pipeline=Compose([choice]))
+    with pytest.raises(ValueError, match='samples 4 frames'):
+        hook.before_test(make_runner(recognizer(num_segments=8), test=dataset))
+
+
+@pytest.mark.parametrize('pipeline', [None, Compose([]), lambda info: info])
+def test_a_pipeline_that_cannot_be_compared_is_named(pipeline, log):
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    dataset = SimpleNamespace(pipeline=pipeline)
+    hook.before_test(make_runner(recognizer(num_segments=8), test=dataset))
+    assert 'pipeline of SimpleNamespace has no step with clip_len' in log[0]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +161,35 @@ def test_blocks_inserted_into_the_whole_recognizer_are_found():
     model = with_block(cfg, 8, 3, 32, 32, after='backbone.layer2').backbone
     with pytest.raises(ValueError, match="after 'backbone.layer2'"):
         check(model, clip_len=1, num_clips=16)
+
+
+@pytest.mark.parametrize('head_segments', [4, 16])
+def test_the_head_is_checked(head_segments):
+    model = MODELS.build(
+        dict(
+            type='Recognizer2D',
+            backbone=dict(type='ResNetTSMSELFY', depth=18, num_segments=8),
+            cls_head=dict(
+                type='TSMHead',
+                num_classes=2,
+                in_channels=512,
+                num_segments=head_segments,
+            ),
+        )
+    )
+    match = f'8 frames .* the head has num_segments={head_segments}'
+    with pytest.raises(ValueError, match=match):
+        check(model, clip_len=1, num_clips=8)
+
+
+def test_the_head_after_a_neck_has_one_segment():
+    backbone = dict(TSN, out_indices=(1, 3))
+    model = with_neck('Recognizer2D', backbone, 'TSMHead')
+    model.cls_head.num_segments = 1
+    check(model, clip_len=1, num_clips=8)
+    model.cls_head.num_segments = 8
+    with pytest.raises(ValueError, match='head has num_segments=8.*set num_segments=1'):
+        check(model, clip_len=1, num_clips=8)
 
 
 def with_neck(kind, backbone, head):

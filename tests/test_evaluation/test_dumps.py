@@ -45,7 +45,7 @@ def test_reads_what_test_py_writes(path):
     dump = load_dump(write(path, img_shape=[(64, 64)] * 2))
     np.testing.assert_array_equal(dump.scores, np.float32(SCORES))
     np.testing.assert_array_equal(dump.labels, [0, 2])
-    assert dump.names == [None, None]
+    assert dump.names == [{}, {}]
     assert dump.holds_probabilities
 
 
@@ -55,7 +55,7 @@ def test_reads_every_protocol_and_arrays_beside_the_scores(path, protocol):
     mmengine.dump(found, str(path), protocol=protocol)
     dump = load_dump(path)
     np.testing.assert_array_equal(dump.scores, np.float32(SCORES))
-    assert dump.names == ['a/7.webm', 'a/8.webm']
+    assert dump.names == [{'filename': 'a/7.webm'}, {'filename': 'a/8.webm'}]
 
 
 @pytest.mark.parametrize('scores', [[[1.0, -2.0], [0.5, 0.5]], [[0.3, 0.3]] * 2])
@@ -107,12 +107,42 @@ def test_a_truncated_dump_is_refused(path, kept):
         (samples([[1.0, 0.0], [1.0]], (0, 0)), 'clip 1 has 1 scores, clip 0 has 2'),
         (samples([[1.0, 0.0]], (2,)), 'clip 0 has label 2, but 2 scores'),
         (samples([[1.0, 0.0]], ([0, 1],)), 'clip 0 has 2 labels'),
+        (samples([[1j, 0.0]], (0,)), 'clip 0 has pred_score of torch.complex64'),
+        ([dict(pred_score=np.ones(3), gt_label=0)], 'pred_score of float64'),
+        ([dict(pred_score=[1.0], gt_label=0)], 'pred_score of list'),
     ],
 )
 def test_what_cannot_be_scored_is_refused(path, content, message):
     mmengine.dump(content, str(path))
     with pytest.raises(ValueError, match=message):
         load_dump(path)
+
+
+@pytest.mark.parametrize(
+    'label',
+    [0.9, 1.0, True, '1', None, [[0], [1, 2]], 2**70, {}]
+    + [torch.tensor(label, requires_grad=True) for label in (0.9, [1.0])]
+    + [
+        torch.ones(1, dtype=torch.bfloat16),
+        torch.tensor(1j),
+        torch.tensor([True]),
+        np.float32(1),
+    ],
+)
+def test_a_label_is_an_integer(path, label):
+    mmengine.dump([dict(pred_score=torch.ones(3), gt_label=label)], str(path))
+    with pytest.raises(ValueError, match='clip 0 has gt_label .*expected an integer'):
+        load_dump(path)
+
+
+@pytest.mark.parametrize('label', [1, torch.tensor([1]), np.int64(1), np.array([1])])
+def test_integers_of_every_kind(path, label):
+    # What was not detached is a score all the same.
+    score = torch.tensor([0.25, 0.75], requires_grad=True)
+    mmengine.dump([dict(pred_score=score, gt_label=label)], str(path))
+    dump = load_dump(path)
+    assert dump.labels.tolist() == [1]
+    assert dump.scores.tolist() == [[0.25, 0.75]]
 
 
 @pytest.mark.parametrize(
@@ -139,3 +169,13 @@ def test_frames_and_videos_of_the_same_clips_go_together(tmp_path):
     frames = write(tmp_path / 'two.pkl', frame_dir=['b/7', 'b/8'])
     without_names = write(tmp_path / 'three.pkl')
     check_same_clips([load_dump(path) for path in (videos, frames, without_names)])
+
+
+def test_a_folder_has_no_ending(tmp_path):
+    one = load_dump(write(tmp_path / '1.pkl', frame_dir=['b/run.v1', 'b/run.v2']))
+    two = load_dump(write(tmp_path / '2.pkl', frame_dir=['c/run.v1', 'c/run.v2']))
+    three = load_dump(write(tmp_path / '3.pkl', filename=['run.v1.mp4', 'run.v2.mp4']))
+    other = load_dump(write(tmp_path / '4.pkl', frame_dir=['b/run.v2', 'b/run.v1']))
+    check_same_clips([one, two, three])
+    with pytest.raises(ValueError, match="clip 0 is 'b/run.v1' and 'b/run.v2'"):
+        check_same_clips([one, other])

@@ -159,6 +159,52 @@ def test_tsm_of_any_depth(depth):
     }
 
 
+def without_block(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Of the SELFY code's ``--arch TSM``."""
+    return {k: v for k, v in shapes.items() if '.selfy.' not in k}
+
+
+def without_dropout(state: dict[str, Tensor], last: str) -> dict[str, Tensor]:
+    """With ``--dropout 0`` the last layer is where the dropout was."""
+    return {k.replace('new_fc', f'base_model.{last}'): v for k, v in state.items()}
+
+
+@pytest.mark.parametrize('depth', [18, 50, 101])
+def test_tsm_of_the_selfy_code(depth):
+    state = make_state(without_block(official_shapes(depth)), 'meta')
+    model = build(state)
+    assert not hasattr(model.backbone, 'inserted_blocks')
+    converted = convert_official(state, model)
+    assert {k: v.shape for k, v in converted.items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
+    # It shifts in every block, as with SELFY.
+    blocks = [b for i in range(1, 5) for b in getattr(model.backbone, f'layer{i}')]
+    assert len(blocks) == sum(BLOCKS[depth])
+    assert all(isinstance(block.conv1.conv, TemporalShift) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ('shapes', 'last', 'kind'),
+    [
+        (official_shapes(18), 'fc1', 'selfy'),
+        (without_block(official_shapes(18)), 'fc1', 'selfy'),
+        (tsm_shapes(18, num_classes=174), 'fc', 'tsm'),
+    ],
+)
+def test_no_dropout(shapes, last, kind):
+    state = without_dropout(make_state(shapes), last)
+    # Whether linear or a convolution.
+    weight = f'base_model.{last}.weight'
+    state[weight] = state[weight].flatten(1)
+    model = build(state, kind)
+    assert model.cls_head.dropout is None
+    converted = convert_official(state, model, kind)
+    assert len(converted) == len(state)
+    assert converted['cls_head.fc_cls.weight'] is state[weight]
+    assert converted['cls_head.fc_cls.bias'] is state[f'base_model.{last}.bias']
+
+
 def test_tsm_values():
     state = make_state(tsm_shapes(101, num_classes=400))
     converted = convert_official(state, build(state, 'tsm'), 'tsm')
@@ -215,6 +261,20 @@ def test_file(state, prefix, monkeypatch, tmp_path):
     model.load_state_dict(written['state_dict'], strict=True)
 
 
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_file_of_tsm_serves_the_config_of_the_paper(prefix, monkeypatch, tmp_path):
+    state = make_state(without_block(official_shapes(18)))
+    state = without_dropout(state, 'fc1')
+    content = {f'{prefix}{name}': value for name, value in state.items()}
+    written = run(monkeypatch, tmp_path, {'state_dict': content})
+    config = ROOT / 'configs/ablations/tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
+    with torch.device('meta'):
+        model = MODELS.build(Config.fromfile(config).model)
+    model.load_state_dict(written['state_dict'], strict=True, assign=True)
+    weight = model.cls_head.fc_cls.weight
+    assert torch.equal(weight, state['base_model.fc1.weight'].squeeze(2))
+
+
 class Malicious:
     def __reduce__(self):
         return os.system, (f'touch {self.path}',)
@@ -245,13 +305,68 @@ FUSE = 'base_model.selfy.stss_integration.conv3_fuse.1.weight'
          'wrong shape: new_fc.weight'),
         (lambda state: {k: v for k, v in state.items() if 'layer4.1' not in k},
          r'\(2, 2, 2, 1\) blocks'),
+        (lambda state: {f'backbone.{k}': v for k, v in state.items()},
+         r"\(0, 0, 0, 0\) blocks .* begin with 'backbone.base_model.conv1.weight'"),
+        (lambda state: make_state(tsm_shapes(18, 174)), 'give --kind tsm'),
+        (lambda state: without_block(
+            {**state, 'new_fc.weight': state['new_fc.weight'].squeeze(2)}),
+         'a TSN of the TSM code'),
+        (lambda state: without_dropout(without_block(
+            {**state, 'new_fc.weight': state['new_fc.weight'].squeeze(2)}), 'fc'),
+         'base_model.fc.weight .* a TSN of the TSM code'),
         (lambda state: {'state_dict': 5}, 'no state_dict'),
+        (lambda state: {}, 'no state_dict'),
         (lambda state: [1, 2], 'no state_dict'),
     ],
 )  # fmt: skip
 def test_file_that_does_not_fit(state, change, message, monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match=message):
         run(monkeypatch, tmp_path, change(state))
+    assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
+
+
+def test_tsm_is_expected_but_is_not_there(state, monkeypatch, tmp_path):
+    for content in (state, without_block(state)):
+        with pytest.raises(SystemExit, match='no shift .* leave out --kind tsm'):
+            run(monkeypatch, tmp_path, content, '--kind', 'tsm')
+    assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
+
+
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('empty.py', ''),
+        ('half.json', '{'),
+        ('list.json', '[1]'),
+        ('unknown.py', 'model = dict(type="NoSuchModel")'),
+        ('broken.py', 'model = dict('),
+        ('notes.txt', 'model'),
+    ],
+)
+def test_config_that_is_none(name, content, monkeypatch, tmp_path):
+    config = tmp_path / name
+    config.write_text(content)
+    state = {'base_model.conv1.weight': torch.zeros(1)}
+    with pytest.raises(SystemExit, match=f'--config .*{name} builds no recognizer'):
+        run(monkeypatch, tmp_path, state, '--config', str(config))
+
+
+def test_places_that_cannot_be_written(state, monkeypatch, tmp_path):
+    source = tmp_path / 'in.pth.tar'
+    torch.save(state, source)
+    before = source.read_bytes()
+    for out, message in (
+        (source, 'would overwrite it'),
+        (tmp_path / 'no_such_folder' / 'out.pth', 'folder that does not exist'),
+        (tmp_path, str(tmp_path)),
+    ):
+        arguments = ['convert_official.py', str(source), str(out)]
+        monkeypatch.setattr(sys, 'argv', arguments)
+        with pytest.raises(
+            SystemExit, match=f'in.pth.tar was not converted.*{message}'
+        ):
+            load_tool().main()
+    assert source.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
 
@@ -277,14 +392,35 @@ def test_code_in_a_file_is_refused(state, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
 
-@pytest.mark.parametrize('size', [0, 7, 5000])
-def test_truncated_file(size, state, monkeypatch, tmp_path):
-    torch.save(state, tmp_path / 'whole')
+# What the official code wrote (before torch 1.6), and what torch writes today.
+@pytest.mark.parametrize('zipped', [False, True])
+@pytest.mark.parametrize('size', [0, 7, 60, 5000])
+def test_truncated_file(size, zipped, state, monkeypatch, tmp_path):
+    save = torch.save
+    save(state, tmp_path / 'whole', _use_new_zipfile_serialization=zipped)
     content = (tmp_path / 'whole').read_bytes()[:size]
     monkeypatch.setattr(torch, 'save', lambda _, path: path.write_bytes(content))
-    with pytest.raises(SystemExit, match='not converted.*no complete checkpoint'):
+    with pytest.raises(SystemExit, match='in.pth.tar (was not read|is no complete)'):
         run(monkeypatch, tmp_path, state)
     assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'Not a checkpoint, but text\n' * 9,
+        b'<!DOCTYPE html><html>404</html>',
+        bytes(range(256)) * 40,
+        b'\x80\x04]\x94.',  # a pickled list
+        b'PK\x05\x06' + bytes(18),  # an empty zip file
+        b'\x1f\x8b\x08' + bytes(99),
+    ],
+)
+def test_file_of_another_kind(content, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch, 'save', lambda _, path: path.write_bytes(content))
+    with pytest.raises(SystemExit, match='in.pth.tar (is no|was not read|holds no)'):
+        run(monkeypatch, tmp_path, None)
+    assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
 
 def test_interrupted_writing_leaves_the_old_file(state, monkeypatch, tmp_path):

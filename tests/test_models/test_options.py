@@ -67,6 +67,7 @@ RIGHT = {
     'embed_channels': [None],
     'max_distance': [0],
     'with_cp': [True],
+    'new': [True],
     'sub_sample': [True],
     'level': [0],
     ('STSSTransformation', 'in_channels'): [None],

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmaction.registry import METRICS
+from mmengine.config import Config
 
 from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.run import tools_folder
@@ -133,8 +134,14 @@ def test_other_clips_are_refused_and_nothing_is_written(run, capsys, dumps, tmp_
     ('args', 'message'),
     [
         (('--weights', 1), '1 weights for 2 dumps'),
-        (('--weights', 1, 0), 'must all be above 0'),
-        (('--weights', 1, 'nan'), 'must all be above 0'),
+        (('--weights', 1, 0), 'must all be from 1e-9 to 1e9'),
+        (('--weights', 1, -1), 'must all be from 1e-9 to 1e9'),
+        (('--weights', 1, 'nan'), 'must all be from 1e-9 to 1e9'),
+        (('--weights', 1, 'inf'), 'must all be from 1e-9 to 1e9'),
+        (('--weights', 1, '1e-300'), 'must all be from 1e-9 to 1e9'),
+        (('--weights', 1, 'one'), "invalid float value: 'one'"),
+        (('{folder}/../{folder.name}/0.pkl',), 'a dump is given twice'),
+        (('--out', '{folder}/folder.pkl'), 'folder.pkl'),
         (('--apply-softmax',), '0.pkl holds probabilities already'),
         (('--out', 'both.txt'), 'must end in .pkl or .pickle'),
         (('--out', '{folder}/0.pkl'), 'would overwrite a dump that is read'),
@@ -142,6 +149,7 @@ def test_other_clips_are_refused_and_nothing_is_written(run, capsys, dumps, tmp_
 )
 def test_bad_arguments(run, capsys, dumps, tmp_path, args, message):
     before = dumps[0].read_bytes()
+    (tmp_path / 'folder.pkl').mkdir()
     args = [str(arg).format(folder=tmp_path) for arg in args]
     assert message in refused(capsys, run, *dumps[:2], *args)
     assert dumps[0].read_bytes() == before
@@ -151,6 +159,44 @@ def test_logits_do_not_go_with_probabilities(run, capsys, dumps, tmp_path):
     logits = write(tmp_path / 'logits.pkl', 5, softmax=False)
     message = refused(capsys, run, dumps[0], logits)
     assert 'logits.pkl does not hold probabilities, but others do' in message
+
+
+def named(path: Path, order: list[int]) -> Path:
+    """A dump with names of clips of one class."""
+    scores = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    samples = [
+        dict(pred_score=scores[i], gt_label=torch.tensor([0]), filename=f'{i}.avi')
+        for i in order
+    ]
+    mmengine.dump(samples, str(path))
+    return path
+
+
+def test_another_order_of_equal_labels_is_refused(run, capsys, tmp_path):
+    one, two = named(tmp_path / '1.pkl', [0, 1]), named(tmp_path / '2.pkl', [1, 0])
+    assert "clip 0 is '0.avi' and '1.avi'" in refused(capsys, run, one, two)
+
+
+DATASETS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+
+
+@pytest.mark.parametrize('path', DATASETS.glob('*.py'), ids=lambda path: path.stem)
+def test_our_configs_dump_names(path):
+    config = Config.fromfile(path)
+    for loader in (config.val_dataloader, config.test_dataloader):
+        assert 'filename' in loader.dataset.pipeline[-1]['meta_keys']
+
+
+def test_dumps_without_names_are_told(monkeypatch, capsys, run, tmp_path):
+    files = [write(tmp_path / f'{seed}.pkl', seed) for seed in range(2)]
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, files)])
+    runpy.run_path(str(TOOL), run_name='__main__')
+    warning = capsys.readouterr().err
+    assert f'{files[0]}, {files[1]}: no names of clips' in warning
+    files = [named(tmp_path / f'{name}.pkl', [0, 1]) for name in 'ab']
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, files)])
+    runpy.run_path(str(TOOL), run_name='__main__')
+    assert 'no names' not in capsys.readouterr().err
 
 
 def test_a_missing_dump_is_named(run, capsys, tmp_path):

@@ -2,11 +2,20 @@
 """The parts of the demo that are not mmaction2's tools."""
 
 import json
+import os
+import pickle
 import runpy
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from selfy_mmaction.evaluation.dumps import Dump
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'motion_demo.py'
 NAMES = ('go_right', 'go_left', 'back_right', 'back_left')
@@ -17,15 +26,14 @@ def demo() -> dict:
     return runpy.run_path(str(TOOL))
 
 
-def result(label: int, predicted: int) -> dict:
-    scores = torch.zeros(len(NAMES))
-    scores[predicted] = 1
-    return dict(gt_label=torch.tensor([label]), pred_score=scores)
+def dump(labels: list[int], predicted: list[int]) -> Dump:
+    scores = np.eye(len(NAMES))[predicted]
+    return Dump('val.pkl', scores, np.array(labels), [None] * len(labels))
 
 
 def test_table(demo):
-    val = [result(0, 0), result(1, 0), result(2, 2), result(3, 3)]
-    flicker = [result(0, 1), result(1, 0), result(2, 1), result(3, 3)]
+    val = dump([0, 1, 2, 3], [0, 0, 2, 3])
+    flicker = dump([0, 1, 2, 3], [1, 0, 1, 3])
     results = {'TSN-R18': dict(val=val, val_flicker=flicker)}
     table = demo['show_table'](results, NAMES).splitlines()
     assert table[0] == '| model | accuracy | under flicker | go | back |'
@@ -33,7 +41,8 @@ def test_table(demo):
     assert table[3] == '| chance | 25.0 | 25.0 | 25.0 | 25.0 |'
 
 
-def test_curves_of_a_run_that_was_resumed(demo, tmp_path):
+@pytest.mark.parametrize('cut', ['', '{"acc/top1": 0.', '\0\0', '7', '{"top1_acc": 1}'])
+def test_curves_of_a_run_that_was_killed_and_resumed(demo, cut, tmp_path):
     runs = {
         '1': [dict(iter=20, top1_acc=0.1), {'acc/top1': 0.2, 'step': 1}],
         '2': [dict(iter=40, top1_acc=0.3), {'acc/top1': 0.4, 'step': 2}],
@@ -42,16 +51,144 @@ def test_curves_of_a_run_that_was_resumed(demo, tmp_path):
         folder = tmp_path / name / 'vis_data'
         folder.mkdir(parents=True)
         lines = '\n'.join(json.dumps(record) for record in records)
-        (folder / 'scalars.json').write_text(lines)
+        (folder / 'scalars.json').write_text(lines + f'\n{cut}')
     curves = demo['read_curves'](tmp_path)
     assert curves == dict(train={20: 0.1, 40: 0.3}, val={1: 0.2, 2: 0.4})
 
 
-def test_only_a_complete_last_checkpoint_is_the_end(demo, tmp_path):
+def test_only_a_whole_last_checkpoint_is_the_end(demo, tmp_path):
     finished = demo['finished_checkpoint']
+    path = tmp_path / 'epoch_6.pth'
     assert finished(tmp_path, 6) is None
-    (tmp_path / 'epoch_6.pth').touch()  # cut off while it was written
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_5.pth'))
+    torch.save(dict(state_dict={}), tmp_path / 'epoch_5.pth')
     assert finished(tmp_path, 6) is None
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_6.pth'))
-    assert finished(tmp_path, 6) == tmp_path / 'epoch_6.pth'
+    torch.save(dict(state_dict=dict(weight=torch.zeros(99)), meta={}), path)
+    assert finished(tmp_path, 6) == path
+    # Whatever mmengine noted: it may have been killed before or while it did.
+    (tmp_path / 'last_checkpoint').touch()
+    assert finished(tmp_path, 6) == path
+    whole = path.read_bytes()
+    for content in (b'', whole[:300], whole[:-30], b'text' * 99, pickle.dumps([7])):
+        path.write_bytes(content)
+        assert finished(tmp_path, 6) is None, content[:9]
+
+
+class _Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_only_a_whole_dump_of_the_clips_is_a_finished_test(demo, tmp_path):
+    path, clips, checkpoint = (tmp_path / name for name in ('val.pkl', 'val.txt', 'c'))
+    checkpoint.touch()
+    clips.write_text('a.avi 1\nb.avi 0\n')
+
+    def finished(content: bytes | list, older: bool = False):
+        if isinstance(content, list):
+            content = pickle.dumps(
+                [
+                    dict(pred_score=torch.ones(4) / 4, gt_label=torch.tensor([label]))
+                    for label in content
+                ]
+            )
+        path.write_bytes(content)
+        stamp = checkpoint.stat().st_mtime + (-9 if older else 9)
+        os.utime(path, (stamp, stamp))
+        return demo['finished_dump'](path, checkpoint, clips)
+
+    assert demo['finished_dump'](path, checkpoint, clips) is None
+    assert finished([1, 0]).labels.tolist() == [1, 0]
+    whole = path.read_bytes()
+    assert finished([1, 0], older=True) is None
+    assert finished([0, 1]) is None
+    assert finished([1]) is None
+    for content in (b'', whole[: len(whole) // 2], whole[:-1], b'text'):
+        assert finished(content) is None
+    target = tmp_path / 'made_by_the_pickle'
+    assert finished(pickle.dumps([_Payload(target)])) is None
+    assert not target.exists()
+
+
+def test_commands_run_at_once_and_may_print_anything(demo, tmp_path, capfd):
+    program = "import sys; sys.stdout.buffer.write(b'Epoch(val) \\xff' + b'x' * 99999)"
+    with demo['lock'](tmp_path) as held:
+        commands = {name: [sys.executable, '-c', program] for name in 'ab'}
+        demo['run_side_by_side'](commands, tmp_path / 'logs', held)
+    assert capfd.readouterr().out.count('| Epoch(val) \N{REPLACEMENT CHARACTER}x') == 2
+    assert (tmp_path / 'logs' / 'b.log').stat().st_size > 99999
+
+
+def test_a_command_that_fails_is_named_with_its_last_lines(demo, tmp_path):
+    program = "print('the reason'); raise SystemExit(3)"
+    with demo['lock'](tmp_path) as held:
+        commands = dict(SELFY=[sys.executable, '-c', program])
+        with pytest.raises(SystemExit, match=r'SELFY failed .*3\):\nthe reason'):
+            demo['run_side_by_side'](commands, tmp_path / 'logs', held)
+
+
+def test_output_that_cannot_be_kept_ends_the_commands(demo, tmp_path):
+    (tmp_path / 'logs' / 'a.log').mkdir(parents=True)
+    endless = "while True: print('x' * 99)"
+    with demo['lock'](tmp_path) as held:
+        commands = dict(a=[sys.executable, '-c', endless])
+        with pytest.raises(OSError, match='a.log'):
+            demo['run_side_by_side'](commands, tmp_path / 'logs', held)
+
+
+def test_a_run_waits_for_what_a_killed_one_left_at_work(demo, tmp_path, capfd):
+    program = (
+        'import pathlib, time\n'
+        "print('Epoch(val) started', flush=True)\n"
+        f'while not pathlib.Path({str(tmp_path / "flag")!r}).exists(): time.sleep(0.05)'
+    )
+    commands = dict(child=[sys.executable, '-c', program])
+    printed = ''
+
+    def wait_for(text: str) -> None:
+        nonlocal printed
+        end = time.monotonic() + 60
+        while text not in printed:
+            assert time.monotonic() < end, f'{text!r} not in {printed!r}'
+            time.sleep(0.05)
+            printed += capfd.readouterr().out
+
+    with ThreadPoolExecutor() as pool:
+        held = demo['lock'](tmp_path)
+        first = pool.submit(demo['run_side_by_side'], commands, tmp_path, held)
+        wait_for('started')
+        held.close()  # as the end of the process would
+        second = pool.submit(demo['lock'], tmp_path)
+        wait_for('Waiting for the run that is at work in')
+        assert not second.done()
+        (tmp_path / 'flag').touch()
+        second.result(timeout=60).close()
+        first.result()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--work-dir', 'file/there'], "Not a directory: 'file/there'"),
+        (['--data', 'file'], 'file is not a folder'),
+    ],
+)
+def test_what_stops_the_demo_is_named(demo, options, message, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['motion_demo.py', *options])
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)
+    with pytest.raises(SystemExit, match=f'error: .*{message}'):
+        demo['main']()
+
+
+@pytest.mark.parametrize('folder', ['my data', 'a,b'])
+def test_a_folder_that_options_would_change_is_refused(
+    demo, folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, 'argv', ['motion_demo.py', '--data', folder])
+    with pytest.raises(SystemExit):
+        demo['main']()
+    assert f"--data '{folder}' has a blank or a comma" in capsys.readouterr().err

@@ -230,6 +230,20 @@ def refused(capsys, run, *args) -> str:
         (['{0}', '{1}', '--corruptions', 'fog'], "corruption 'fog' is none of"),
         (['{0}', '{1}', '--frame', '8'], 'frame 8 does not exist in clips of 8'),
         (['{0}', '{1}', '--seed', '-1'], '--seed -1 must be at least 0'),
+        (['{0}', '{1}', '--seed', '0.5'], "invalid int value: '0.5'"),
+        (['{0}', '{1}', '--cfg-options', 'model'], '--cfg-options must be KEY=VALUE'),
+        (
+            ['{0}', '{1}', '--cfg-options', 'model.type=NoSuchModel'],
+            'tsn-r18.py gives no network that can be tested: KeyError',
+        ),
+        (
+            ['{0}', '{1}', '--cfg-options', 'model=5'],
+            'tsn-r18.py gives no network that can be tested',
+        ),
+        (
+            ['{0}', '{1}', '--cfg-options', 'test_dataloader=5'],
+            'tsn-r18.py gives no network that can be tested',
+        ),
         (
             ['{0}', '{1}', '--cfg-options', 'model.backbone.num_segments=4'],
             'clips of 8 frames, but the backbone has num_segments=4',
@@ -260,8 +274,50 @@ def test_an_unknown_metric_names_those_there_are(run, capsys, networks, tmp_path
     assert "gives no 'acc/top3', but acc/top1, acc/top5, acc/mean1" in message
 
 
-def test_a_damaged_file_is_not_overwritten(run, capsys, networks, tmp_path):
-    (tmp_path / 'robustness.json').write_text('{"a": ')
+def test_a_folder_that_cannot_be_written_stops_first(
+    run, capsys, tested, networks, tmp_path
+):
+    (tmp_path / 'file').touch()
+    for out in ('file', 'file/folder'):
+        message = refused(capsys, run, *networks[:2], '--out', tmp_path / out)
+        assert str(tmp_path / 'file') in message
+    assert tested == []
+
+
+@pytest.mark.parametrize('content', ['', 'def', 'model = dict()'])
+def test_a_config_that_is_none_is_named(run, capsys, networks, tmp_path, content):
+    config = tmp_path / 'config.py'
+    config.write_text(content)
+    message = refused(capsys, run, config, networks[1], '--out', tmp_path)
+    assert 'config.py gives no network that can be tested' in message
+
+
+@pytest.mark.parametrize('size', [0, 9, 5000, -99])
+def test_a_damaged_checkpoint_is_named(run, capsys, networks, tmp_path, size):
+    checkpoint = tmp_path / 'cut.pth'
+    checkpoint.write_bytes(Path(networks[1]).read_bytes()[:size])
+    message = refused(capsys, run, networks[0], checkpoint, '--out', tmp_path)
+    assert 'cut.pth cannot be loaded into the network of' in message
+
+
+@pytest.mark.parametrize(
+    'content',
+    [b'text' * 99, b'\x80\x04]\x94.', b'PK\x05\x06' + bytes(18), b'{"a": 1}'],
+)
+def test_a_file_of_another_kind_is_named(run, capsys, networks, tmp_path, content):
+    checkpoint = tmp_path / 'other.pth'
+    checkpoint.write_bytes(content)
+    message = refused(capsys, run, networks[0], checkpoint, '--out', tmp_path)
+    assert 'other.pth cannot be loaded into the network of' in message
+    assert 'weights_only' not in message
+
+
+@pytest.mark.parametrize(
+    'content',
+    ['{"a": ', '[]', '5', '{"a": 1}', '{"a": {}}', '{"a": {"metrics": {"acc": "1"}}}'],
+)
+def test_a_damaged_file_is_not_overwritten(run, capsys, networks, tmp_path, content):
+    (tmp_path / 'robustness.json').write_text(content)
     message = refused(capsys, run, *networks[:2], '--out', tmp_path)
     assert 'robustness.json is damaged' in message
-    assert (tmp_path / 'robustness.json').read_text() == '{"a": '
+    assert (tmp_path / 'robustness.json').read_text() == content

@@ -17,7 +17,8 @@ val_pipeline = [
     dict(type='DecordDecode'),
     dict(type='CenterCrop', crop_size=64),
     dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs'),
+    # The name of the clip, by which tools/ensemble.py tells whether dumps match.
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 test_pipeline = val_pipeline  # also what inference_recognizer reads
 

@@ -4,10 +4,13 @@ _base_ = './motion.py'
 one_clip = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='Transpose', keys=['imgs'], order=(2, 1, 0, 3, 4)),
-    dict(type='PackActionInputs'),
 ]
-train_pipeline = [*_base_.train_pipeline[:-2], *one_clip]
-val_pipeline = [*_base_.val_pipeline[:-2], *one_clip]
+train_pipeline = [
+    *_base_.train_pipeline[:-2],
+    *one_clip,
+    _base_.train_pipeline[-1],
+]
+val_pipeline = [*_base_.val_pipeline[:-2], *one_clip, _base_.val_pipeline[-1]]
 test_pipeline = val_pipeline  # also what inference_recognizer reads
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

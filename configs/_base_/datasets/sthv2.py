@@ -50,7 +50,8 @@ if kind == 'rawframes':  # nothing to open
 test_pipeline = val_pipeline  # also what inference_recognizer reads
 
 # A clip that cannot be decoded stops the training, by name. on_unreadable='skip' in
-# the training data set goes on with another.
+# the training data set goes on with another. The last batch of an epoch is smaller;
+# the official code leaves it out (configs/selfy/released), the paper does not say.
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,

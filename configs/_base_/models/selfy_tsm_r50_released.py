@@ -1,5 +1,8 @@
 _base_ = './selfy_tsn_r50.py'
 
+# The official last layer starts Xavier uniform, not from N(0, init_std).
+_base_.model.cls_head.pop('init_std')
+
 # The released code's form of the block, where it differs from the paper's.
 model = dict(
     backbone=dict(
@@ -18,5 +21,6 @@ model = dict(
                 zero_init_last_norm=True,
             )
         ),
-    )
+    ),
+    cls_head=dict(type='XavierTSMHead'),
 )

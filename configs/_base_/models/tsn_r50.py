@@ -7,7 +7,9 @@ model = dict(
         pretrained='torchvision://resnet50',
     ),
     # Averages the frames of one clip, then the clips of one video: SELFY sees clips.
-    # Dropout as in the authors' released recipe.
+    # Dropout as in the official recipe. How the last layer starts is not in the paper:
+    # from N(0, 0.001), as in TSM; in the official code Xavier uniform
+    # (selfy_tsm_r50_released.py).
     cls_head=dict(
         type='TSMHead',
         num_classes=174,

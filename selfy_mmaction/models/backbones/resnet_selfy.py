@@ -66,9 +66,8 @@ class _WithBlocks(HostOfBlocks):
                 num_segments=self._stage_segments(stage),
                 scale=scale,
             )
-            insert_block(self, layer, MODELS.build(block, default_args=default_args))
-        if selfy.get('new'):
-            self.new_blocks = frozenset(self.inserted_blocks)
+            block = MODELS.build(block, default_args=default_args)
+            insert_block(self, layer, block, new=selfy.get('new', False))
 
     def _stage_channels(self, stage: str) -> int:
         if stage == 'pool1':

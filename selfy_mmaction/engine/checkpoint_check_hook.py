@@ -1,0 +1,182 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Check that a checkpoint has the weights of the network it is loaded into."""
+
+import functools
+import logging
+from typing import Any
+
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop, Runner, checkpoint
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+from ..models.block_weights import check_block_weights, is_of_block
+from ..models.host_of_blocks import HostOfBlocks
+
+_HEAD = 'cls_head.'
+
+
+@HOOKS.register_module()
+class CheckpointCheckHook(Hook):
+    """Refuse a checkpoint that does not fit, before a test or a training uses it.
+
+    mmengine loads what matches and only logs the rest. For a test, a resumed training
+    and a validation every weight of the network must be in the checkpoint, with its
+    shape, and it may have no weights for blocks that the network lacks. For a training
+    that starts from a checkpoint (``load_from``) that holds for the blocks only: a
+    classifier of another size starts anew, and so do blocks that the config calls new
+    (``selfy=dict(..., new=True)``). The log says so.
+
+    Outside of a runner (``init_recognizer``, ``init_cfg``, ``load_checkpoint``) the
+    blocks are checked, too.
+
+    Raises:
+        ValueError: The checkpoint does not fit.
+    """
+
+    # Before hooks that copy the weights, such as EMAHook.
+    priority = 'HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Check a checkpoint, and add the blocks that may be new.
+
+        Args:
+            runner: The runner.
+            checkpoint: What was read; weights of new blocks are put into it.
+        """
+        model = _unwrap(runner.model)
+        if any(isinstance(m, FullyShardedDataParallel) for m in model.modules()):
+            print_log(
+                f'{runner._load_from} cannot be compared with a model sharded by FSDP; '
+                'whether it has the weights of every block is unknown.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
+        is_whole = 'state_dict' not in checkpoint
+        state_dict = {
+            key.removeprefix('module.'): value
+            for key, value in (
+                checkpoint if is_whole else checkpoint['state_dict']
+            ).items()
+        }
+        in_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+        try:
+            if in_training:
+                for key in _start_new_blocks(model, state_dict):
+                    del state_dict[key]
+                check_block_weights(model, state_dict)
+                _check_start(model, state_dict)
+            else:
+                _check_complete(model, state_dict)
+        except ValueError as error:
+            raise ValueError(f'{runner._load_from}: {error}') from None
+        if in_training and any(hasattr(m, 'new_blocks') for m in model.modules()):
+            if is_whole:
+                checkpoint.clear()
+                checkpoint.update(state_dict)
+            else:
+                checkpoint['state_dict'] = state_dict
+
+
+def check_loaded_blocks() -> None:
+    """Let mmengine's loader check the weights of inserted blocks, whoever calls it."""
+    host_function = checkpoint.load_state_dict
+    if hasattr(host_function, '__wrapped__'):
+        return
+
+    @functools.wraps(host_function)
+    def load_state_dict(
+        module: nn.Module, state_dict: dict[str, Tensor], *args, **kwargs
+    ) -> None:
+        network = _unwrap(module)
+        # While a host initializes itself, it takes its blocks' weights on its own.
+        if not (isinstance(network, HostOfBlocks) and network.is_initializing):
+            check_block_weights(network, state_dict)
+        return host_function(module, state_dict, *args, **kwargs)
+
+    checkpoint.load_state_dict = load_state_dict
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def _start_new_blocks(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:
+    """Give blocks that may be new their own initialization where they lack weights.
+
+    Returns:
+        Keys of other blocks of the same hosts, which start nothing.
+    """
+    own, unused = model.state_dict(), set()
+    for name, module in model.named_modules():
+        for block in getattr(module, 'new_blocks', ()):
+            prefix = f'{name}.{block}.'.lstrip('.')
+            keys = [key for key in own if key.startswith(prefix)]
+            if any(_differs(state_dict, own, key) for key in keys):
+                state_dict.update({key: own[key] for key in keys})
+                print_log(
+                    f'{prefix[:-1]} is new: the checkpoint has no weights for it, and '
+                    'it starts from its initialization.',
+                    logger='current',
+                )
+            of_host = f'{name}.'.lstrip('.')
+            unused |= {
+                key
+                for key in state_dict
+                if is_of_block(key) and key.startswith(of_host) and key not in own
+            }
+    return unused
+
+
+def _check_start(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+    own = model.state_dict()
+    if all(_differs(state_dict, own, key) for key in own):
+        raise ValueError(
+            f'it has none of the weights of {type(model).__name__}, its first keys are '
+            f'{list(state_dict)[:3]}; give a checkpoint of this network, or convert it'
+        )
+    for key in own:
+        if (
+            key.startswith(_HEAD)
+            and key in state_dict
+            and _differs(state_dict, own, key)
+        ):
+            print_log(
+                f'{key} is {tuple(state_dict[key].shape)} in the checkpoint and '
+                f'{tuple(own[key].shape)} here: this part of the classifier starts '
+                'from its initialization.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+def _check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+    check_block_weights(model, state_dict)
+    own = model.state_dict()
+    wrong = [
+        key
+        for key in own
+        if _differs(state_dict, own, key)
+        and not (key.endswith('num_batches_tracked') and key not in state_dict)
+    ]
+    if not wrong:
+        return
+    key = wrong[0]
+    found = f'{tuple(state_dict[key].shape)}' if key in state_dict else 'not there'
+    where = 'the classifier' if key.startswith(_HEAD) else 'the network'
+    raise ValueError(
+        f'the checkpoint does not fit {where} of {type(model).__name__}: {key} is '
+        f'{tuple(own[key].shape)} in the network and {found} in the checkpoint'
+        + f', and {len(wrong) - 1} more differ' * (len(wrong) > 1)
+        + '; use the config it was trained with (num_classes, depth, frames)'
+    )
+
+
+def _differs(state_dict: dict[str, Tensor], own: dict[str, Tensor], key: str) -> bool:
+    return key not in state_dict or state_dict[key].shape != own[key].shape

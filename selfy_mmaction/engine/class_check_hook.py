@@ -1,0 +1,90 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Check that data and model agree on the number of classes."""
+
+import logging
+from typing import Any
+
+from mmaction.registry import HOOKS
+from mmengine.logging import print_log
+from torch import nn
+
+from .data_check_hook import DataCheckHook
+from .data_parts import all_transforms
+
+
+@HOOKS.register_module()
+class ClassCheckHook(DataCheckHook):
+    """Compare ``num_classes`` of the head with the data and their class names.
+
+    A head with too few classes fails in the loss of some later batch, one with too many
+    trains in silence. Where a dataset has no ``num_classes``, its labels are compared:
+    one outside the head's classes is refused, and a warning tells where the highest one
+    is far from the head's last.
+
+    Raises:
+        ValueError: They disagree.
+    """
+
+    def check(self, model: nn.Module, dataset: Any) -> None:
+        """Check one dataset.
+
+        Args:
+            model: The recognizer.
+            dataset: A dataset that reads clips.
+        """
+        num_classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
+        if not isinstance(num_classes, int):
+            return
+        kind = type(dataset).__name__
+        where = f'{kind} of {getattr(dataset, "ann_file", None)!r}'
+        fix = 'set num_classes of the head and of every dataset to the same number'
+        for step in all_transforms(getattr(dataset, 'pipeline', None)):
+            count = getattr(step, 'num_classes', None)
+            if isinstance(count, int) and count != num_classes:
+                raise ValueError(
+                    f'the head has num_classes={num_classes}, but '
+                    f'{type(step).__name__} in the pipeline of {where} knows {count} '
+                    'classes; correct one of them'
+                )
+        of_data = getattr(dataset, 'num_classes', None)
+        if of_data is not None:
+            if of_data != num_classes:
+                raise ValueError(
+                    f'the head has num_classes={num_classes}, but {where} has '
+                    f'num_classes={of_data}; {fix}'
+                )
+            return
+        highest = _highest_label(dataset)
+        if highest is None:
+            print_log(
+                f'{where} has neither num_classes nor integer labels to compare with '
+                f"the head's num_classes={num_classes}.",
+                logger='current',
+                level=logging.WARNING,
+            )
+        elif highest >= num_classes:
+            raise ValueError(
+                f'{where} has label {highest}, but the head has num_classes='
+                f'{num_classes}, for labels 0 to {num_classes - 1}; {fix}'
+            )
+        elif highest < num_classes - 1:
+            print_log(
+                f'The head has num_classes={num_classes}, but the highest label in '
+                f'{where} is {highest}; if these are all classes, {fix}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+
+def _highest_label(dataset: Any) -> int | None:
+    """Highest of the integer labels of the clips, None if there are others or none."""
+    if not hasattr(dataset, 'get_data_info'):
+        return None
+    highest = None
+    for index in range(len(dataset)):
+        label = dataset.get_data_info(index).get('label')
+        labels = label if isinstance(label, (list, tuple)) else [label]
+        if not labels or not all(isinstance(each, int) for each in labels):
+            return None
+        highest = max(labels) if highest is None else max(highest, *labels)
+    return highest

@@ -1,0 +1,57 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What hooks share that compare the model with the data before the first batch."""
+
+from abc import abstractmethod
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from .data_parts import inner_datasets
+
+
+class DataCheckHook(Hook):
+    """Calls :meth:`check` once for each dataset that a runner is about to read."""
+
+    def __init__(self) -> None:
+        self._checked: list[Any] = []
+
+    @abstractmethod
+    def check(self, model: nn.Module, dataset: Any) -> None:
+        """Compare the model with a dataset.
+
+        Args:
+            model: The model without its wrapper.
+            dataset: A dataset that reads clips, without its wrappers.
+
+        Raises:
+            ValueError: They do not go together.
+        """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the training data and, if there is any, the validation data."""
+        loop = runner.train_loop
+        # Of mmaction2's MultiLoaderEpochBasedTrainLoop.
+        for loader in getattr(loop, 'multi_loaders', [runner.train_dataloader]):
+            self._check_all(runner, loader)
+        if runner.val_loop is not None:
+            self._check_all(runner, runner.val_dataloader)
+
+    def before_val(self, runner: Runner) -> None:
+        """Check the validation data."""
+        self._check_all(runner, runner.val_dataloader)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check the test data."""
+        self._check_all(runner, runner.test_dataloader)
+
+    def _check_all(self, runner: Runner, loader: DataLoader) -> None:
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        for dataset in inner_datasets(loader.dataset):
+            if not any(dataset is each for each in self._checked):
+                self.check(model, dataset)
+                self._checked.append(dataset)

@@ -1,0 +1,58 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""The datasets inside wrappers, and the steps that sample frames inside pipelines."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+def inner_datasets(dataset: Any) -> list[Any]:
+    """The datasets that read the clips, whatever wraps them.
+
+    Args:
+        dataset: Dataset of a loader. Wrappers keep what they wrap in ``dataset``
+            (``RepeatDataset``, ``ClassBalancedDataset``, torch's ``Subset``) or in
+            ``datasets`` (``ConcatDataset``).
+
+    Returns:
+        The datasets; only ``dataset`` itself where it wraps none.
+    """
+    wrapped = getattr(dataset, 'datasets', None)
+    if not isinstance(wrapped, Sequence):
+        wrapped = [dataset.dataset] if hasattr(dataset, 'dataset') else []
+    return [inner for each in wrapped for inner in inner_datasets(each)] or [dataset]
+
+
+def all_transforms(pipeline: Any) -> Iterator[Any]:
+    """Steps of a pipeline, and of the steps that wrap others.
+
+    Args:
+        pipeline: ``Compose`` or the like, a list of steps, or a step.
+
+    Returns:
+        The steps in order.
+    """
+    if isinstance(pipeline, (list, tuple)):
+        for step in pipeline:
+            yield from all_transforms(step)
+    elif pipeline is not None:
+        yield pipeline
+        # Of Compose, KeyMapper, RandomApply, RandomChoice and the like.
+        yield from all_transforms(getattr(pipeline, 'transforms', None))
+
+
+def clip_samplers(pipeline: Any) -> list[Any]:
+    """The steps that choose the frames of a clip.
+
+    Args:
+        pipeline: As for :func:`all_transforms`.
+
+    Returns:
+        Steps with ``clip_len`` and ``num_clips``, as ``SampleFrames`` has them; not
+        those with a length for each of several modalities.
+    """
+    return [
+        step
+        for step in all_transforms(pipeline)
+        if isinstance(getattr(step, 'clip_len', None), int)
+        and isinstance(getattr(step, 'num_clips', None), int)
+    ]

@@ -1,0 +1,48 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Run a snippet of the docs as a reader would who pastes it into a new process.
+
+A config is read as mmengine reads it, and what it describes is built as mmaction2's
+tools build it. Plain Python gets no help at all.
+"""
+
+import doctest
+import sys
+from pathlib import Path
+
+
+def run_doctest(path: str) -> None:
+    text = Path(path).read_text()
+    test = doctest.DocTestParser().get_doctest(text, {}, path, path, 0)
+    if doctest.DocTestRunner().run(test).failed:
+        sys.exit(1)
+
+
+def run_python(path: str) -> None:
+    text = Path(path).read_text()
+    namespace = {}
+    if '_base_' not in text:
+        exec(compile(text, path, 'exec'), namespace)
+    described = [namespace.get(name) for name in ('model', 'backbone')]
+    if '_base_' in text or any(isinstance(each, dict) for each in described):
+        build_config(path)
+
+
+def build_config(path: str) -> None:
+    from mmengine.config import Config
+
+    config = Config.fromfile(path)
+    from mmaction.registry import MODELS
+    from mmaction.utils import register_all_modules
+
+    import selfy_mmaction  # noqa: F401  as custom_imports of a whole config
+
+    register_all_modules()
+    part = config.get('model') or config.backbone
+    while 'type' not in part:
+        part = part.backbone
+    if 'timm.' not in str(part):  # timm cannot be installed without torchvision
+        MODELS.build(part)
+
+
+if __name__ == '__main__':
+    {'.txt': run_doctest, '.py': run_python}[Path(sys.argv[1]).suffix](sys.argv[1])

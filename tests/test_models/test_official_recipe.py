@@ -1,0 +1,158 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""The configs of the released form against the official training log."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from selfy_mmaction.models.official_checkpoint import official_name
+
+ROOT = Path(__file__).parents[2]
+LOG = yaml.safe_load((ROOT / 'tests/data/golden/official_training_log.yml').read_text())
+RELEASED = sorted((ROOT / 'configs/selfy/released').glob('*.py'))
+
+
+@pytest.fixture(scope='module')
+def config() -> Config:
+    return Config.fromfile(next(path for path in RELEASED if 'r50' in path.name))
+
+
+@pytest.fixture(scope='module')
+def model(config) -> nn.Module:
+    """SELFYNet-TSM-R50, of no memory."""
+    with torch.device('meta'):
+        return MODELS.build(config.model)
+
+
+def test_parameter_groups(config, model):
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    base = config.optim_wrapper.optimizer
+    tensors, numel = Counter(), Counter()
+    for group in optimizer.param_groups:
+        lr_mult = group['lr'] / base.lr
+        decay_mult = group['weight_decay'] / base.weight_decay
+        for parameter in group['params']:
+            tensors[lr_mult, decay_mult] += 1
+            numel[lr_mult, decay_mult] += parameter.numel()
+    groups = LOG['parameter_groups']
+    keys = [(group['lr_mult'], group['decay_mult']) for group in groups]
+    assert tensors == dict(zip(keys, (g['tensors'] for g in groups), strict=True))
+    assert numel == dict(zip(keys, (g['numel'] for g in groups), strict=True))
+    block = model.backbone.inserted_blocks.parameters()
+    assert sum(parameter.numel() for parameter in block) == LOG['block_numel']
+
+
+def describe(module: nn.Module, kernel_dims: int) -> str:
+    """Sizes of a layer as the log's facts write them."""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return str(module.num_features)
+    text = f'{module.in_channels}->{module.out_channels}'
+    sizes = dict(k=module.kernel_size, s=module.stride, p=module.padding)
+    for letter, size in sizes.items():
+        # What we run as a 2D convolution has a kernel of size 1 in time there.
+        missing = (0 if letter == 'p' else 1,) * (kernel_dims - len(size))
+        if letter != 'p' or any(size):
+            text += f' {letter}{",".join(map(str, (*missing, *size)))}'
+    return text
+
+
+def test_every_layer(model):
+    log = {name: (kind, sizes) for name, kind, sizes in LOG['module_tree']}
+    found = {}
+    for name, module in model.named_modules():
+        theirs = official_name(f'{name}.weight')
+        if theirs is None or not hasattr(module, 'weight'):
+            continue
+        theirs = theirs.removesuffix('.weight')
+        kind, sizes = log[theirs]
+        if isinstance(module, nn.Linear):  # the log: a convolution of size 1
+            text = f'{module.in_features}->{module.out_features} k1 s1 bias'
+            assert module.bias is not None
+        else:
+            text = describe(module, 3 if kind.endswith('3d') else 2)
+        found[theirs] = text
+        assert text == sizes.split(' op')[0], name  # we give the size itself
+    assert found.keys() == log.keys()
+
+
+def test_hyperparameters(config):
+    optimizer, log = config.optim_wrapper.optimizer, LOG['hyperparameters']
+    (schedule,) = config.param_scheduler
+    assert optimizer.type == 'SGD'
+    assert schedule.type == 'MultiStepLR'
+    assert schedule.gamma == 0.1
+    assert log == dict(
+        num_segments=config.model.backbone.num_segments,
+        dropout=config.model.cls_head.dropout_ratio,
+        epochs=config.train_cfg.max_epochs,
+        batch_size=config.auto_scale_lr.base_batch_size,
+        iter_size=config.optim_wrapper.get('accumulative_counts', 1),
+        lr=optimizer.lr,
+        lr_steps=schedule.milestones,
+        momentum=optimizer.momentum,
+        nesterov=optimizer.nesterov,
+        weight_decay=optimizer.weight_decay,
+        clip_gradient=config.optim_wrapper.clip_grad.max_norm,
+    )
+
+
+@pytest.mark.parametrize('gpus', [1, 8])
+@pytest.mark.parametrize('path', RELEASED, ids=lambda path: path.stem)
+def test_iterations_per_epoch(path, gpus, monkeypatch):
+    config = Config.fromfile(path)
+    loader = config.train_dataloader
+    loader.batch_size = config.auto_scale_lr.base_batch_size // gpus
+    loader.update(num_workers=0, persistent_workers=False)
+    info = 'mmengine.dataset.sampler.get_dist_info'
+    monkeypatch.setattr(info, lambda: (gpus - 1, gpus))
+    clips = range(LOG['train_clips'])
+    built = Runner.build_dataloader({**loader, 'dataset': clips}, seed=0)
+    assert len(built) == LOG['iterations_per_epoch']
+    # All clips of the validation count.
+    assert not config.val_dataloader.get('drop_last')
+    assert not config.test_dataloader.get('drop_last')
+
+
+@pytest.mark.parametrize('path', RELEASED, ids=lambda path: path.stem)
+def test_last_layer_starts_xavier_uniform(path):
+    torch.manual_seed(0)
+    head = MODELS.build(Config.fromfile(path).model.cls_head)
+    head.init_weights()
+    weight = head.fc_cls.weight
+    fans = weight.size(0) + weight.size(1)
+    assert weight.std().item() == pytest.approx((2 / fans) ** 0.5, rel=0.01)
+    # Uniform: nothing beyond sqrt(3) standard deviations, but something near it.
+    assert weight.abs().max().item() == pytest.approx((6 / fans) ** 0.5, rel=1e-3)
+    assert not head.fc_cls.bias.any()
+    if head.in_channels == 2048:
+        assert (2 / fans) ** 0.5 == pytest.approx(LOG['last_layer_std'], abs=5e-5)
+
+
+def test_the_whole_model_leaves_the_last_layer_so():
+    torch.manual_seed(0)
+    config = Config.fromfile(next(path for path in RELEASED if 'r18' in path.name))
+    config.model.backbone.pretrained = None
+    model = MODELS.build(config.model)
+    model.init_weights()
+    std = model.cls_head.fc_cls.weight.std().item()
+    assert std == pytest.approx((2 / (512 + 174)) ** 0.5, rel=0.01)
+
+
+def test_init_cfg_is_followed_and_init_std_refused():
+    head = dict(type='XavierTSMHead', num_classes=3, in_channels=4)
+    built = MODELS.build(
+        dict(head, init_cfg=dict(type='Constant', layer='Linear', val=2, bias=1))
+    )
+    built.init_weights()
+    assert (built.fc_cls.weight == 2).all()
+    assert (built.fc_cls.bias == 1).all()
+    with pytest.raises(ValueError, match='ignore init_std=0.01; leave it out'):
+        MODELS.build(dict(head, init_std=0.01))
