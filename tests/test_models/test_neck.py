@@ -330,6 +330,7 @@ def test_training_on_clips_of_another_length(name):
         (dict(in_channels=(512,)), r'two levels or more, .*but got \(512,\)'),
         (dict(level=3), 'level must be an integer from 0 to 2, but got 3'),
         (dict(level=-1), 'level .*but got -1'),
+        (dict(block=dict(type='STCB')), 'block must be a SELFYBlock, .* got a STCB'),
         (dict(num_segments=0), 'num_segments must be an integer .* got 0'),
         (dict(block=dict(zero_init_last_norm=True)),
          "zero_init_last_norm=True with fusion=dict\\(relu='before'\\)"),
