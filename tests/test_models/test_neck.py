@@ -330,7 +330,6 @@ def test_training_on_clips_of_another_length(name):
         (dict(in_channels=(512,)), r'two levels or more, .*but got \(512,\)'),
         (dict(level=3), 'level must be an integer from 0 to 2, but got 3'),
         (dict(level=-1), 'level .*but got -1'),
-        (dict(block=dict(type='STCB')), 'block must be a SELFYBlock, .* got a STCB'),
         (dict(num_segments=0), 'num_segments must be an integer .* got 0'),
         (dict(block=dict(zero_init_last_norm=True)),
          "zero_init_last_norm=True with fusion=dict\\(relu='before'\\)"),
@@ -359,3 +358,9 @@ def test_bad_config(cfg, message):
 def test_bad_levels(levels, message):
     with pytest.raises(ValueError, match=message):
         build_neck()(levels)
+
+
+def test_a_block_of_another_kind():
+    cfg = dict(type='SELFYNeck', in_channels=(4, 8), num_segments=4)
+    with pytest.raises(ValueError, match='block must be a SELFYBlock, .* got a STCB'):
+        MODELS.build({**cfg, 'block': dict(type='STCB')})
