@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """A SELFY block between backbone and head."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +49,8 @@ class SELFYNeck(Module):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Fewer than two levels, no such level, ``num_segments`` below one, or
-            as :class:`SELFYBlock`.
+        ValueError: Fewer than two levels, no such level, a block of another kind,
+            another unusable argument, or as :class:`SELFYBlock`.
 
     Example:
         >>> import torch
@@ -92,6 +93,11 @@ class SELFYNeck(Module):
             decided=decided,
             restoration=dict(type='UpsampleRestoration', mode='area'),
         )
+        if 'onto' not in inspect.signature(self.block.forward).parameters:
+            raise ValueError(
+                'block must be a SELFYBlock, which can be fused into another level '
+                f'(`onto`), but got a {type(self.block).__name__}'
+            )
 
     def forward(
         self, x: Sequence[Tensor], data_samples: Sequence[Any] | None = None

@@ -358,3 +358,9 @@ def test_bad_config(cfg, message):
 def test_bad_levels(levels, message):
     with pytest.raises(ValueError, match=message):
         build_neck()(levels)
+
+
+def test_a_block_of_another_kind():
+    cfg = dict(type='SELFYNeck', in_channels=(4, 8), num_segments=4)
+    with pytest.raises(ValueError, match='block must be a SELFYBlock, .* got a STCB'):
+        MODELS.build({**cfg, 'block': dict(type='STCB')})
