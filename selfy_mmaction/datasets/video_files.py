@@ -158,6 +158,12 @@ def _announced_by_ebml(head: bytes) -> int:
     return 0 if is_unknown else position + length
 
 
+def announced_frames(file: BinaryIO) -> int:
+    """Number of frames that an MP4 announces; 0 where the container does not say."""
+    durations = _runs(_sample_table(file), b'stts')
+    return 0 if durations is None else int(durations[:, 0].sum())
+
+
 def is_rotated_matroska(file: BinaryIO) -> bool:
     """Whether a WebM or MKV is to be shown rotated (``ProjectionPoseRoll``)."""
     if find_container(file) != 'Matroska':
@@ -188,21 +194,26 @@ def has_ordered_keyframes(file: BinaryIO) -> bool:
     if container != 'MP4':
         return container == 'AVI' or find_codec(file) in NEVER_REORDERED
     table = _sample_table(file)
-    if b'stts' not in table:
+    durations, offsets = _runs(table, b'stts'), _runs(table, b'ctts')
+    if durations is None or not len(durations):  # the frames are in fragments
         return False
-    durations = np.frombuffer(table[b'stts'], '>u4', offset=8).reshape(-1, 2)
-    times = np.repeat(durations[:, 1], durations[:, 0]).astype(np.int64).cumsum()
-    if not len(times):  # the frames are in fragments
-        return False
-    if b'stss' not in table or b'ctts' not in table:  # all are keyframes; no B-frames
+    if offsets is None or b'stss' not in table:  # no B-frames; all are keyframes
         return True
-    offsets = np.frombuffer(table[b'ctts'], '>i4', offset=8).reshape(-1, 2)
+    times = np.repeat(durations[:, 1], durations[:, 0]).cumsum()
     offsets = np.repeat(offsets[:, 1], offsets[:, 0])
     keys = np.frombuffer(table[b'stss'], '>u4', offset=8).astype(np.int64) - 1
     if len(offsets) != len(times) or (keys >= len(times)).any():
         return False
     places = np.argsort(np.argsort(times + offsets, kind='stable'))
     return bool((places[keys] == keys).all())
+
+
+def _runs(table: dict[bytes, bytes], kind: bytes) -> np.ndarray | None:
+    """(runs, 2): how many samples in a row have which value; None if not there."""
+    if kind not in table:
+        return None
+    content = table[kind][8:]
+    return np.frombuffer(content[: len(content) // 8 * 8], '>i4').reshape(-1, 2)
 
 
 def _sample_table(file: BinaryIO) -> dict[bytes, bytes]:
