@@ -20,6 +20,7 @@ What mmaction2 1.2 does with decord 0.6, OpenCV 5.0 and PyAV 18, each without an
 """
 
 import io
+import os.path as osp
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -139,7 +140,7 @@ class DecordInit(loading.DecordInit):
             reader = decord.VideoReader(
                 file, num_threads=self.num_threads, fault_tol=1e-9
             )
-        except decord.DECORDError as error:
+        except (RuntimeError, decord.DECORDError) as error:
             raise ValueError(f'{_explain(file, "decord")} ({error})') from error
         announced = announced_frames(file)
         if len(reader) < max(announced, 1):
@@ -202,19 +203,18 @@ class OpenCVInit(loading.OpenCVInit):
             ValueError: The video is truncated, an MPEG-TS, or its first frame cannot
                 be decoded.
         """
+        path = results['filename']
         try:
             results = super().transform(results)
-        except ValueError:  # a number of frames below zero
-            results['total_frames'] = 0
-        if results['total_frames'] < 1:
-            raise ValueError(
-                f'OpenCV finds no frames in it; if there are some, {USE_PYAV}, or '
-                f'{REENCODE}'
-            )
-        path = results['new_path']
-        with open(path, 'rb') as file:
-            _refuse_truncated(file)
-            _refuse_transport_stream(file, 'OpenCV')
+            path, total = results['new_path'], results['total_frames']
+        except ValueError:  # of Python, for a number of frames below zero
+            total = 0
+        if osp.isfile(path):
+            with open(path, 'rb') as file:
+                _refuse_truncated(file)
+                _refuse_transport_stream(file, 'OpenCV')
+                if total < 1:
+                    raise ValueError(f'no frames found; {_explain(file, "OpenCV")}')
         frames = results['video_reader'] = _OpenCVFrames(results['video_reader'], path)
         frames[0]  # in a video of which it decodes none OpenCV would seek for ever
         return results
