@@ -140,6 +140,11 @@ class CheckedDataset:
         # In shared memory: all workers of this rank see and count what one has met.
         self._unreadable = unreadable.clone().share_memory_()
 
+    def _copy_without_annotation(self, memo: dict | None = None) -> 'CheckedDataset':
+        # mmengine's default is one dictionary for all copies ever made, by addresses
+        # that other objects have by then.
+        return super()._copy_without_annotation({} if memo is None else memo)
+
     def get_subset_(self, indices: Sequence[int] | int) -> None:
         """Keep only some clips; see mmengine's ``BaseDataset``.
 
