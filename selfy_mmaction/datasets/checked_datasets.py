@@ -122,6 +122,9 @@ class CheckedDataset:
             **kwargs,
         )
 
+    prefix_key: str
+    """Key of the folder in ``data_prefix``."""
+
     _process: ReadingProcess | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -193,7 +196,12 @@ class CheckedDataset:
                 f"than {self.ann_file!r} lists; set on_unreadable='fail' and complete "
                 'the dataset, or take the lines out of the list and say so'
             )
-        if not exists(self.ann_file):
+        if self.prefix_key not in self.data_prefix:
+            raise ValueError(
+                f'data_prefix={self.data_prefix!r} needs the key {self.prefix_key!r}, '
+                f"such as dict({self.prefix_key}='data/folder')"
+            )
+        if not self.ann_file or not exists(self.ann_file):
             raise FileNotFoundError(
                 f'annotation file {self.ann_file!r} does not exist; set '
                 'ann_file of the dataset to the list that the preparation wrote'
@@ -251,12 +259,14 @@ class CheckedDataset:
     def _labels(self, info: dict[str, Any]) -> set[int]:
         return set(info['label']) if self.multi_class else {info['label']}
 
-    def _parse_labels(self, labels: list[str], where: str) -> int | list[int]:
+    def _parse_labels(
+        self, labels: list[str], where: str, hint: str
+    ) -> int | list[int]:
         for label in labels:
             if not (label.isascii() and label.isdecimal() and len(label) < 10):
                 raise ValueError(
                     f'{where} cannot be read; the label must be a number from 0, but '
-                    f'is {label!r}{self._hint}'
+                    f'is {label!r}{hint}'
                 )
             if self.num_classes is not None and int(label) >= self.num_classes:
                 raise ValueError(
@@ -266,11 +276,6 @@ class CheckedDataset:
                 )
         numbers = [int(label) for label in labels]
         return numbers if self.multi_class else numbers[0]
-
-    @property
-    def _hint(self) -> str:
-        """What else may be wrong with a line that cannot be read."""
-        return ''
 
     def _has_labels(self, labels: list[str]) -> bool:
         return len(labels) == 1 or (self.multi_class and len(labels) > 1)
@@ -383,7 +388,17 @@ class CheckedVideoDataset(CheckedDataset, VideoDataset):
     :class:`CheckedDataset`.
     """
 
+    prefix_key = 'video'
+
     def _parse_line(self, line: str, where: str) -> dict[str, Any]:
+        hint = ''
+        if len(line.split()) > 2 and self.delimiter == ' ':
+            hint = (
+                '; if the path has a blank in it, rename the file, or separate the '
+                "values by another character and name it, such as delimiter=','"
+            )
+        elif len(line.split()) < 2 and ',' in line and self.delimiter == ' ':
+            hint = "; if a comma separates the values, set delimiter=','"
         if self.delimiter == ' ':
             path, *labels = line.split() or ['']
         else:
@@ -391,22 +406,26 @@ class CheckedVideoDataset(CheckedDataset, VideoDataset):
         if not path or not self._has_labels(labels):
             raise ValueError(
                 f'{where} cannot be read; expected a path and {self._wanted_labels}, '
-                f'separated by {self.delimiter!r}{self._hint}'
+                f'separated by {self.delimiter!r}{hint}'
             )
         prefix = self.data_prefix['video']
         return dict(
             filename=path if prefix is None else osp.join(prefix, path),
-            label=self._parse_labels(labels, where),
+            label=self._parse_labels(labels, where, hint),
         )
 
-    @property
-    def _hint(self) -> str:
-        if self.delimiter != ' ':
-            return ''
-        return (
-            '; if the path has a blank in it, rename the file, or separate the values '
-            "by another character and name it, such as delimiter=','"
-        )
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Load and check the annotation file.
+
+        Returns:
+            One dict a clip, with the keys of mmaction2's dataset.
+        """
+        if not isinstance(self.delimiter, str) or not self.delimiter:
+            raise ValueError(
+                f'delimiter={self.delimiter!r} must be the characters between the path '
+                "and the label, such as ' ' or ','"
+            )
+        return super().load_data_list()
 
     def _check_files(self, data_list: list[dict[str, Any]]) -> None:
         paths = [info['filename'] for info in data_list]
@@ -433,11 +452,16 @@ class CheckedRawframeDataset(CheckedDataset, RawframeDataset):
     offsets, a folder may be listed with several clips. See :class:`CheckedDataset`.
     """
 
+    prefix_key = 'img'
+
     def _parse_line(self, line: str, where: str) -> dict[str, Any]:
         columns = ['folder', 'offset', 'number of frames']
         if not self.with_offset:
             columns.remove('offset')
         values = line.split()
+        hint = ''
+        if len(values) > len(columns) + 1:
+            hint = '; if the name of the folder has a blank in it, rename it'
         numbers, labels = values[1 : len(columns)], values[len(columns) :]
         if not self._has_labels(labels) or not all(
             number.isascii() and number.isdecimal() and len(number) < 10
@@ -445,7 +469,7 @@ class CheckedRawframeDataset(CheckedDataset, RawframeDataset):
         ):
             raise ValueError(
                 f'{where} cannot be read; expected {", ".join(columns)} and '
-                f'{self._wanted_labels}, separated by spaces{self._hint}'
+                f'{self._wanted_labels}, separated by spaces{hint}'
             )
         if int(numbers[-1]) < 1:
             raise ValueError(
@@ -459,19 +483,15 @@ class CheckedRawframeDataset(CheckedDataset, RawframeDataset):
         if self.with_offset:
             info['offset'] = int(numbers[0])
         info['total_frames'] = int(numbers[-1])
-        info['label'] = self._parse_labels(labels, where)
+        info['label'] = self._parse_labels(labels, where, hint)
         return info
-
-    @property
-    def _hint(self) -> str:
-        return '; if the name of the folder has a blank in it, rename it'
 
     def _check_files(self, data_list: list[dict[str, Any]]) -> None:
         is_rgb = self.modality == 'RGB'  # names of other modalities take more values
-        if is_rgb and self.filename_tmpl.format(1) == self.filename_tmpl.format(2):
+        if is_rgb and len(self._first_names()) < 2:
             raise ValueError(
-                f'filename_tmpl={self.filename_tmpl!r} gives all frames the same name; '
-                "it needs a place for the number, such as 'img_{:05}.jpg'"
+                f'filename_tmpl={self.filename_tmpl!r} does not name a frame by its '
+                "number, as 'img_{:05}.jpg' does"
             )
         missing = []
         for info in data_list:
@@ -504,6 +524,12 @@ class CheckedRawframeDataset(CheckedDataset, RawframeDataset):
                 f'{longer[0]["total_frames"]}; correct the numbers of frames, or, if '
                 'only these are meant, list them with offsets and set with_offset=True'
             )
+
+    def _first_names(self) -> set[str]:
+        try:
+            return {self.filename_tmpl.format(number) for number in (0, 1)}
+        except (AttributeError, IndexError, KeyError, ValueError):
+            return set()
 
     def _frame(self, info: dict[str, Any], index: int) -> str:
         number = index + self.start_index + info.get('offset', 0)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+MOST_SAMPLES = 10**7  # more than days of video
 HEAD = 65536  # bytes that hold the tracks of a WebM, MKV or AVI
 EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
@@ -201,19 +202,22 @@ def has_ordered_keyframes(file: BinaryIO) -> bool:
         return True
     times = np.repeat(durations[:, 1], durations[:, 0]).cumsum()
     offsets = np.repeat(offsets[:, 1], offsets[:, 0])
-    keys = np.frombuffer(table[b'stss'], '>u4', offset=8).astype(np.int64) - 1
-    if len(offsets) != len(times) or (keys >= len(times)).any():
+    keys = table[b'stss'][8:]
+    keys = np.frombuffer(keys[: len(keys) // 4 * 4], '>u4').astype(np.int64) - 1
+    if len(offsets) != len(times) or not np.isin(keys, np.arange(len(times))).all():
         return False
     places = np.argsort(np.argsort(times + offsets, kind='stable'))
     return bool((places[keys] == keys).all())
 
 
 def _runs(table: dict[bytes, bytes], kind: bytes) -> np.ndarray | None:
-    """(runs, 2): how many samples in a row have which value; None if not there."""
+    """(runs, 2): how many samples in a row have which value; None if not known."""
     if kind not in table:
         return None
     content = table[kind][8:]
-    return np.frombuffer(content[: len(content) // 8 * 8], '>i4').reshape(-1, 2)
+    runs = np.frombuffer(content[: len(content) // 8 * 8], '>i4').reshape(-1, 2)
+    is_damaged = (runs[:, 0] < 0).any() or runs[:, 0].sum() > MOST_SAMPLES
+    return None if is_damaged else runs
 
 
 def _sample_table(file: BinaryIO) -> dict[bytes, bytes]:

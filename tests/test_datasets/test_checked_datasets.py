@@ -306,8 +306,9 @@ def test_more_frames_than_the_list_says(frames):
 
 
 def test_frame_names_without_a_number(frames):
-    for name in ('img_00001.jpg', 'img.jpg'):
-        with pytest.raises(ValueError, match=f"filename_tmpl='{name}' .* same name"):
+    for name in ('img_00010.jpg', 'img_{x}.jpg', 'img_{:s}.jpg', None):
+        message = re.escape(f'filename_tmpl={name!r} does not name a frame by its')
+        with pytest.raises(ValueError, match=message):
             build(frames, ['a 10 0'], 'rawframes', filename_tmpl=name)
 
 
@@ -330,6 +331,25 @@ def test_several_labels_need_the_number_of_classes(videos):
     with pytest.raises(ValueError, match='multi_class=True needs num_classes'):
         build(videos, ['0.avi 0'], num_classes=None, multi_class=True)
     assert len(build(videos, ['0.avi 0'], num_classes=np.int64(4))) == 1
+
+
+@pytest.mark.parametrize('delimiter', ['', None, 3])
+def test_delimiters_that_are_none(videos, delimiter):
+    with pytest.raises(ValueError, match=f'delimiter={delimiter!r} must be the char'):
+        build(videos, ['0.avi 0'], delimiter=delimiter)
+
+
+def test_another_delimiter_than_said(videos):
+    with pytest.raises(ValueError, match="a comma separates .* set delimiter=','"):
+        build(videos, ['0.avi,0'])
+
+
+def test_missing_key_of_the_folder(videos, frames):
+    message = re.escape("needs the key 'video', such as dict(video='data/folder')")
+    with pytest.raises(ValueError, match=message):
+        build(videos, ['0.avi 0'], data_prefix=dict(img=''))
+    with pytest.raises(ValueError, match="needs the key 'img'"):
+        build(frames, ['a 10 0'], 'rawframes', data_prefix=dict(video=''))
 
 
 @pytest.mark.parametrize('policy', ['fail', 'skip'])

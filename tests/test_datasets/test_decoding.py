@@ -319,3 +319,16 @@ def test_facts_of_fragments_raise_no_error(make, name):
         video_files.has_ordered_keyframes(file)
         video_files.announced_frames(file)
         assert video_files.announced_size(file) >= 0
+
+
+def test_facts_of_damaged_files_raise_no_error(make):
+    whole = make('x265.mp4').read_bytes()
+    start, rng = whole.index(b'stbl'), np.random.default_rng(0)
+    for _ in range(300):
+        content = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(start, len(whole), 6)
+        content[places] = rng.choice([0, 255, 127], 6)
+        file = io.BytesIO(content.tobytes())
+        video_files.describe(file)
+        video_files.has_ordered_keyframes(file)
+        assert video_files.announced_frames(file) >= 0

@@ -72,7 +72,7 @@ def _explain(file: BinaryIO, decoder: str) -> str:
     if find_container(file) in NO_VIDEOS:
         return f'it is no video, but {what}'
     if find_codec(file) in WIDELY_KNOWN:
-        return f'it is {what}'
+        return f'it is {what}; if it is not damaged, {USE_PYAV}, or {REENCODE}'
     return f'it is {what}, which {decoder} may not know: {USE_PYAV}, or {REENCODE}'
 
 
