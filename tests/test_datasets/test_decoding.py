@@ -214,6 +214,7 @@ def build(path, decoder='Decord', **kwargs):
     ('content', 'message'),
     [
         (b'<!DOCTYPE html><title>Not found', 'no video, but HTML'),
+        (b'', r'it is empty \(0 bytes\)'),
         (b'version https://git-lfs.github.com/spec/v1\n', 'but Git LFS pointer'),
     ],
 )
@@ -222,6 +223,15 @@ def test_files_that_are_no_videos_are_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(RuntimeError, match=f'clip.mp4.*{message}'):
         build(path)[0]
+
+
+def test_file_with_sound_only(make, tmp_path):
+    path = tmp_path / 'sound.mp4'
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), '-loglevel', 'error', '-f', 'lavfi']
+    subprocess.run([*command, '-i', 'sine=duration=1', path], check=True)
+    for decoder in ('Decord', 'OpenCV', 'PyAV'):
+        with pytest.raises(RuntimeError, match='sound.mp4.* could not be read'):
+            build(path, decoder)[0]
 
 
 @pytest.mark.parametrize('decoder', ['Decord', 'OpenCV', 'PyAV'])

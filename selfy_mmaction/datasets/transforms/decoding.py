@@ -53,7 +53,10 @@ OPENCV_SURPLUS = 2
 
 
 def _refuse_truncated(file: BinaryIO) -> None:
-    size, announced = file.seek(0, io.SEEK_END), announced_size(file)
+    size = file.seek(0, io.SEEK_END)
+    if not size:
+        raise ValueError('it is empty (0 bytes)')
+    announced = announced_size(file)
     if announced > size:
         raise ValueError(f'it is truncated: {size} of at least {announced} bytes')
 
@@ -263,6 +266,8 @@ class PyAVInit(loading.PyAVInit):
         content = self.file_client.get(results['filename'])
         _refuse_truncated(io.BytesIO(content))
         with av.open(io.BytesIO(content)) as container:
+            if not container.streams.video:
+                raise ValueError('there is no video in it')
             announced = container.streams.video[0].frames
             packets = [packet for packet in container.demux(video=0) if packet.size]
         if len(packets) < max(announced, 1):
