@@ -41,7 +41,9 @@ def split_pipeline(
     return list(transforms[:end]), list(transforms[end:])
 
 
-def read_clip(transforms: Sequence[Transform], info: dict[str, Any]) -> dict[str, Any]:
+def read_clip(
+    transforms: Sequence[Transform], info: dict[str, Any]
+) -> dict[str, Any] | None:
     """Run the steps that read a clip.
 
     Args:
@@ -49,7 +51,7 @@ def read_clip(transforms: Sequence[Transform], info: dict[str, Any]) -> dict[str
         info: What the data set knows of the clip.
 
     Returns:
-        The results, with the decoded frames.
+        The results, with the decoded frames; None if a step returned it.
 
     Raises:
         UnreadableError: A step that reads files failed, or found no frame.
@@ -64,6 +66,8 @@ def read_clip(transforms: Sequence[Transform], info: dict[str, Any]) -> dict[str
                 raise
             message = ' '.join(str(error).split())  # decoders' messages have lines
             raise UnreadableError(f'{type(error).__name__}: {message}') from error
+        if info is None:  # as mmengine's Compose does
+            return None
         if info.get('total_frames', 1) < 1:
             raise UnreadableError('no frame in it')
     return info
@@ -90,14 +94,14 @@ class ReadingProcess:
     def __getstate__(self) -> dict[str, Any]:
         return dict(transforms=self.transforms, timeout=self.timeout, _owner=None)
 
-    def read(self, info: dict[str, Any]) -> dict[str, Any]:
+    def read(self, info: dict[str, Any]) -> dict[str, Any] | None:
         """Read a clip.
 
         Args:
             info: What the data set knows of the clip.
 
         Returns:
-            The results, with the decoded frames.
+            The results, with the decoded frames; None if a step returned it.
 
         Raises:
             UnreadableError: A step that reads files failed, the process died or the

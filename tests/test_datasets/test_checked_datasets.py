@@ -125,7 +125,8 @@ def test_good_list_of_videos(motion_tiny):
 
 
 def test_good_list_of_frames(frames):
-    dataset = build(frames, ['a 10 3', 'b 8 0'], 'rawframes')
+    write_frames(frames / 'short', 8)
+    dataset = build(frames, ['a 10 3', 'short 8 0'], 'rawframes')
     results = dataset[1]  # a frame a segment: 1 to 8
     values = [image.mean() for image in results['imgs']]
     np.testing.assert_allclose(values, np.arange(10, 90, 10), atol=2)
@@ -194,6 +195,180 @@ def test_missing_frames(frames, line, message):
         build(frames, ['a 10 0', line], 'rawframes')
 
 
+@pytest.mark.parametrize(
+    ('content', 'options'),
+    [
+        (b'0.avi 3\n1.avi 1', {}),
+        (b'0.avi 3\n1.avi 1\n\n \n', {}),
+        (b'0.avi 3\r\n1.avi 1\r\n', {}),
+        (b'\xef\xbb\xbf0.avi 3\n1.avi 1\n', {}),
+        (b' 0.avi  3\n1.avi\t1 \n', {}),
+        (b'0.avi, 3\n1.avi ,1\n', dict(delimiter=',')),
+        (b'0.avi\t3\r\n1.avi\t1\n\n', dict(delimiter='\t')),
+    ],
+)
+def test_ways_of_writing_a_list(videos, content, options):
+    (videos / 'written.txt').write_bytes(content)
+    dataset = build(videos, [], ann_file=videos / 'written.txt', **options)
+    (videos / 'plain.txt').write_text('0.avi 3\n1.avi 1\n')
+    # The entries that mmaction2's own dataset makes of the plain list.
+    plain = build(videos, [], type='VideoDataset', ann_file=videos / 'plain.txt')
+    assert dataset.load_data_list() == plain.load_data_list()
+    assert [dataset[i]['label'] for i in range(2)] == [3, 1]
+
+
+@pytest.mark.parametrize('with_offset', [False, True])
+@pytest.mark.parametrize('multi_class', [False, True])
+def test_entries_are_those_of_mmaction2(frames, with_offset, multi_class):
+    lines = ['a 0 10 3', 'b 0 10 1'] if with_offset else ['a 10 3', 'b 10 1']
+    options = dict(with_offset=with_offset, multi_class=multi_class)
+    dataset = build(frames, [f'\ufeff{lines[0]}', lines[1], ''], 'rawframes', **options)
+    plain = build(frames, lines, 'rawframes', type='RawframeDataset', **options)
+    assert dataset.load_data_list() == plain.load_data_list()
+
+
+def test_names_with_blanks(videos):
+    (videos / '0.avi').rename(videos / 'my clip.avi')
+    dataset = build(videos, ['my clip.avi, 2'], delimiter=',')
+    assert dataset[0]['label'] == 2
+    for options in ({}, dict(multi_class=True)):
+        message = "line 1: 'my clip.avi 2'.* blank in it, rename .*delimiter=','"
+        with pytest.raises(ValueError, match=message):
+            build(videos, ['my clip.avi 2'], **options)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('0.avi 0\nB\xe4r.avi 1\n'.encode('latin-1'), 'line 2: byte 0xe4 is not UTF-8'),
+        ('0.avi 0\n'.encode('utf-16'), 'is UTF-16, expected UTF-8'),
+        ('0.avi 0\n'.encode('utf-16-le'), 'line 1: a zero byte'),
+        (b'\x89PNG\r\n\x1a\n', 'line 1: byte 0x89 is not UTF-8'),
+    ],
+)
+def test_lists_in_other_encodings_are_named(videos, content, message):
+    (videos / 'list.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=f'list.txt.*{message}.*iconv'):
+        build(videos, [], ann_file=videos / 'list.txt')
+
+
+def other_spellings(folder):
+    (folder / 'sub').mkdir()
+    (folder / 'link.avi').symlink_to(folder / '0.avi')
+    return ['0.avi', './0.avi', 'sub/../0.avi', str(folder / '0.avi'), 'link.avi']
+
+
+def test_clip_that_is_listed_twice(videos):
+    for name in other_spellings(videos):
+        lines = ['0.avi 0', '1.avi 1', f'{name} 0']
+        message = re.escape(
+            f"line 1: '0.avi 0' and {videos}/list.txt, line 3: '{name} 0'"
+        )
+        with pytest.raises(
+            ValueError, match=f'listed twice: .*{message}.*allow_repeats'
+        ):
+            build(videos, lines)
+        assert len(build(videos, lines, allow_repeats=True)) == 3
+
+
+def test_clip_with_two_labels(videos):
+    for name in other_spellings(videos):
+        lines = ['1.avi 1', '0.avi 0', f'{name} 2']
+        for allow in (False, True):
+            with pytest.raises(ValueError, match='two labels: .*line 2: .*line 3: '):
+                build(videos, lines, allow_repeats=allow)
+
+
+def test_repeats_of_clips_with_several_labels(videos):
+    options = dict(multi_class=True)
+    assert len(build(videos, ['0.avi 0 2', '1.avi 2 0'], **options)) == 2
+    with pytest.raises(ValueError, match='two labels'):
+        build(videos, ['0.avi 0 2', '0.avi 0'], **options)
+    with pytest.raises(ValueError, match='listed twice'):
+        build(videos, ['0.avi 0 2', '0.avi 2 0'], **options)
+
+
+def test_folder_of_frames_that_is_listed_twice(frames):
+    with pytest.raises(ValueError, match='listed twice: .*line 1: .*line 2: '):
+        build(frames, ['a 10 0', './a 10 0'], 'rawframes')
+    # Other clips of one folder are not the same clip.
+    lines = ['a 0 5 0', 'a 5 5 1', 'a 0 10 2']
+    assert len(build(frames, lines, 'rawframes', with_offset=True)) == 3
+    with pytest.raises(ValueError, match='two labels: .*line 2: .*line 4: '):
+        build(frames, [*lines, 'b/../a 5 5 3'], 'rawframes', with_offset=True)
+
+
+def test_more_frames_than_the_list_says(frames):
+    message = "1 of the 2 videos .* more frames .*b' with more than 9.*with_offset=True"
+    with pytest.raises(ValueError, match=message):
+        build(frames, ['a 10 0', 'b 9 1'], 'rawframes')
+    assert len(build(frames, ['b 0 9 1'], 'rawframes', with_offset=True)) == 1
+
+
+def test_frame_names_without_a_number(frames):
+    for name in ('img_00010.jpg', 'img_{x}.jpg', 'img_{:s}.jpg', None):
+        message = re.escape(f'filename_tmpl={name!r} does not name a frame by its')
+        with pytest.raises(ValueError, match=message):
+            build(frames, ['a 10 0'], 'rawframes', filename_tmpl=name)
+
+
+@pytest.mark.parametrize(
+    'label', ['0.9', 'true', 'True', '1e0', '+1', '\u0663', '9' * 5000]
+)
+def test_labels_that_are_no_numbers(videos, label):
+    with pytest.raises(ValueError, match='list.txt, line 1: .*must be a number from 0'):
+        build(videos, [f'0.avi {label}'], num_classes=None)
+
+
+@pytest.mark.parametrize('option', [0, -1, '4', 4.0, True, [4]])
+def test_number_of_classes_that_is_none(videos, option):
+    message = re.escape(f'num_classes={option!r} of the dataset must be an integer')
+    with pytest.raises(ValueError, match=message):
+        build(videos, ['0.avi 0'], num_classes=option)
+
+
+def test_several_labels_need_the_number_of_classes(videos):
+    with pytest.raises(ValueError, match='multi_class=True needs num_classes'):
+        build(videos, ['0.avi 0'], num_classes=None, multi_class=True)
+    assert len(build(videos, ['0.avi 0'], num_classes=np.int64(4))) == 1
+
+
+@pytest.mark.parametrize('delimiter', ['', None, 3])
+def test_delimiters_that_are_none(videos, delimiter):
+    with pytest.raises(ValueError, match=f'delimiter={delimiter!r} must be the char'):
+        build(videos, ['0.avi 0'], delimiter=delimiter)
+
+
+def test_another_delimiter_than_said(videos):
+    with pytest.raises(ValueError, match="a comma separates .* set delimiter=','"):
+        build(videos, ['0.avi,0'])
+
+
+def test_missing_key_of_the_folder(videos, frames):
+    message = re.escape("needs the key 'video', such as dict(video='data/folder')")
+    with pytest.raises(ValueError, match=message):
+        build(videos, ['0.avi 0'], data_prefix=dict(img=''))
+    with pytest.raises(ValueError, match="needs the key 'img'"):
+        build(frames, ['a 10 0'], 'rawframes', data_prefix=dict(video=''))
+
+
+@pytest.mark.parametrize('policy', ['fail', 'skip'])
+@pytest.mark.parametrize(
+    'option',
+    [
+        *(dict(reading_timeout=value) for value in (0, -5, '60', None, True, 1e300)),
+        dict(reading_timeout=float('nan')),
+        dict(reading_timeout=float('inf')),
+        *(dict(max_unreadable=value) for value in (-1, '3', 2.5, None, True)),
+    ],
+)
+def test_limits_out_of_range(videos, policy, option):
+    ((name, value),) = option.items()
+    message = re.escape(f'{name}={value!r} must be ')
+    with pytest.raises(ValueError, match=message):
+        build(videos, ['0.avi 0'], on_unreadable=policy, **option)
+
+
 def test_missing_and_empty_list(videos):
     with pytest.raises(FileNotFoundError, match='annotation file .*absent.txt'):
         build(videos, [], ann_file=videos / 'absent.txt')
@@ -237,7 +412,7 @@ def test_unreadable_frame_is_named(frames, tmp_path, content):
 def test_bug_in_a_transform_is_no_unreadable_video(videos, policy, place):
     pipeline = list(PIPELINES['decord'])
     pipeline.insert(place, dict(type='FailingTransform'))
-    dataset = build(videos, ['0.avi 0'] * 3, pipeline=pipeline, on_unreadable=policy)
+    dataset = build(videos, ['0.avi 0'], pipeline=pipeline, on_unreadable=policy)
     with pytest.raises((ValueError, RuntimeError), match='a bug') as caught:
         dataset[0]
     assert 'could not be read' not in str(caught.value)
@@ -264,7 +439,6 @@ def test_skip_takes_the_next_that_can_be_read(videos, log, reader):
 
 
 def test_skip_survives_truncated_videos(videos):
-    # decord 0.6 raises, ends its process, or returns the frames there are.
     kept = [0.05, 0.2, 0.4, 0.6, 0.8]
     lines = [f'{damaged(videos, f"bad{share}.avi", share)} 1' for share in kept]
     dataset = build(videos, [*lines, '0.avi 0'], on_unreadable='skip')
@@ -279,7 +453,7 @@ def test_skip_goes_on_from_the_first_after_the_last(videos):
 
 
 def test_skip_of_frames(frames, tmp_path):
-    write_frames(tmp_path / 'bad')
+    write_frames(tmp_path / 'bad', 2)
     write_frames(tmp_path / 'good')
     (tmp_path / 'bad' / 'img_00001.jpg').write_bytes(b'no image')
     lines = ['bad 2 1', 'good 10 2']
@@ -289,8 +463,8 @@ def test_skip_of_frames(frames, tmp_path):
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_every_epoch_has_as_many_samples(videos, num_workers, log):
-    bad = damaged(videos, 'bad.avi', 0)
-    lines = ['0.avi 0', f'{bad} 1', '1.avi 2', f'{bad} 1', '2.avi 3']
+    bad = [damaged(videos, f'bad{i}.avi', 0) for i in (1, 2)]
+    lines = ['0.avi 0', f'{bad[0]} 1', '1.avi 2', f'{bad[1]} 1', '2.avi 3']
     pipeline = [*PIPELINES['decord'], dict(type='FormatShape', input_format='NCHW')]
     dataset = build(videos, lines, pipeline=pipeline, on_unreadable='skip')
     loader = DataLoader(

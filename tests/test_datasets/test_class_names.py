@@ -1,7 +1,10 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import numpy as np
 import pytest
+import torch
 
 from selfy_mmaction.datasets.class_names import (
+    find_present_labels,
     fingerprint_class_names,
     labels_with_direction,
     read_class_names,
@@ -31,6 +34,86 @@ def test_bad_files_are_refused(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_class_names(path)
+
+
+@pytest.mark.parametrize(
+    'content', [b'\xef\xbb\xbfup\r\nd\xc3\xb6wn\r\n\r\n', 'up\nd\u00f6wn'.encode()]
+)
+def test_ways_of_writing(content, tmp_path):
+    (tmp_path / 'classes.txt').write_bytes(content)
+    assert read_class_names(tmp_path / 'classes.txt') == ['up', 'd\u00f6wn']
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('up\nd\u00f6wn'.encode('latin-1'), 'line 2: byte 0xf6 is not UTF-8'),
+        (b'\n\n', 'is empty; expected one class name a line'),
+        (b'', 'is empty; expected one class name a line'),
+    ],
+)
+def test_bad_content_is_named(content, message, tmp_path):
+    (tmp_path / 'classes.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=f'classes.txt.*{message}'):
+        read_class_names(tmp_path / 'classes.txt')
+
+
+@pytest.mark.parametrize(
+    ('label', 'classes'),
+    [
+        (2, {2}),
+        (np.int64(2), {2}),
+        (np.array(2), {2}),
+        (torch.tensor(2), {2}),
+        (-1, {-1}),  # what mmaction2 gives clips without a label
+        ([2], {2}),
+        ([0, 3], {0, 3}),
+        ((1, 2), {1, 2}),
+        (np.array([3]), {3}),
+        (torch.tensor([0, 1]), {0, 1}),
+        (torch.tensor([0.0, 0, 1, 0]), {2}),
+        (np.array([1.0, 0, 0, 1]), {0, 3}),
+        ([0.0, 0.0, 0.0, 1.0], {3}),
+        (torch.tensor([0.7, 0, 0.3, 0], dtype=torch.float16), {0, 2}),
+        (torch.nn.functional.one_hot(torch.tensor(1), 4), {1}),
+        (np.eye(4, dtype=int)[3], {3}),
+        ([0, 1, 0, 0], {1}),
+        (np.array([False, True, False, True]), {1, 3}),
+        (torch.zeros(4), set()),
+    ],
+)
+def test_labels_in_every_form(label, classes):
+    assert find_present_labels(label, 4) == classes
+
+
+def test_labels_of_two_classes():
+    assert find_present_labels([0, 1], 2) == {0, 1}
+    assert find_present_labels(np.array([0, 1]), 2) == {1}
+
+
+@pytest.mark.parametrize(
+    'label',
+    [
+        True,
+        0.9,
+        2.0,
+        '2',
+        None,
+        {'action': [1]},
+        [[1], [2, 3]],
+        torch.eye(4),
+        [0.5, 0.5],
+        [np.nan, 0.0, 0.0, 1.0],
+        4,
+        [1, 4],
+        -2,
+    ],
+)
+def test_labels_that_cannot_be_read(label):
+    with pytest.raises(
+        ValueError, match='(?s)^label .*(cannot be read|is not among).* 4 cl'
+    ):
+        find_present_labels(label, 4)
 
 
 def test_missing_file_is_refused(tmp_path):

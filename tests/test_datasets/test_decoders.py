@@ -90,7 +90,7 @@ def test_one_override_for_every_data_set(name, decoder, steps, kind, monkeypatch
     assert config.test_pipeline == config.test_dataloader.dataset.pipeline
 
 
-@pytest.mark.parametrize('decoder', ['Decord', 'OpenCV', 'RawFrame'])
+@pytest.mark.parametrize('decoder', ['Decord', 'OpenCV', 'PyAV', 'PIMS', 'RawFrame'])
 @pytest.mark.parametrize('loader', ['train', 'val'])
 def test_decoders_read_the_same_clips(data, decoder, loader, monkeypatch):
     monkeypatch.setenv('SELFY_DECODER', decoder)

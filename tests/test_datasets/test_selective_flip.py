@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from mmaction.registry import DATASETS, TRANSFORMS
 
 from selfy_mmaction.datasets.class_names import fingerprint_class_names
@@ -22,7 +23,21 @@ def class_names(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize(('label', 'flipped'), [(0, 0), (1, 1), (2, 0), (3, 1)])
+@pytest.mark.parametrize(
+    ('label', 'flipped'),
+    [
+        (0, 0),
+        (1, 1),
+        (2, 0),
+        (3, 1),
+        (np.int64(0), 0),
+        ([1, 3], 1),
+        ([1, 2], 0),
+        (torch.tensor([0.0, 1, 0, 0]), 1),
+        (torch.tensor([0.0, 1, 1, 0]), 0),  # one of its classes has a direction
+        (np.array([0.9, 0.1, 0, 0]), 0),
+    ],
+)
 def test_flips_unless_the_name_holds_a_direction(class_names, label, flipped):
     transform = TRANSFORMS.build(
         dict(type='SelectiveFlip', class_names=class_names, flip_ratio=1)
@@ -81,7 +96,8 @@ def test_another_number_of_classes_is_refused(videos):
 
 def test_labels_without_a_name_are_refused(videos):
     with (videos / 'list.txt').open('a') as file:
-        file.write('0.webm 7\n')
+        file.write('7.webm 7\n')
+    (videos / '7.webm').touch()
     message = 'list.txt has label 7, but .*classes.txt has only 4 .* 0 to 3; set class_'
     with pytest.raises(ValueError, match=message):
         build(videos)

@@ -29,7 +29,6 @@ CONFIG = (
 SIZE = (427, 240)
 # As Something-Something V2, or what every OpenCV can write.
 CODECS = (('VP90', '.webm'), ('mp4v', '.mp4'))
-PACKAGES = {'Decord': 'decord', 'OpenCV': 'cv2', 'PyAV': 'av', 'PIMS': 'pims'}
 SHIPPED = 'Decord, num_threads=1'
 
 
@@ -112,10 +111,10 @@ def readers() -> dict[str, dict[str, Any]]:
     compared[f"{SHIPPED}, on_unreadable='skip'"] = dict(
         decoder='Decord', num_threads=1, on_unreadable='skip'
     )
-    for decoder in ('OpenCV', 'PyAV', 'PIMS'):
-        if importlib.util.find_spec(PACKAGES[decoder]):
-            compared[decoder] = dict(decoder=decoder)
-    compared['RawFrame'] = dict(decoder='RawFrame')
+    if importlib.util.find_spec('av'):
+        compared['PyAV'] = dict(decoder='PyAV')
+    for decoder in ('OpenCV', 'RawFrame'):
+        compared[decoder] = dict(decoder=decoder)
     return compared
 
 

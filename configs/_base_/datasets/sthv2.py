@@ -3,7 +3,7 @@
 # recipe: the scales and the positions of the crops, and what becomes of short clips.
 data_root = 'data/sthv2/'
 
-# How clips are read, for all data sets: SELFY_DECODER=OpenCV (or PyAV, PIMS) in the
+# How clips are read, for all data sets: SELFY_DECODER=OpenCV (or PyAV) in the
 # environment changes the decoder, RawFrame reads frames extracted before. More than
 # decord's one thread a reader gains nothing (tools/data/reading_speed.py).
 kind = 'rawframes' if '{{$SELFY_DECODER:Decord}}' == 'RawFrame' else 'videos'

@@ -10,6 +10,7 @@ from mmaction.registry import TRANSFORMS
 from mmengine.fileio import exists, load
 
 from ..class_names import (
+    find_present_labels,
     fingerprint_class_names,
     labels_with_direction,
     read_class_names,
@@ -89,12 +90,18 @@ class SelectiveFlip(Flip):
         """Flip the frames of a clip, or leave them.
 
         Args:
-            results: Needs ``imgs`` and ``label``.
+            results: Needs ``imgs`` and ``label``, in any form of
+                :func:`find_present_labels`. A clip of several classes is left as it is
+                if one of them has a direction.
 
         Returns:
             The results.
+
+        Raises:
+            ValueError: The label has another form.
         """
-        if results['label'] in self.kept_labels:
+        labels = find_present_labels(results['label'], len(self._names))
+        if labels & self.kept_labels:
             return results
         return super().transform(results)
 

@@ -1,0 +1,46 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Lines of lists and class names, whatever wrote them."""
+
+import codecs
+import io
+
+from mmengine.fileio import get
+
+
+def read_lines(path: str) -> list[str]:
+    """Read the lines of a text file in UTF-8.
+
+    A byte order mark, any ends of lines and blank lines at the end are accepted.
+
+    Args:
+        path: The file, in any place that mmengine reads.
+
+    Returns:
+        The lines, without what ends them.
+
+    Raises:
+        ValueError: It is not text in UTF-8.
+    """
+    content = get(str(path))
+    fix = 'save it as UTF-8 (iconv -f ENCODING -t UTF-8)'
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f'{path} is UTF-16, expected UTF-8; {fix}')
+    try:
+        text = content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = content.count(b'\n', 0, error.start) + 1
+        byte = content[error.start]
+        raise ValueError(
+            f'{path}, line {line}: byte 0x{byte:02x} is not UTF-8; {fix}'
+        ) from None
+    if '\0' in text:
+        line = text.count('\n', 0, text.index('\0')) + 1
+        raise ValueError(
+            f'{path}, line {line}: a zero byte, as in UTF-16 and in files that are no '
+            f'text; expected UTF-8; {fix}'
+        )
+    # Not splitlines(): that also splits at characters that names may hold.
+    lines = [line.rstrip('\n') for line in io.StringIO(text, newline=None)]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines

@@ -1,0 +1,259 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What a video file says about itself, without decoding it.
+
+Each function takes a binary file that can seek: ``open(path, 'rb')`` or ``BytesIO``.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from io import SEEK_END
+from typing import BinaryIO
+
+import numpy as np
+
+MOST_SAMPLES = 10**7  # more than days of video
+HEAD = 65536  # bytes that hold the tracks of a WebM, MKV or AVI
+EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
+MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
+
+MAGIC = (  # where, bytes, name
+    (0, EBML, 'Matroska'),  # WebM, too
+    (4, b'ftyp', 'MP4'),  # MOV, too
+    (0, b'FLV', 'FLV'),
+    (0, b'GIF8', 'GIF'),
+    (0, b'OggS', 'Ogg'),
+    (0, b'\x89PNG', 'PNG'),
+    (0, b'\xff\xd8\xff', 'JPEG'),
+    (0, b'\x30\x26\xb2\x75', 'ASF'),  # WMV
+    (0, b'\0\0\1\xba', 'MPEG-PS'),
+    (0, b'version https://git-lfs', 'Git LFS pointer'),
+)
+
+CODECS = {
+    'av01': 'AV1',
+    'avc1': 'H.264',
+    'avc3': 'H.264',
+    'h264': 'H.264',
+    'x264': 'H.264',
+    'hev1': 'HEVC',
+    'hvc1': 'HEVC',
+    'mjpg': 'MJPEG',
+    'mp4v': 'MPEG-4',
+    'fmp4': 'MPEG-4',
+    'xvid': 'MPEG-4',
+    'vp08': 'VP8',
+    'vp09': 'VP9',
+    'vvc1': 'VVC',
+    'v_av1': 'AV1',
+    'v_ffv1': 'FFV1',
+    'v_mjpeg': 'MJPEG',
+    'v_mpeg4/iso/avc': 'H.264',
+    'v_mpegh/iso/hevc': 'HEVC',
+    'v_vp8': 'VP8',
+    'v_vp9': 'VP9',
+}
+NEVER_REORDERED = ('AV1', 'FFV1', 'MJPEG', 'VP8', 'VP9')
+
+
+def find_container(file: BinaryIO) -> str:
+    """Container of a video, by its first bytes.
+
+    Args:
+        file: The video.
+
+    Returns:
+        A name such as ``MP4`` (MOV, too) or ``Matroska`` (WebM, too); '' if unknown.
+    """
+    head = _read(file, 0, 512)
+    if head[:4] == b'RIFF':
+        return {b'AVI ': 'AVI', b'WEBP': 'WebP'}.get(head[8:12], 'RIFF')
+    for start, magic, name in MAGIC:
+        if head[start : start + len(magic)] == magic:
+            return name
+    if head[4:8] in MP4_BOXES:  # a MOV of old
+        return 'MP4'
+    # Packets of 188 bytes, or of 192 with a time in front of each.
+    for start, size in ((0, 188), (4, 192)):
+        if head[start::size][:2] == b'\x47\x47':
+            return 'MPEG-TS'
+    if re.match(rb'\s*<(!doctype|html|\?xml)', head, re.IGNORECASE):
+        return 'HTML'
+    return ''
+
+
+def find_codec(file: BinaryIO) -> str:
+    """Codec of a video, as its container names it.
+
+    Args:
+        file: The video.
+
+    Returns:
+        A name such as ``H.264``, or the container's own code for a codec that is not
+        in ``CODECS``; '' if unknown.
+    """
+    container = find_container(file)
+    code = b''
+    if container == 'MP4':
+        code = _sample_table(file).get(b'stsd', b'')[12:16]
+    elif container == 'Matroska':
+        found = re.search(rb'V_[A-Z0-9_/]+', _read(file, 0, HEAD))
+        code = found[0] if found else b''
+    elif container == 'AVI':
+        found = re.search(rb'vids(.{4})', _read(file, 0, HEAD), re.DOTALL)
+        code = found[1] if found else b''
+    name = code.decode('ascii', 'replace').strip('\0 ')
+    return CODECS.get(name.lower(), name)
+
+
+def describe(file: BinaryIO) -> str:
+    """Codec and container of a video in words, such as ``AV1 in MP4``."""
+    container = find_container(file) or 'an unknown container'
+    codec = find_codec(file)
+    return f'{codec} in {container}' if codec else container
+
+
+def announced_size(file: BinaryIO) -> int:
+    """Size that a video's container announces.
+
+    Args:
+        file: AVI, MP4, MOV, WebM or MKV.
+
+    Returns:
+        Bytes; 0 where the container does not say.
+    """
+    size = file.seek(0, SEEK_END)
+    head = _read(file, 0, 64)
+    if head[:4] == b'RIFF':
+        return int.from_bytes(head[4:8], 'little') + 8
+    if head[:4] == EBML:
+        return _announced_by_ebml(head) if len(head) == 64 else 0
+    position = 0
+    while position < size:
+        box = _read(file, position, 16)
+        if box[4:8] not in MP4_BOXES:
+            return 0
+        length = int.from_bytes(box[:4], 'big')
+        if length == 1:
+            length = int.from_bytes(box[8:16], 'big')
+        if length < 8:  # 0: up to the end of the file
+            return 0
+        position += length
+    return position
+
+
+def _announced_by_ebml(head: bytes) -> int:
+    # A length has as many bytes as its first one has leading zeros, and one more; a
+    # length of ones only is not known.
+    def read_length(position: int) -> tuple[int, int, bool]:
+        width = 9 - head[position].bit_length()
+        value = int.from_bytes(head[position : position + width], 'big')
+        unknown = (2 << 7 * width) - 1
+        return value - (1 << 7 * width), position + width, value == unknown
+
+    length, position, _ = read_length(len(EBML))
+    position += length
+    if head[position : position + 4] != SEGMENT or position + 12 > len(head):
+        return 0
+    length, position, is_unknown = read_length(position + len(SEGMENT))
+    return 0 if is_unknown else position + length
+
+
+def announced_frames(file: BinaryIO) -> int:
+    """Number of frames that an MP4 announces; 0 where the container does not say."""
+    durations = _runs(_sample_table(file), b'stts')
+    return 0 if durations is None else int(durations[:, 0].sum())
+
+
+def is_rotated_matroska(file: BinaryIO) -> bool:
+    """Whether a WebM or MKV is to be shown rotated (``ProjectionPoseRoll``)."""
+    if find_container(file) != 'Matroska':
+        return False
+    found = re.search(
+        rb'\x76\x75(?:\x84(.{4})|\x88(.{8}))', _read(file, 0, HEAD), re.DOTALL
+    )
+    if not found:
+        return False
+    (roll,) = struct.unpack(*(('>f', found[1]) if found[1] else ('>d', found[2])))
+    return abs(roll) in (90, 180, 270)
+
+
+def has_ordered_keyframes(file: BinaryIO) -> bool:
+    """Whether the keyframes are known to be shown in the order they are stored.
+
+    They are not where frames that are shown before a keyframe are stored after it
+    ("open GOP": the default of x265 and of MPEG-2 encoders). Which frame is the n-th
+    can then not be told from the number of frames stored before.
+
+    Args:
+        file: The video.
+
+    Returns:
+        True if it is known; False where they are not, or the container does not tell.
+    """
+    container = find_container(file)
+    if container != 'MP4':
+        return container == 'AVI' or find_codec(file) in NEVER_REORDERED
+    table = _sample_table(file)
+    durations, offsets = _runs(table, b'stts'), _runs(table, b'ctts')
+    if durations is None or not len(durations):  # the frames are in fragments
+        return False
+    if offsets is None or b'stss' not in table:  # no B-frames; all are keyframes
+        return True
+    times = np.repeat(durations[:, 1], durations[:, 0]).cumsum()
+    offsets = np.repeat(offsets[:, 1], offsets[:, 0])
+    keys = table[b'stss'][8:]
+    keys = np.frombuffer(keys[: len(keys) // 4 * 4], '>u4').astype(np.int64) - 1
+    if len(offsets) != len(times) or not np.isin(keys, np.arange(len(times))).all():
+        return False
+    places = np.argsort(np.argsort(times + offsets, kind='stable'))
+    return bool((places[keys] == keys).all())
+
+
+def _runs(table: dict[bytes, bytes], kind: bytes) -> np.ndarray | None:
+    """(runs, 2): how many samples in a row have which value; None if not known."""
+    if kind not in table:
+        return None
+    content = table[kind][8:]
+    runs = np.frombuffer(content[: len(content) // 8 * 8], '>i4').reshape(-1, 2)
+    is_damaged = (runs[:, 0] < 0).any() or runs[:, 0].sum() > MOST_SAMPLES
+    return None if is_damaged else runs
+
+
+def _sample_table(file: BinaryIO) -> dict[bytes, bytes]:
+    """Boxes of an MP4's ``stbl`` of its first video track, without their headers."""
+
+    def boxes(start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+        while start + 8 <= end:
+            head = _read(file, start, 16)
+            length, body = int.from_bytes(head[:4], 'big'), start + 8
+            if length == 1:
+                length, body = int.from_bytes(head[8:16], 'big'), start + 16
+            length = length or end - start
+            if length < body - start:
+                return
+            yield head[4:8], body, min(start + length, end)
+            start += length
+
+    def inside(path: tuple[bytes, ...], start: int, end: int) -> Iterator[tuple]:
+        for kind, body, stop in boxes(start, end):
+            if kind == path[0]:
+                if len(path) == 1:
+                    yield body, stop
+                else:
+                    yield from inside(path[1:], body, stop)
+
+    for media in inside((b'moov', b'trak', b'mdia'), 0, file.seek(0, SEEK_END)):
+        handler = next(inside((b'hdlr',), *media), None)
+        table = next(inside((b'minf', b'stbl'), *media), None)
+        if handler and table and _read(file, handler[0] + 8, 4) == b'vide':
+            return {
+                kind: _read(file, body, stop - body)
+                for kind, body, stop in boxes(*table)
+            }
+    return {}
+
+
+def _read(file: BinaryIO, start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(size)
