@@ -161,7 +161,7 @@ def video_problem(path: Path, decode: bool = False) -> tuple[str, str] | None:
         None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
         ``unreadable``) and a sentence without its subject.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return 'missing', 'does not exist'
     size = path.stat().st_size
     if size == 0:
