@@ -295,6 +295,63 @@ def test_interrupted_run_is_resumed(tmp_path, monkeypatch):
     assert contents(out) == contents(tmp_path / 'whole')
 
 
+def test_run_killed_before_its_first_file_is_resumed(tiny, tmp_path):
+    (tmp_path / 'motion.json.partial').write_text('{"vers')
+    make_motion(tmp_path, 'tiny', workers=1)
+    assert contents(tmp_path) == contents(tiny)
+
+
+def test_run_killed_anywhere_is_resumed(tiny, tmp_path, monkeypatch):
+    """Each rename in turn is the one that a kill comes before."""
+    replace, done, moved = Path.replace, 0, 0
+
+    def killed_before_a_rename(path, target):
+        nonlocal moved
+        if moved == done:
+            raise KeyboardInterrupt
+        moved += 1
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, 'replace', killed_before_a_rename)
+    for done in (0, 1, 7, 40, 3):
+        moved = 0
+        with pytest.raises(KeyboardInterrupt):
+            make_motion(tmp_path, 'tiny', workers=1)
+    monkeypatch.undo()
+    make_motion(tmp_path, 'tiny', workers=1)
+    assert contents(tmp_path) == contents(tiny)
+
+
+def test_clip_cut_short_is_made_again(tiny):
+    before = contents(tiny)
+    clip = tiny / 'videos' / 'val' / '00003.avi'
+    for kept in (0, 5, 1000):
+        clip.write_bytes(clip.read_bytes()[:kept])
+        make_motion(tiny, 'tiny', workers=1)
+        assert contents(tiny) == before
+
+
+@pytest.mark.parametrize(
+    'text', ['', '{', '[]', 'null', '3', '[' * 100_000, '{"a": "\xe4"}']
+)
+def test_damaged_record_is_named(text, tmp_path):
+    record = tmp_path / 'motion.json'
+    record.write_bytes(text.encode('latin-1'))
+    with pytest.raises(ValueError, match=re.escape(str(record)) + ' is damaged: .*del'):
+        make_motion(tmp_path, 'tiny', workers=1)
+    assert record.read_bytes() == text.encode('latin-1')
+
+
+def test_record_with_the_fingerprint_alone(tiny):
+    record = tiny / 'motion.json'
+    before = record.read_bytes()
+    whole = json.loads(before)
+    kept = ('version', 'preset', 'seed', 'fingerprint')
+    record.write_text(json.dumps({key: whole[key] for key in kept}))
+    assert make_motion(tiny, 'tiny', workers=1) == {**whole, 'libraries': None}
+    record.write_bytes(before)
+
+
 def test_deleted_files_are_made_again(tiny):
     before = contents(tiny)
     times = {name: (tiny / name).stat().st_mtime_ns for name in before}

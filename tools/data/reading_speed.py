@@ -22,6 +22,7 @@ from mmengine.utils import track_iter_progress
 from torch.utils.data import DataLoader
 
 import selfy_mmaction  # noqa: F401  registers everything
+from selfy_mmaction.datasets.preparation.decoding import DECODERS
 
 CONFIG = (
     Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'sthv2.py'
@@ -29,7 +30,6 @@ CONFIG = (
 SIZE = (427, 240)
 # As Something-Something V2, or what every OpenCV can write.
 CODECS = (('VP90', '.webm'), ('mp4v', '.mp4'))
-PACKAGES = {'Decord': 'decord', 'OpenCV': 'cv2', 'PyAV': 'av', 'PIMS': 'pims'}
 SHIPPED = 'Decord, num_threads=1'
 
 
@@ -113,7 +113,7 @@ def readers() -> dict[str, dict[str, Any]]:
         decoder='Decord', num_threads=1, on_unreadable='skip'
     )
     for decoder in ('OpenCV', 'PyAV', 'PIMS'):
-        if importlib.util.find_spec(PACKAGES[decoder]):
+        if importlib.util.find_spec(DECODERS[decoder]):
             compared[decoder] = dict(decoder=decoder)
     compared['RawFrame'] = dict(decoder='RawFrame')
     return compared

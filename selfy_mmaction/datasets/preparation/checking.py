@@ -12,8 +12,16 @@ from ..class_names import (
     labels_with_direction,
     read_class_names,
 )
+from .decoding import chosen_decoder, decoding_problem
 from .layout import SPLITS, Annotation, DataSet, LabelSet, Media
-from .media import count_frames, frames_problem, run_parallel, video_problem
+from .media import (
+    count_frames,
+    frames_problem,
+    run_parallel,
+    video_problem,
+    without_damage,
+    worth_decoding,
+)
 from .official_files import INTEGER, Value, read_json, read_lines, read_text
 from .preparing import RECORD, describe_repeated, order_of, sha256
 
@@ -23,7 +31,14 @@ PROBLEMS = {
     'missing': 'do not exist',
     'empty': 'are empty',
     'truncated': 'are truncated',
-    'unreadable': 'cannot be read',
+    'unreadable': 'cannot be read: fetch them again, or, where their codec or size is '
+    'to blame, set SELFY_DECODER=PyAV (pip install av) or encode them again (ffmpeg -i '
+    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4)',
+    'other_frames': 'give other frames than they should: encode them again (ffmpeg -i '
+    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4) or choose another SELFY_DECODER',
+    'length': 'end before the length that their container announces: fetch them again',
+    'rotated': 'are to be rotated by their display matrix, which PyAV and many tools '
+    'ignore: frames extracted with those lie on their side',
     'frame_count': 'have another number of frames than the list says',
     'missing_frames': 'lack frames',
 }
@@ -135,14 +150,15 @@ def check(
 
     Raises:
         FileNotFoundError: ``out`` is not a folder.
-        ValueError: ``sample`` is negative, or an official file, a list, the class names
-            or the record is not readable as such.
+        ValueError: ``sample`` is negative, SELFY_DECODER cannot be used, or an official
+            file, a list, the class names or the record is not readable as such.
     """
     out = Path(out)
     if not out.is_dir():
         raise FileNotFoundError(f'{out} is not a folder; give what was prepared')
     if sample < 0:
         raise ValueError(f'sample must be at least 0, got {sample}')
+    decoder = chosen_decoder()
     # The findings say what OpenCV would say.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     report = Report(data_set, out)
@@ -158,9 +174,8 @@ def check(
     _check_record(out, report)
     _check_files_named_twice(lists, out, report)
     for found in lists:
-        _check_media(
-            found, out, len(found.samples) if full else sample, workers, report
-        )
+        num_decoded = len(found.samples) if full else sample
+        _check_media(found, out, num_decoded, decoder, workers, report)
     return report.as_dict()
 
 
@@ -610,7 +625,7 @@ def _check_record(out: Path, report: Report) -> None:
         class_file = entry.field('class_file').text()
         prepared = entry.field('class_fingerprint').text()
         path = out / class_file
-        if not path.is_file():
+        if not os.path.isfile(path):
             report.error('class_names', class_file, 'was prepared, is missing')
         else:
             fingerprint = fingerprint_class_names(
@@ -624,14 +639,19 @@ def _check_record(out: Path, report: Report) -> None:
                     f'{prepared}',
                 )
         for name, recorded in entry.field('lists').fields().items():
-            if not (out / name).is_file():
+            if not os.path.isfile(out / name):
                 report.error('missing_list', name, 'was prepared, is missing')
             elif sha256(out / name) != recorded.field('sha256').text():
                 report.note('changed', name, 'was changed since it was prepared')
 
 
 def _check_media(
-    found: ClipList, out: Path, num_decoded: int, workers: int | None, report: Report
+    found: ClipList,
+    out: Path,
+    num_decoded: int,
+    decoder: str,
+    workers: int | None,
+    report: Report,
 ) -> None:
     folder = _media_folder(found, out)
     if not folder.is_dir():
@@ -645,23 +665,24 @@ def _check_media(
     num_decoded = min(num_decoded, len(found.samples))
     decoded = {i * len(found.samples) // num_decoded for i in range(num_decoded)}
 
-    def look_at(index: int) -> tuple[str, str] | None:
-        sample = found.samples[index]
-        if found.media.kind == 'videos':
-            return video_problem(folder / sample.path, index in decoded)
-        return _clip_frames_problem(
-            folder / sample.path, sample, found.media.frame_name, index in decoded
+    if found.media.kind == 'videos':
+        problems = _video_problems(found, folder, decoded, decoder, workers)
+    else:
+        problems = run_parallel(
+            lambda index: _clip_frames_problem(
+                folder, found.samples[index], found.media.frame_name, index in decoded
+            ),
+            range(len(found.samples)),
+            workers,
+            f'checking {found.name}',
         )
-
-    problems = run_parallel(
-        look_at, range(len(found.samples)), workers, f'checking {found.name}'
-    )
     groups = defaultdict(list)
     for sample, problem in zip(found.samples, problems, strict=True):
         if problem:
             groups[problem[0]].append(f'{sample.path} {problem[1]}')
     for kind, examples in groups.items():
-        report.error(
+        add = report.note if kind == 'rotated' else report.error
+        add(
             kind,
             found.name,
             f'{len(examples)} of {len(found.samples)} clips {PROBLEMS[kind]}',
@@ -670,9 +691,38 @@ def _check_media(
     report.facts['lists'][found.name]['decoded'] = len(decoded)
 
 
+def _video_problems(
+    found: ClipList,
+    folder: Path,
+    decoded: set[int],
+    decoder: str,
+    workers: int | None,
+) -> list[tuple[str, str] | None]:
+    """Look at the header of every video, and decode some."""
+    paths = [folder / sample.path for sample in found.samples]
+    problems = run_parallel(video_problem, paths, workers, f'checking {found.name}')
+    # After all headers: a process must not be forked while OpenCV runs in a thread.
+    chosen = [
+        index
+        for index, problem in enumerate(problems)
+        if worth_decoding(problem, decoder)
+        and (index in decoded or problem != without_damage(problem))
+    ]
+    results = run_parallel(
+        lambda index: decoding_problem(paths[index], decoder),
+        chosen,
+        workers,
+        f'decoding {found.name}',
+    )
+    for index, problem in zip(chosen, results, strict=True):
+        problems[index] = problem or without_damage(problems[index])
+    return problems
+
+
 def _clip_frames_problem(
     folder: Path, sample: Sample, frame_name: str, decode: bool
 ) -> tuple[str, str] | None:
+    folder = folder / sample.path
     if not os.path.isdir(folder):
         return 'missing', 'does not exist'
     last, gaps = count_frames(folder, frame_name)

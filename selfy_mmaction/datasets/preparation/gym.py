@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from .layout import Annotation, DataSet, LabelSet, Media, find_file
-from .media import index_media, run_parallel, video_problem
+from .media import index_media, run_parallel, video_problem, without_damage
 from .official_files import Value, distinct_names, label_clips, read_json, read_lines
 
 VERSIONS = ('v1.0', 'v1.1')
@@ -142,7 +142,11 @@ def cut_subactions(
         workers,
         'looking for sub-actions that are there',
     )
-    missing = [clip for clip, found in zip(clips, problems, strict=True) if found]
+    missing = [
+        clip
+        for clip, found in zip(clips, problems, strict=True)
+        if found != without_damage(found)
+    ]
     if not missing:
         return
     videos = index_media(raw / 'videos', 'videos')

@@ -13,6 +13,8 @@ import decord
 from decord import DECORDError
 from mmengine.utils import ProgressBar
 
+from .decoding import decoding_problem, describe_codec
+
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
 
 MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
@@ -147,20 +149,45 @@ def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None
     return None
 
 
-def video_problem(path: Path, decode: bool = False) -> tuple[str, str] | None:
+def video_problem(
+    path: Path, decode: bool = False, decoder: str = 'Decord'
+) -> tuple[str, str] | None:
     """Look for what is wrong with a video.
 
-    The header is read with OpenCV and held against the size of the file; decoding is
-    done with decord, which the configs read with.
+    The header is read with OpenCV and held against the size of the file.
 
     Args:
         path: The video.
-        decode: Whether to decode all of it. Default: False.
+        decode: Whether to decode all of it as well, see ``decoding_problem``. Default:
+            False.
+        decoder: Decoder that training reads it with. Default: ``Decord``.
 
     Returns:
         None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
-        ``unreadable``) and a sentence without its subject.
+        ``unreadable``, ``other_frames``, ``length``, ``rotated``) and a sentence
+        without its subject.
     """
+    problem = header_problem(path)
+    if decode and worth_decoding(problem, decoder):
+        return decoding_problem(path, decoder) or without_damage(problem)
+    return problem
+
+
+def without_damage(problem: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The problem if the video can be read all the same, else None."""
+    return problem if problem and problem[0] == 'rotated' else None
+
+
+def worth_decoding(problem: tuple[str, str] | None, decoder: str) -> bool:
+    """Whether decoding can tell more than the header does."""
+    if problem and problem[0] == 'unreadable':
+        # The other decoders know more codecs than OpenCV and Decord.
+        return decoder not in ('Decord', 'OpenCV')
+    return problem == without_damage(problem)
+
+
+def header_problem(path: Path) -> tuple[str, str] | None:
+    """Look for what is wrong with the header of a video, see ``video_problem``."""
     if not os.path.isfile(path):
         return 'missing', 'does not exist'
     size = path.stat().st_size
@@ -169,20 +196,19 @@ def video_problem(path: Path, decode: bool = False) -> tuple[str, str] | None:
     announced = announced_size(path)
     capture = cv2.VideoCapture(str(path))
     frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    grabbed = capture.isOpened() and capture.grab()
+    rotation = capture.get(cv2.CAP_PROP_ORIENTATION_META)
+    codec = describe_codec(capture)
+    opened = capture.isOpened()
+    grabbed = opened and capture.grab()
     capture.release()
     if announced > size and (not grabbed or _num_packets(path) < frames):
         return 'truncated', f'is truncated ({size} of at least {announced} bytes)'
-    if not grabbed:
+    if not opened:
         return 'unreadable', 'cannot be opened, or has no frames'
-    if decode:
-        try:
-            reader = decord.VideoReader(str(path), num_threads=1)
-            for _ in range(len(reader)):
-                reader.next()
-        except (RuntimeError, DECORDError, StopIteration) as error:
-            lines = str(error).strip().splitlines() or ['it ends early']
-            return 'unreadable', f'cannot be decoded ({lines[-1]})'
+    if not grabbed:
+        return 'unreadable', f'has no frame that OpenCV can decode ({codec})'
+    if rotation:
+        return 'rotated', f'is to be rotated by {rotation:g} degrees'
     return None
 
 
