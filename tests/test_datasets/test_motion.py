@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import decord
 import numpy as np
@@ -302,19 +303,17 @@ def test_run_killed_before_its_first_file_is_resumed(tiny, tmp_path):
 
 
 def test_run_killed_anywhere_is_resumed(tiny, tmp_path, monkeypatch):
-    """Each rename in turn is the one that a kill comes before."""
-    replace, done, moved = Path.replace, 0, 0
+    """Kills come before a rename, from the first one on."""
+    replace, renames_left = Path.replace, iter(())
 
     def killed_before_a_rename(path, target):
-        nonlocal moved
-        if moved == done:
+        if next(renames_left, None) is None:
             raise KeyboardInterrupt
-        moved += 1
         return replace(path, target)
 
     monkeypatch.setattr(Path, 'replace', killed_before_a_rename)
-    for done in (0, 1, 7, 40, 3):
-        moved = 0
+    for number in (0, 1, 7, 40, 3):
+        renames_left = iter(range(number))
         with pytest.raises(KeyboardInterrupt):
             make_motion(tmp_path, 'tiny', workers=1)
     monkeypatch.undo()

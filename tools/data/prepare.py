@@ -4,6 +4,7 @@
 import argparse
 import json
 import os
+import traceback
 from pathlib import Path
 
 from selfy_mmaction.datasets.preparation import DATA_SETS, check, prepare, show
@@ -25,8 +26,9 @@ def make_parser() -> argparse.ArgumentParser:
         add(
             '--check',
             action='store_true',
-            help='check --out, change nothing but its check.json; exit code 1 when '
-            'training on it would be wrong',
+            help='check --out, change nothing but its check.json; exit code 0 when '
+            'training on it would be right, 1 when it would be wrong, 2 when it could '
+            'not be checked',
         )
         add('--full', action='store_true', help='--check decodes every clip')
         add(
@@ -113,6 +115,10 @@ def main() -> None:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:
         parser.exit(130, '\ninterrupted; run the same command again to resume\n')
+    except Exception:
+        # Python would exit with 1, which --check says where training would be wrong.
+        traceback.print_exc()
+        parser.exit(2, f'error: {parser.prog} failed; please report the lines above\n')
     parser.exit(0 if fine else 1)
 
 

@@ -12,11 +12,12 @@ from ..class_names import (
     labels_with_direction,
     read_class_names,
 )
-from .decoding import chosen_decoder, decoding_problem
+from .decoding import chosen_decoder, decoding_problems
 from .layout import SPLITS, Annotation, DataSet, LabelSet, Media
 from .media import (
     count_frames,
     frames_problem,
+    progress_bar,
     run_parallel,
     video_problem,
     without_damage,
@@ -37,7 +38,7 @@ PROBLEMS = {
     'other_frames': 'give other frames than they should: encode them again (ffmpeg -i '
     'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4) or choose another SELFY_DECODER',
     'length': 'end before the length that their container announces: fetch them again',
-    'rotated': 'are to be rotated by their display matrix, which PyAV and many tools '
+    'rotated': 'are to be turned upright by their display matrix, which many tools '
     'ignore: frames extracted with those lie on their side',
     'frame_count': 'have another number of frames than the list says',
     'missing_frames': 'lack frames',
@@ -245,9 +246,9 @@ def _read_list(found: ClipList, out: Path, report: Report) -> None:
     num_columns = 2 if found.media.kind == 'videos' else 3
     malformed, repeated, num_contradictory = [], [], 0
     first: dict[str, tuple[str, int]] = {}
-    for line in read_lines(out / found.name):
+    for line in read_lines(out / found.name, keep_blank=True):
         (number,) = line.place
-        path, *numbers = line.content.split(' ')
+        path, *numbers = line.content.split() or ['']
         if len(numbers) != num_columns - 1 or not all(map(INTEGER.fullmatch, numbers)):
             malformed.append(f'{number}: {line.content!r}')
             continue
@@ -701,19 +702,16 @@ def _video_problems(
     """Look at the header of every video, and decode some."""
     paths = [folder / sample.path for sample in found.samples]
     problems = run_parallel(video_problem, paths, workers, f'checking {found.name}')
-    # After all headers: a process must not be forked while OpenCV runs in a thread.
     chosen = [
         index
         for index, problem in enumerate(problems)
         if worth_decoding(problem, decoder)
         and (index in decoded or problem != without_damage(problem))
     ]
-    results = run_parallel(
-        lambda index: decoding_problem(paths[index], decoder),
-        chosen,
-        workers,
-        f'decoding {found.name}',
-    )
+    with progress_bar(len(chosen), f'decoding {found.name}') as progress:
+        results = decoding_problems(
+            [paths[index] for index in chosen], decoder, workers, progress
+        )
     for index, problem in zip(chosen, results, strict=True):
         problems[index] = problem or without_damage(problems[index])
     return problems

@@ -6,8 +6,10 @@ import logging
 import multiprocessing
 import os
 import re
-from collections.abc import Iterator
-from multiprocessing.connection import wait
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import cv2
@@ -55,46 +57,92 @@ def chosen_decoder() -> str:
     return decoder
 
 
-def decoding_problem(path: Path, decoder: str = 'Decord') -> tuple[str, str] | None:
-    """Decode a whole video and look for what is wrong with its frames.
+def decoding_problems(
+    paths: Sequence[Path],
+    decoder: str = 'Decord',
+    workers: int | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> list[tuple[str, str] | None]:
+    """Decode whole videos and look for what is wrong with their frames.
 
-    That is done in a process of its own, which damaged videos may end, where the system
-    can fork.
+    Where the system can fork, each is decoded in a process of its own, which damaged
+    ones may end. To be called while no other thread runs.
 
     Args:
-        path: The video.
+        paths: The videos.
         decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``. Default: ``Decord``.
+        workers: Number of processes at a time. Default: the number of processors.
+        progress: Called after each video. Default: does nothing.
 
     Returns:
-        None, or the kind of the problem (``unreadable``, ``other_frames``, ``length``)
-        and a sentence without its subject.
+        For each None, or the kind of the problem (``unreadable``, ``other_frames``,
+        ``length``) and a sentence without its subject.
     """
     look = _FrameCheck(decoder)
     if 'fork' not in multiprocessing.get_all_start_methods():
-        return look(str(path))
+        problems = []
+        for path in paths:
+            problems.append(look(str(path)))
+            progress()
+        return problems
+    found: dict[int, tuple[str, str] | None] = {}
+    waiting = list(enumerate(paths))[::-1]
+    running: dict[Connection, tuple[int, BaseProcess, float]] = {}
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)  # a forked process would wait for threads that it has not
+    try:
+        while waiting or running:
+            while waiting and len(running) < (workers or os.cpu_count() or 1):
+                index, path = waiting.pop()
+                receiver, process = _start(look, path)
+                running[receiver] = index, process, time.monotonic() + TIMEOUT
+            first = min(deadline for *_, deadline in running.values())
+            ready = wait(running, max(0, first - time.monotonic()))
+            for receiver, (index, process, deadline) in list(running.items()):
+                if receiver in ready:
+                    found[index] = _receive(receiver, decoder)
+                elif time.monotonic() >= deadline:
+                    said = f'is not decoded by {decoder} after {TIMEOUT} seconds'
+                    found[index] = 'unreadable', said
+                else:
+                    continue
+                _end(receiver, process)
+                del running[receiver]
+                progress()
+    finally:
+        for receiver, (_, process, _) in running.items():
+            _end(receiver, process)
+        cv2.setNumThreads(threads)
+    return [found[index] for index in range(len(paths))]
+
+
+def _start(
+    look: Callable[[str], tuple[str, str] | None], path: Path
+) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
 
     def look_and_send() -> None:
-        logging.disable(logging.WARNING)  # mmengine's of its own FileClient
+        logging.disable(logging.WARNING)  # mmengine's about its own FileClient
         sender.send(look(str(path)))
 
     process = context.Process(target=look_and_send, daemon=True)
     process.start()
-    sender.close()
-    wait([receiver, process.sentinel], TIMEOUT)
+    sender.close()  # so that the end of the process is seen
+    return receiver, process
+
+
+def _receive(receiver: Connection, decoder: str) -> tuple[str, str] | None:
     try:
-        if receiver.poll():
-            return receiver.recv()
-        if process.is_alive():
-            return 'unreadable', f'is not decoded by {decoder} after {TIMEOUT} seconds'
-        return 'unreadable', f'ends the process in which {decoder} decodes it'
+        return receiver.recv()
     except EOFError:
         return 'unreadable', f'ends the process in which {decoder} decodes it'
-    finally:
-        process.kill()
-        process.join()
-        receiver.close()
+
+
+def _end(receiver: Connection, process: BaseProcess) -> None:
+    process.kill()
+    process.join()
+    receiver.close()
 
 
 class _FrameCheck:

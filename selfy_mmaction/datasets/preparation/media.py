@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import decord
 from decord import DECORDError
 from mmengine.utils import ProgressBar
 
-from .decoding import decoding_problem, describe_codec
+from .decoding import decoding_problems, describe_codec
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
 
@@ -42,21 +43,38 @@ def run_parallel(
     Returns:
         The results in the order of the items.
     """
-    if not items:
-        return []
-    print(title, file=sys.stderr)
-    progress = ProgressBar(len(items), file=sys.stderr)
     results = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with (
+        progress_bar(len(items), title) as progress,
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
         try:
             for result in pool.map(function, items):
                 results.append(result)
-                progress.update()
+                progress()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    print(file=sys.stderr)
     return results
+
+
+@contextmanager
+def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on stderr, if there is anything to do.
+
+    Args:
+        total: Number of things to do.
+        title: What is done, shown before the bar.
+
+    Yields:
+        What is to be called after each.
+    """
+    if not total:
+        yield lambda: None
+        return
+    print(title, file=sys.stderr)
+    yield ProgressBar(total, file=sys.stderr).update
+    print(file=sys.stderr)
 
 
 def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
@@ -158,7 +176,7 @@ def video_problem(
 
     Args:
         path: The video.
-        decode: Whether to decode all of it as well, see ``decoding_problem``. Default:
+        decode: Whether to decode all of it as well, see ``decoding_problems``. Default:
             False.
         decoder: Decoder that training reads it with. Default: ``Decord``.
 
@@ -169,7 +187,8 @@ def video_problem(
     """
     problem = header_problem(path)
     if decode and worth_decoding(problem, decoder):
-        return decoding_problem(path, decoder) or without_damage(problem)
+        (decoded,) = decoding_problems([path], decoder)
+        return decoded or without_damage(problem)
     return problem
 
 

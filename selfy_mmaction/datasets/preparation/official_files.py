@@ -217,11 +217,13 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_lines(path: Path) -> Iterator[Value]:
-    """Read the lines of a text file that are not blank.
+def read_lines(path: Path, keep_blank: bool = False) -> Iterator[Value]:
+    """Read the lines of a text file.
 
     Args:
         path: The file.
+        keep_blank: Whether blank lines count, but for those at the end. Default:
+            False.
 
     Yields:
         A line, without spaces around it.
@@ -230,8 +232,10 @@ def read_lines(path: Path) -> Iterator[Value]:
         OSError: It cannot be opened.
         ValueError: It is not text in UTF-8.
     """
-    for number, line in enumerate(read_text(path).split('\n'), start=1):
-        if line.strip():
+    # Not splitlines(): that also splits at characters that names may hold.
+    lines = io.StringIO(read_text(path).rstrip(), newline=None)
+    for number, line in enumerate(lines, start=1):
+        if keep_blank or line.strip():
             yield Value(line.strip(), path, (f'line {number}',))
 
 
