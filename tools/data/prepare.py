@@ -4,6 +4,7 @@
 import argparse
 import json
 import os
+import sys
 import traceback
 from pathlib import Path
 
@@ -109,6 +110,10 @@ def run_prepare(args: argparse.Namespace) -> bool:
 def main() -> None:
     parser = make_parser()
     args = parser.parse_args()
+    # Names of classes and files must not end a run on a terminal that lacks a letter.
+    sys.stdout.reconfigure(errors='backslashreplace')
+    if args.workers is not None and args.workers < 1:
+        parser.error(f'--workers must be at least 1, got {args.workers}')
     try:
         fine = run_check(args) if args.check else run_prepare(args)
     except (ValueError, OSError) as error:

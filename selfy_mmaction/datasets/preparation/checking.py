@@ -542,6 +542,8 @@ def _check_files_named_twice(lists: list[ClipList], out: Path, report: Report) -
                 status = os.stat(folder / sample.path)
             except (OSError, ValueError):  # a missing one is found with the media
                 continue
+            if not status.st_ino:  # a file system that does not tell
+                continue
             key = (found.template, status.st_dev, status.st_ino)
             owner, known = owners.setdefault(key, (found, sample))
             if known.clip != sample.clip:

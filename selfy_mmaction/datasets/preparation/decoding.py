@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -123,6 +124,7 @@ def _start(
     receiver, sender = context.Pipe(duplex=False)
 
     def look_and_send() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this one
         logging.disable(logging.WARNING)  # mmengine's about its own FileClient
         sender.send(look(str(path)))
 

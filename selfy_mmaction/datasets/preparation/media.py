@@ -15,6 +15,7 @@ from decord import DECORDError
 from mmengine.utils import ProgressBar
 
 from .decoding import decoding_problems, describe_codec
+from .official_files import UNWRITABLE
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
 
@@ -89,8 +90,8 @@ def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
         For each name (of a video without its ending) the path below the folder.
 
     Raises:
-        ValueError: Two have the same name, or a path has a space in it, which
-            mmaction2's lists cannot hold.
+        ValueError: Two have the same name, or a path has a space or another character
+            in it that mmaction2's lists cannot hold.
     """
     found: dict[str, str] = {}
     for path in _entries(folder, depth, folders=kind == 'rawframes'):
@@ -100,10 +101,15 @@ def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
             # An interrupted cut leaves a partial file behind.
             if suffix.lower() not in VIDEO_SUFFIXES or name.endswith('.partial'):
                 continue
-        if ' ' in path:
+        if len(path.split()) != 1:
             raise ValueError(
                 f'{folder}/{path} has a space in it, which separates the columns of '
                 "the lists; rename it (mmaction2's rename_classnames.sh puts _)"
+            )
+        if UNWRITABLE.search(path):
+            raise ValueError(
+                f'{folder} has {path!r}, a name with a control character or not in '
+                'UTF-8, which the lists cannot hold; rename it'
             )
         if name in found:
             raise ValueError(

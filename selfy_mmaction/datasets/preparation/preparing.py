@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..class_names import fingerprint_class_names
 from .layout import SPLITS, Annotation, DataSet, LabelSet, Media
-from .media import count_frames, index_media, run_parallel
+from .media import VIDEO_SUFFIXES, count_frames, index_media, run_parallel
 
 RECORD = 'preparation.json'
 
@@ -281,9 +281,10 @@ def _make_list(
     """Text of a list, and the number of clips that are not in it."""
     missing = [clip for clip in clips if clip not in scan.paths]
     if missing:
+        endings = f' as {", ".join(VIDEO_SUFFIXES)}' if scan.frames is None else ''
         message = (
-            f'{len(missing)} of {len(clips)} clips are not in {scan.folder}, the '
-            f'first is {missing[0]!r}'
+            f'{len(missing)} of {len(clips)} clips are not in {scan.folder}{endings}, '
+            f'the first is {missing[0]!r}'
         )
         if not may_miss:
             raise ValueError(

@@ -200,6 +200,14 @@ def test_kinetics400_with_spaces(kinetics400):
         make(kinetics400, 'kinetics400')
 
 
+@pytest.mark.parametrize('folder', [b'caf\xe9', b'air\ndrumming', b'air\tdrumming'])
+def test_kinetics400_with_names_that_lists_cannot_hold(kinetics400, folder):
+    train = kinetics400 / 'train'
+    (train / 'air_drumming').rename(train / os.fsdecode(folder))
+    with pytest.raises(ValueError, match='air\\sdrumming/.* space|caf.*not in UTF-8'):
+        make(kinetics400, 'kinetics400')
+
+
 @pytest.mark.parametrize('name', ['sthv1', 'sthv2', 'diving48', 'kinetics400'])
 def test_twice_leaves_everything_untouched(name, request):
     raw = request.getfixturevalue(name)
@@ -395,3 +403,8 @@ def test_tool(sthv2, run_tool, capsys):
     assert 'sthv2_train_list_videos.txt: 3 clips' in capsys.readouterr().out
     assert run_tool('sthv2', '--out', out) == 2
     assert 'error: --raw is needed' in capsys.readouterr().err
+    assert run_tool('sthv2', '--raw', sthv2, '--out', out, '--workers', '0') == 2
+    assert '--workers must be at least 1, got 0' in capsys.readouterr().err
+    (sthv2 / 'labels' / 'train.json').write_text('[{"id": "7"}]')
+    assert run_tool('sthv2', '--raw', sthv2, '--out', out) == 2
+    assert 'train.json, entry 1: ' in capsys.readouterr().err
