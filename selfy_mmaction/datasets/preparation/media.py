@@ -14,12 +14,11 @@ import decord
 from decord import DECORDError
 from mmengine.utils import ProgressBar
 
-from .decoding import decoding_problems, describe_codec
+from .decoding import MP4_BOXES, decoding_problems, describe_codec
 from .official_files import UNWRITABLE
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
 
-MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
 HEAD = 64  # bytes that hold the start of a WebM or MKV up to its length
 EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 

@@ -186,6 +186,17 @@ def test_container_that_announces_more(video, tmp_path):
     assert video_problem(sound, decode=True) is None
 
 
+def test_hidden_frames_do_not_count(video, tmp_path):
+    """A cut without encoding keeps frames from the keyframe on and hides them."""
+    whole, path = tmp_path / 'whole.mp4', tmp_path / 'clip.mp4'
+    encode(video, whole, '-c:v', 'libx264', '-g', '40')
+    encode(whole, path, '-c', 'copy', before=['-ss', '2'])
+    capture = cv2.VideoCapture(str(path))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 40
+    problem = video_problem(path, decode=True)
+    assert problem is None or problem[0] == 'other_frames'  # decord seeks wrongly
+
+
 def test_rotation_is_named(video, tmp_path):
     upright, path = tmp_path / 'upright.mp4', tmp_path / 'clip.mp4'
     encode(video, upright, '-c:v', 'libx264', '-vf', 'scale=64:64')
