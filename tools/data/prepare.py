@@ -114,6 +114,10 @@ def main() -> None:
     sys.stdout.reconfigure(errors='backslashreplace')
     if args.workers is not None and args.workers < 1:
         parser.error(f'--workers must be at least 1, got {args.workers}')
+    if args.json and not Path(args.json).parent.is_dir():
+        parser.error(
+            f'--json {args.json}: the folder {Path(args.json).parent} does not exist'
+        )
     try:
         fine = run_check(args) if args.check else run_prepare(args)
     except (ValueError, OSError) as error:

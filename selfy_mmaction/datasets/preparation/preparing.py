@@ -54,6 +54,8 @@ def prepare(
     raw, out = Path(raw), Path(out)
     if not raw.is_dir():
         raise FileNotFoundError(f'{raw} is not a folder; give the download as --raw')
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f'{out} is not a folder; choose another --out')
     order = label_order or next(iter(data_set.arrange))
     if order not in data_set.arrange:
         raise ValueError(

@@ -405,6 +405,11 @@ def test_tool(sthv2, run_tool, capsys):
     assert 'error: --raw is needed' in capsys.readouterr().err
     assert run_tool('sthv2', '--raw', sthv2, '--out', out, '--workers', '0') == 2
     assert '--workers must be at least 1, got 0' in capsys.readouterr().err
+    tool = ('sthv2', '--raw', sthv2, '--out')
+    assert run_tool(*tool, sthv2 / 'labels' / 'train.json', '--allow-partial') == 2
+    assert 'train.json is not a folder' in capsys.readouterr().err
+    assert run_tool(*tool, out, '--check', '--json', out / 'no' / 'x.json') == 2
+    assert f'the folder {out / "no"} does not exist' in capsys.readouterr().err
     (sthv2 / 'labels' / 'train.json').write_text('[{"id": "7"}]')
     assert run_tool('sthv2', '--raw', sthv2, '--out', out) == 2
     assert 'train.json, entry 1: ' in capsys.readouterr().err
