@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import decord
 import numpy as np
@@ -293,6 +294,61 @@ def test_interrupted_run_is_resumed(tmp_path, monkeypatch):
     whole = make_motion(tmp_path / 'whole', 'tiny', workers=1)
     assert resumed == whole
     assert contents(out) == contents(tmp_path / 'whole')
+
+
+def test_run_killed_before_its_first_file_is_resumed(tiny, tmp_path):
+    (tmp_path / 'motion.json.partial').write_text('{"vers')
+    make_motion(tmp_path, 'tiny', workers=1)
+    assert contents(tmp_path) == contents(tiny)
+
+
+def test_run_killed_anywhere_is_resumed(tiny, tmp_path, monkeypatch):
+    """Kills come before a rename, from the first one on."""
+    replace, renames_left = Path.replace, iter(())
+
+    def killed_before_a_rename(path, target):
+        if next(renames_left, None) is None:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, 'replace', killed_before_a_rename)
+    for number in (0, 1, 7, 40, 3):
+        renames_left = iter(range(number))
+        with pytest.raises(KeyboardInterrupt):
+            make_motion(tmp_path, 'tiny', workers=1)
+    monkeypatch.undo()
+    make_motion(tmp_path, 'tiny', workers=1)
+    assert contents(tmp_path) == contents(tiny)
+
+
+def test_clip_cut_short_is_made_again(tiny):
+    before = contents(tiny)
+    clip = tiny / 'videos' / 'val' / '00003.avi'
+    for kept in (0, 5, 1000):
+        clip.write_bytes(clip.read_bytes()[:kept])
+        make_motion(tiny, 'tiny', workers=1)
+        assert contents(tiny) == before
+
+
+@pytest.mark.parametrize(
+    'text', ['', '{', '[]', 'null', '3', '[' * 100_000, '{"a": "\xe4"}']
+)
+def test_damaged_record_is_named(text, tmp_path):
+    record = tmp_path / 'motion.json'
+    record.write_bytes(text.encode('latin-1'))
+    with pytest.raises(ValueError, match=re.escape(str(record)) + ' is damaged: .*del'):
+        make_motion(tmp_path, 'tiny', workers=1)
+    assert record.read_bytes() == text.encode('latin-1')
+
+
+def test_record_with_the_fingerprint_alone(tiny):
+    record = tiny / 'motion.json'
+    before = record.read_bytes()
+    whole = json.loads(before)
+    kept = ('version', 'preset', 'seed', 'fingerprint')
+    record.write_text(json.dumps({key: whole[key] for key in kept}))
+    assert make_motion(tiny, 'tiny', workers=1) == {**whole, 'libraries': None}
+    record.write_bytes(before)
 
 
 def test_deleted_files_are_made_again(tiny):

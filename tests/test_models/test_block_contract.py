@@ -12,7 +12,8 @@ SELFY_S = dict(
     type='SELFYSBlock',
     offsets=(-1, 0, 1),
     window=(5, 5),
-    reduced_channels=4,
+    # With few features some positions are all but dead: rounding turns their direction.
+    reduced_channels=16,
     extraction=dict(channels=(2, 3, 4, 5), strides=(1, 2, 1, 1)),
 )
 STCB = dict(type='STCB', reduced_channels=4, channels=(4, 4, 4, 4))

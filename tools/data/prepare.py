@@ -4,6 +4,8 @@
 import argparse
 import json
 import os
+import sys
+import traceback
 from pathlib import Path
 
 from selfy_mmaction.datasets.preparation import DATA_SETS, check, prepare, show
@@ -25,8 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
         add(
             '--check',
             action='store_true',
-            help='check --out, change nothing but its check.json; exit code 1 when '
-            'training on it would be wrong',
+            help='check --out, change nothing but its check.json; exit code 0 when '
+            'training on it would be right, 1 when it would be wrong, 2 when it could '
+            'not be checked',
         )
         add('--full', action='store_true', help='--check decodes every clip')
         add(
@@ -107,12 +110,24 @@ def run_prepare(args: argparse.Namespace) -> bool:
 def main() -> None:
     parser = make_parser()
     args = parser.parse_args()
+    # Names of classes and files must not end a run on a terminal that lacks a letter.
+    sys.stdout.reconfigure(errors='backslashreplace')
+    if args.workers is not None and args.workers < 1:
+        parser.error(f'--workers must be at least 1, got {args.workers}')
+    if args.json and not Path(args.json).parent.is_dir():
+        parser.error(
+            f'--json {args.json}: the folder {Path(args.json).parent} does not exist'
+        )
     try:
         fine = run_check(args) if args.check else run_prepare(args)
     except (ValueError, OSError) as error:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:
         parser.exit(130, '\ninterrupted; run the same command again to resume\n')
+    except Exception:
+        # Python would exit with 1, which --check says where training would be wrong.
+        traceback.print_exc()
+        parser.exit(2, f'error: {parser.prog} failed; please report the lines above\n')
     parser.exit(0 if fine else 1)
 
 

@@ -22,6 +22,7 @@ from mmengine.utils import track_iter_progress
 from torch.utils.data import DataLoader
 
 import selfy_mmaction  # noqa: F401  registers everything
+from selfy_mmaction.datasets.preparation.decoding import DECODERS
 
 CONFIG = (
     Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'sthv2.py'
@@ -111,10 +112,10 @@ def readers() -> dict[str, dict[str, Any]]:
     compared[f"{SHIPPED}, on_unreadable='skip'"] = dict(
         decoder='Decord', num_threads=1, on_unreadable='skip'
     )
-    if importlib.util.find_spec('av'):
-        compared['PyAV'] = dict(decoder='PyAV')
-    for decoder in ('OpenCV', 'RawFrame'):
-        compared[decoder] = dict(decoder=decoder)
+    for decoder in ('OpenCV', 'PyAV'):
+        if importlib.util.find_spec(DECODERS[decoder]):
+            compared[decoder] = dict(decoder=decoder)
+    compared['RawFrame'] = dict(decoder='RawFrame')
     return compared
 
 

@@ -44,9 +44,9 @@ def make_motion(
 ) -> dict:
     """Write the benchmark, or what is missing of it, into a folder.
 
-    Clips that exist are kept, so an interrupted run is resumed by the same call. The
-    files do not depend on the number of workers. Two runs must not write into one
-    folder at the same time. Worker processes are spawned: call this under
+    Clips that are there and whole are kept, so an interrupted run is resumed by the
+    same call. The files do not depend on the number of workers. Two runs must not write
+    into one folder at the same time. Worker processes are spawned: call this under
     ``if __name__ == '__main__':`` in a script, unless ``workers`` is 1.
 
     Args:
@@ -60,7 +60,8 @@ def make_motion(
         What ``motion.json`` holds.
 
     Raises:
-        ValueError: If the preset, the seed or the number of workers is not valid.
+        ValueError: If the preset, the seed or the number of workers is not valid, or
+            the ``motion.json`` that is there cannot be read.
         FileExistsError: If ``out`` holds something else than this benchmark with
             this preset, seed and generator version.
         OSError: If ``out`` cannot be written to.
@@ -81,7 +82,7 @@ def make_motion(
     tasks = [
         task
         for task in _pair_tasks(out, chosen, seed)
-        if not all(path.exists() for path in task.paths)
+        if not all(_is_whole(path) for path in task.paths)
     ]
     if tasks:
         _write_pairs(tasks, workers)
@@ -98,11 +99,9 @@ def make_motion(
             f'the files in {out} have the fingerprint {fingerprint}, but the run that '
             f'finished them recorded {recorded["fingerprint"]}: one was changed, or '
             'made again with other versions of numpy or OpenCV '
-            f'({recorded["libraries"]} then). Delete the folder and generate it again'
+            f'({recorded.get("libraries")} then). Delete the folder and generate it '
+            'again'
         )
-    # A finished folder keeps the record of the versions that it was made with.
-    if 'fingerprint' in recorded:
-        return recorded
     summary = {
         **identity,
         'classes': len(class_names(preset)),
@@ -114,6 +113,9 @@ def make_motion(
         'libraries': {'numpy': np.__version__, 'opencv': cv2.__version__},
         'fingerprint': fingerprint,
     }
+    # A finished folder keeps the record of the versions that it was made with.
+    if 'fingerprint' in recorded:
+        return {**summary, 'libraries': recorded.get('libraries')}
     _write_text(out / 'motion.json', json.dumps(summary, indent=2) + '\n')
     return summary
 
@@ -123,7 +125,7 @@ def _claim_folder(out: Path, identity: dict) -> dict:
     if out.exists() and not out.is_dir():
         raise FileExistsError(f'{out} is not a folder; choose another name')
     if record.exists():
-        recorded = json.loads(record.read_text())
+        recorded = _read_record(record)
         found = {key: recorded.get(key) for key in identity}
         if found != identity:
             raise FileExistsError(
@@ -131,7 +133,8 @@ def _claim_folder(out: Path, identity: dict) -> dict:
                 'for: choose another folder, or delete this one first'
             )
         return recorded
-    if out.is_dir() and any(out.iterdir()):
+    # A run that was killed before it wrote its first file leaves the partial one.
+    if out.is_dir() and {path.name for path in out.iterdir()} - {_partial(record).name}:
         raise FileExistsError(
             f'{out} is not empty and has no motion.json: choose another folder'
         )
@@ -141,6 +144,19 @@ def _claim_folder(out: Path, identity: dict) -> dict:
     except OSError as error:
         raise type(error)(f'cannot write to {out}: {error}') from error
     return identity
+
+
+def _read_record(record: Path) -> dict:
+    try:
+        recorded = json.loads(record.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as error:
+        recorded = error
+    if not isinstance(recorded, dict):
+        raise ValueError(
+            f'{record} is damaged: expected a JSON object, got {str(recorded)[:80]!r}; '
+            'delete the folder and generate it again, or choose another'
+        )
+    return recorded
 
 
 def _in_words(identity: dict) -> str:
@@ -195,7 +211,7 @@ def _write_pairs(tasks: list[_PairTask], workers: int | None) -> None:
 def _write_pair(task: _PairTask) -> None:
     clips = render_pair(task.seed, task.split, task.pair, task.programme, task.axis)
     for path, frames in zip(task.paths, clips, strict=True):
-        if not path.exists():
+        if not _is_whole(path):
             _write_clip(path, frames)
 
 
@@ -217,18 +233,28 @@ def _write_clip(path: Path, frames: np.ndarray) -> None:
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[..., ::-1]))
     writer.release()
-    # OpenCV says nothing when the disk is full; the header then announces more bytes
-    # than there are.
-    with partial.open('rb') as file:
-        announced = int.from_bytes(file.read(8)[4:], 'little') + 8
-    if announced != partial.stat().st_size:
+    # OpenCV says nothing when the disk is full.
+    if not _is_whole(partial):
         raise OSError(f'{partial} is not complete; is the disk full?')
     partial.replace(path)
 
 
+def _is_whole(clip: Path) -> bool:
+    """Whether a clip is there, with as many bytes as its header announces."""
+    if not clip.is_file():
+        return False
+    with clip.open('rb') as file:
+        announced = int.from_bytes(file.read(8)[4:], 'little') + 8
+    return announced == clip.stat().st_size
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f'{path.name}.partial')
+
+
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(text)
+    partial = _partial(path)
+    partial.write_text(text, encoding='utf-8')
     partial.replace(path)
 
 

@@ -12,9 +12,19 @@ from ..class_names import (
     labels_with_direction,
     read_class_names,
 )
-from .layout import SPLITS, Annotation, DataSet, LabelSet, Media, read_json
-from .media import count_frames, frames_problem, run_parallel, video_problem
-from .preparing import RECORD, order_of, sha256
+from .decoding import chosen_decoder, decoding_problems
+from .layout import SPLITS, Annotation, DataSet, LabelSet, Media
+from .media import (
+    count_frames,
+    frames_problem,
+    progress_bar,
+    run_parallel,
+    video_problem,
+    without_damage,
+    worth_decoding,
+)
+from .official_files import INTEGER, Value, read_json, read_lines, read_text
+from .preparing import RECORD, describe_repeated, order_of, sha256
 
 NUM_EXAMPLES = 5
 
@@ -22,7 +32,14 @@ PROBLEMS = {
     'missing': 'do not exist',
     'empty': 'are empty',
     'truncated': 'are truncated',
-    'unreadable': 'cannot be read',
+    'unreadable': 'cannot be read: fetch them again, or, where their codec or size is '
+    'to blame, set SELFY_DECODER=PyAV (pip install av) or encode them again (ffmpeg -i '
+    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4)',
+    'other_frames': 'give other frames than they should: encode them again (ffmpeg -i '
+    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4) or choose another SELFY_DECODER',
+    'length': 'end before the length that their container announces: fetch them again',
+    'rotated': 'are to be turned upright by their display matrix, which many tools '
+    'ignore: frames extracted with those lie on their side',
     'frame_count': 'have another number of frames than the list says',
     'missing_frames': 'lack frames',
 }
@@ -134,13 +151,15 @@ def check(
 
     Raises:
         FileNotFoundError: ``out`` is not a folder.
-        ValueError: ``sample`` is negative, or an official file cannot be read.
+        ValueError: ``sample`` is negative, SELFY_DECODER cannot be used, or an official
+            file, a list, the class names or the record is not readable as such.
     """
     out = Path(out)
     if not out.is_dir():
         raise FileNotFoundError(f'{out} is not a folder; give what was prepared')
     if sample < 0:
         raise ValueError(f'sample must be at least 0, got {sample}')
+    decoder = chosen_decoder()
     # The findings say what OpenCV would say.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     report = Report(data_set, out)
@@ -154,18 +173,18 @@ def check(
                 data_set, label_set, out, own_lists, own, allow_partial, report
             )
     _check_record(out, report)
+    _check_files_named_twice(lists, out, report)
     for found in lists:
-        _check_media(
-            found, out, len(found.samples) if full else sample, workers, report
-        )
+        num_decoded = len(found.samples) if full else sample
+        _check_media(found, out, num_decoded, decoder, workers, report)
     return report.as_dict()
 
 
 def _find_lists(data_set: DataSet, out: Path, report: Report) -> Iterator[ClipList]:
     recorded = {
-        name: facts['label_version']
+        name: facts.field('label_version')
         for entry in _read_record(out)
-        for name, facts in entry['lists'].items()
+        for name, facts in entry.field('lists').fields().items()
     }
     templates = [
         (label_set, media, template)
@@ -203,10 +222,13 @@ def _templates(label_set: LabelSet, media: Media) -> list[str]:
     return [*dict.fromkeys(own), *_host_templates(label_set, media)]
 
 
-def _version_by_name(found: ClipList, recorded: dict[str, str]) -> str | None:
+def _version_by_name(found: ClipList, recorded: dict[str, Value]) -> str | None:
     label_set = found.label_set
     if found.name in recorded:
-        return recorded[found.name]
+        version = recorded[found.name].text()
+        if version not in label_set.published:
+            recorded[found.name].refuse(' or '.join(label_set.published))
+        return version
     if '{version}' in label_set.list_name and not found.is_hosts:
         return next(
             version
@@ -222,17 +244,20 @@ def _version_by_name(found: ClipList, recorded: dict[str, str]) -> str | None:
 
 def _read_list(found: ClipList, out: Path, report: Report) -> None:
     num_columns = 2 if found.media.kind == 'videos' else 3
-    malformed, seen, repeated = [], set(), []
-    for number, line in enumerate((out / found.name).read_text().splitlines(), start=1):
-        path, *numbers = line.strip().split(' ')
-        if len(numbers) != num_columns - 1 or not all(n.isdecimal() for n in numbers):
-            malformed.append(f'line {number}: {line!r}')
+    malformed, repeated, num_contradictory = [], [], 0
+    first: dict[str, tuple[str, int]] = {}
+    for line in read_lines(out / found.name, keep_blank=True):
+        (number,) = line.place
+        path, *numbers = line.content.split() or ['']
+        if len(numbers) != num_columns - 1 or not all(map(INTEGER.fullmatch, numbers)):
+            malformed.append(f'{number}: {line.content!r}')
             continue
         *num_frames, label = map(int, numbers)
         sample = Sample(path, label, num_frames[0] if num_frames else None)
-        if sample.clip in seen:
-            repeated.append(f'line {number}: {path}')
-        seen.add(sample.clip)
+        before, known = first.setdefault(sample.clip, (number, label))
+        if before != number:
+            repeated.append(f'{number}: {path} {label}, as {before} with label {known}')
+            num_contradictory += label != known
         found.samples.append(sample)
     if malformed:
         columns = 'path label' if num_columns == 2 else 'path frames label'
@@ -244,7 +269,11 @@ def _read_list(found: ClipList, out: Path, report: Report) -> None:
         )
     if repeated:
         report.error(
-            'repeated', found.name, f'{len(repeated)} clips stand in it twice', repeated
+            'repeated',
+            found.name,
+            f'{len(repeated)} lines name a clip that an earlier line names'
+            + f', {num_contradictory} with another label' * bool(num_contradictory),
+            repeated,
         )
     if not found.samples:
         report.error('count', found.name, 'has no clips')
@@ -261,7 +290,7 @@ def _read_annotations(
     data_set: DataSet, root: Path, report: Report
 ) -> list[Annotation]:
     try:
-        return data_set.read_annotations(root)
+        annotations = data_set.read_annotations(root)
     except FileNotFoundError as error:
         report.note(
             'no_annotation',
@@ -270,6 +299,15 @@ def _read_annotations(
             f'given as --raw: {error}',
         )
         return []
+    for annotation in annotations:
+        if annotation.repeated:
+            report.note(
+                'repeated',
+                annotation.label_set,
+                describe_repeated(annotation),
+                annotation.repeated,
+            )
+    return annotations
 
 
 def _check_label_set(
@@ -325,6 +363,7 @@ def _read_names(label_set: LabelSet, out: Path, report: Report) -> list[str] | N
             'lists that are right',
         )
         return None
+    read_text(path)  # what is no text ends the check
     try:
         return read_class_names(str(path))
     except ValueError as error:
@@ -492,6 +531,40 @@ def _check_splits(lists: list[ClipList], report: Report) -> None:
             )
 
 
+def _check_files_named_twice(lists: list[ClipList], out: Path, report: Report) -> None:
+    """Find clips of two names that are one file, by links or by spelling."""
+    owners: dict[tuple, tuple[ClipList, Sample]] = {}
+    doubles = defaultdict(list)
+    for found in lists:
+        folder = _media_folder(found, out)
+        for sample in found.samples:
+            try:
+                status = os.stat(folder / sample.path)
+            except (OSError, ValueError):  # a missing one is found with the media
+                continue
+            if not status.st_ino:  # a file system that does not tell
+                continue
+            key = (found.template, status.st_dev, status.st_ino)
+            owner, known = owners.setdefault(key, (found, sample))
+            if known.clip != sample.clip:
+                kind = 'repeated' if owner is found else 'both_splits'
+                doubles[kind, found.name].append(
+                    f'{sample.path} {sample.label} is the file of {known.path} '
+                    f'{known.label} in {owner.name}'
+                )
+    for (kind, name), examples in doubles.items():
+        report.error(
+            kind,
+            name,
+            f'{len(examples)} clips are the same files as others of another name',
+            examples,
+        )
+
+
+def _media_folder(found: ClipList, out: Path) -> Path:
+    return out / found.media.folder.format(split=found.split)
+
+
 def _describe_classes(
     data_set: DataSet,
     label_set: LabelSet,
@@ -540,38 +613,50 @@ def _describe_classes(
     }
 
 
-def _read_record(out: Path) -> list[dict]:
+def _read_record(out: Path) -> list[Value]:
+    """The entries of the label sets in the record, where there is one."""
     if not (out / RECORD).exists():
         return []
     record = read_json(out / RECORD)
-    return list(record.get('label_sets', {'': record}).values())
+    if not record.has('label_sets'):
+        return [record]
+    return list(record.field('label_sets').fields().values())
 
 
 def _check_record(out: Path, report: Report) -> None:
     for entry in _read_record(out):
-        path = out / entry['class_file']
-        if not path.exists():
-            report.error('class_names', entry['class_file'], 'was prepared, is missing')
+        class_file = entry.field('class_file').text()
+        prepared = entry.field('class_fingerprint').text()
+        path = out / class_file
+        if not os.path.isfile(path):
+            report.error('class_names', class_file, 'was prepared, is missing')
         else:
-            fingerprint = fingerprint_class_names(path.read_text().splitlines())
-            if fingerprint != entry['class_fingerprint']:
+            fingerprint = fingerprint_class_names(
+                line.content for line in read_lines(path)
+            )
+            if fingerprint != prepared:
                 report.error(
                     'class_order',
-                    entry['class_file'],
+                    class_file,
                     f'has the fingerprint {fingerprint}, but was prepared with '
-                    f'{entry["class_fingerprint"]}',
+                    f'{prepared}',
                 )
-        for name, recorded in entry['lists'].items():
-            if not (out / name).exists():
+        for name, recorded in entry.field('lists').fields().items():
+            if not os.path.isfile(out / name):
                 report.error('missing_list', name, 'was prepared, is missing')
-            elif sha256(out / name) != recorded['sha256']:
+            elif sha256(out / name) != recorded.field('sha256').text():
                 report.note('changed', name, 'was changed since it was prepared')
 
 
 def _check_media(
-    found: ClipList, out: Path, num_decoded: int, workers: int | None, report: Report
+    found: ClipList,
+    out: Path,
+    num_decoded: int,
+    decoder: str,
+    workers: int | None,
+    report: Report,
 ) -> None:
-    folder = out / found.media.folder.format(split=found.split)
+    folder = _media_folder(found, out)
     if not folder.is_dir():
         report.error(
             'missing',
@@ -583,23 +668,24 @@ def _check_media(
     num_decoded = min(num_decoded, len(found.samples))
     decoded = {i * len(found.samples) // num_decoded for i in range(num_decoded)}
 
-    def look_at(index: int) -> tuple[str, str] | None:
-        sample = found.samples[index]
-        if found.media.kind == 'videos':
-            return video_problem(folder / sample.path, index in decoded)
-        return _clip_frames_problem(
-            folder / sample.path, sample, found.media.frame_name, index in decoded
+    if found.media.kind == 'videos':
+        problems = _video_problems(found, folder, decoded, decoder, workers)
+    else:
+        problems = run_parallel(
+            lambda index: _clip_frames_problem(
+                folder, found.samples[index], found.media.frame_name, index in decoded
+            ),
+            range(len(found.samples)),
+            workers,
+            f'checking {found.name}',
         )
-
-    problems = run_parallel(
-        look_at, range(len(found.samples)), workers, f'checking {found.name}'
-    )
     groups = defaultdict(list)
     for sample, problem in zip(found.samples, problems, strict=True):
         if problem:
             groups[problem[0]].append(f'{sample.path} {problem[1]}')
     for kind, examples in groups.items():
-        report.error(
+        add = report.note if kind == 'rotated' else report.error
+        add(
             kind,
             found.name,
             f'{len(examples)} of {len(found.samples)} clips {PROBLEMS[kind]}',
@@ -608,10 +694,36 @@ def _check_media(
     report.facts['lists'][found.name]['decoded'] = len(decoded)
 
 
+def _video_problems(
+    found: ClipList,
+    folder: Path,
+    decoded: set[int],
+    decoder: str,
+    workers: int | None,
+) -> list[tuple[str, str] | None]:
+    """Look at the header of every video, and decode some."""
+    paths = [folder / sample.path for sample in found.samples]
+    problems = run_parallel(video_problem, paths, workers, f'checking {found.name}')
+    chosen = [
+        index
+        for index, problem in enumerate(problems)
+        if worth_decoding(problem, decoder)
+        and (index in decoded or problem != without_damage(problem))
+    ]
+    with progress_bar(len(chosen), f'decoding {found.name}') as progress:
+        results = decoding_problems(
+            [paths[index] for index in chosen], decoder, workers, progress
+        )
+    for index, problem in zip(chosen, results, strict=True):
+        problems[index] = problem or without_damage(problems[index])
+    return problems
+
+
 def _clip_frames_problem(
     folder: Path, sample: Sample, frame_name: str, decode: bool
 ) -> tuple[str, str] | None:
-    if not folder.is_dir():
+    folder = folder / sample.path
+    if not os.path.isdir(folder):
         return 'missing', 'does not exist'
     last, gaps = count_frames(folder, frame_name)
     if not last:

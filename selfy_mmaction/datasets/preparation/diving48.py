@@ -1,10 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Diving-48: the same videos with two versions of the labels, V1 and V2."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file, read_json
+from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .official_files import Value, distinct_names, label_clips, read_json
 
+VOCABULARY = 'Diving48_vocab.json'
 OFFICIAL_FILES = {
     'v1': {'train': 'Diving48_train.json', 'val': 'Diving48_test.json'},
     'v2': {'train': 'Diving48_V2_train.json', 'val': 'Diving48_V2_test.json'},
@@ -26,9 +30,9 @@ def read_annotations(root: Path) -> list[Annotation]:
         FileNotFoundError: The vocabulary or every version is missing, or half of one.
         ValueError: A file cannot be read.
     """
-    vocabulary = read_json(find_file(root, 'Diving48_vocab.json', what='vocabulary'))
-    class_names = tuple(
-        name if isinstance(name, str) else '+'.join(name) for name in vocabulary
+    vocabulary = find_file(root, VOCABULARY, what='vocabulary')
+    class_names = distinct_names(
+        vocabulary, (_join(entry) for entry in read_json(vocabulary).entries())
     )
     annotations = []
     for version, names in OFFICIAL_FILES.items():
@@ -37,32 +41,31 @@ def read_annotations(root: Path) -> list[Annotation]:
         except FileNotFoundError:
             continue
         val = find_file(root, names['val'], what=f'labels {version}')
-        splits = {
-            'train': _read_clips(train, len(class_names)),
-            'val': _read_clips(val, len(class_names)),
-        }
-        annotations.append(Annotation('diving48', version, class_names, splits))
+        splits, repeated = label_clips(
+            {'train': train, 'val': val},
+            partial(_read_clips, num_classes=len(class_names)),
+        )
+        annotations.append(
+            Annotation('diving48', version, class_names, splits, repeated)
+        )
     if not annotations:
         files = ' or '.join(names['train'] for names in OFFICIAL_FILES.values())
         find_file(root, files, what='labels of Diving-48')
     return annotations
 
 
-def _read_clips(path: Path, num_classes: int) -> dict[str, int]:
-    clips = {}
-    for item in read_json(path):
-        if not {'vid_name', 'label'} <= item.keys():
-            raise ValueError(
-                f'{path}: an entry needs "vid_name" and "label", got {item!r}'
-            )
-        label = int(item['label'])
-        if not 0 <= label < num_classes:
-            raise ValueError(
-                f'{path}: clip {item["vid_name"]} has label {label}, but the '
-                f'vocabulary has {num_classes} classes'
-            )
-        clips[item['vid_name']] = label
-    return clips
+def _join(entry: Value) -> Value:
+    """A class as one text; the file gives its four attributes."""
+    if isinstance(entry.content, list):
+        attributes = [attribute.text() for attribute in entry.entries(at_least=1)]
+        return Value('+'.join(attributes), entry.path, entry.place)
+    return entry
+
+
+def _read_clips(path: Path, num_classes: int) -> Iterator[tuple[Value, int]]:
+    for item in read_json(path).entries():
+        label = item.field('label').label(num_classes, VOCABULARY)
+        yield item.field('vid_name'), label
 
 
 DIVING48 = DataSet(

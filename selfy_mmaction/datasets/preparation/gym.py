@@ -5,15 +5,18 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file, read_json
-from .media import index_media, run_parallel, video_problem
+from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .media import index_media, run_parallel, video_problem, without_damage
+from .official_files import Value, distinct_names, label_clips, read_json, read_lines
 
 VERSIONS = ('v1.0', 'v1.1')
 
-CATEGORY = re.compile(r'Clabel:\s*(\d+);.*?Glabel:\s*(\d+);\s*(.+?)\s*$')
+CATEGORY = re.compile(r'Clabel:\s*([0-9]{1,6});.*?Glabel:\s*([0-9]{1,6});\s*(.+)')
 SUBACTION = re.compile(r'(?P<video>.+)_(?P<event>E_\d+_\d+)_(?P<action>A_\d+_\d+)$')
 
 
@@ -56,11 +59,12 @@ def read_annotations(root: Path) -> list[Annotation]:
                 what=f'validation list of {name}',
             )
             count = len(class_names) or num_classes
-            splits = {
-                'train': _read_elements(train, count),
-                'val': _read_elements(val, count),
-            }
-            annotations.append(Annotation(name, version, class_names, splits))
+            source = f'{name}_categories.txt' if class_names else name
+            splits, repeated = label_clips(
+                {'train': train, 'val': val},
+                partial(_read_elements, num_classes=count, source=source),
+            )
+            annotations.append(Annotation(name, version, class_names, splits, repeated))
     if not annotations:
         find_file(root, 'gym99_train_element_v1.0.txt', what='element list of FineGym')
     return annotations
@@ -71,43 +75,33 @@ def _read_categories(root: Path, name: str) -> tuple[str, ...]:
         path = find_file(root, f'{name}_categories.txt', what='categories')
     except FileNotFoundError:
         return ()
-    class_names, numbers = [], []
-    for line in path.read_text().splitlines():
-        if not line.strip():
-            continue
-        match = CATEGORY.match(line)
+    lines, class_names, numbers = [], [], []
+    for line in read_lines(path):
+        match = CATEGORY.fullmatch(line.content)
         if match is None or int(match[1]) != len(class_names):
-            raise ValueError(
-                f'{path}: {line!r} cannot be read; expected '
-                f'"Clabel: {len(class_names)}; set: ...; Glabel: ...; name"'
-            )
+            line.refuse(f'"Clabel: {len(class_names)}; set: ...; Glabel: ...; name"')
+        lines.append(line)
         class_names.append(match[3])
         numbers.append(match[2])
     repeated = {key for key, count in Counter(class_names).items() if count > 1}
-    return tuple(
-        f'{key} [Glabel {number}]' if key in repeated else key
-        for key, number in zip(class_names, numbers, strict=True)
+    return distinct_names(
+        path,
+        (
+            line.part(f'{key} [Glabel {number}]' if key in repeated else key, 'name')
+            for line, key, number in zip(lines, class_names, numbers, strict=True)
+        ),
     )
 
 
-def _read_elements(path: Path, num_classes: int) -> dict[str, int]:
-    clips = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2 or not fields[1].isdecimal():
-            raise ValueError(
-                f'{path}, line {number}: {line!r} cannot be read; expected a '
-                'sub-action and its label'
-            )
-        if int(fields[1]) >= num_classes:
-            raise ValueError(
-                f'{path}, line {number}: label {fields[1]} is not one of the '
-                f'{num_classes} classes'
-            )
-        clips[fields[0]] = int(fields[1])
-    return clips
+def _read_elements(
+    path: Path, num_classes: int, source: str
+) -> Iterator[tuple[Value, int]]:
+    for line in read_lines(path):
+        fields = line.content.split()
+        if len(fields) != 2:
+            line.refuse('a sub-action and its label')
+        clip, label = line.part(fields[0], 'sub-action'), line.part(fields[1], 'label')
+        yield clip, label.label(num_classes, source)
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ def cut_subactions(
 
     Raises:
         FileNotFoundError: The temporal annotation is missing, or there is no ffmpeg.
-        ValueError: A sub-action is not in the temporal annotation.
+        ValueError: The temporal annotation cannot be read, or lacks a sub-action.
     """
     pieces = out / 'subactions'
     if not (raw / 'videos').is_dir() or pieces.is_symlink():
@@ -148,14 +142,18 @@ def cut_subactions(
         workers,
         'looking for sub-actions that are there',
     )
-    missing = [clip for clip, found in zip(clips, problems, strict=True) if found]
+    missing = [
+        clip
+        for clip, found in zip(clips, problems, strict=True)
+        if found != without_damage(found)
+    ]
     if not missing:
         return
     videos = index_media(raw / 'videos', 'videos')
-    events = _read_events(raw)
+    annotations = _read_events(raw)
     cuts, absent = [], set()
     for clip in missing:
-        video, start, end = _find_times(clip, events, raw)
+        video, start, end = _find_times(clip, annotations)
         if video not in videos:
             absent.add(video)
             continue
@@ -182,34 +180,49 @@ def cut_subactions(
         )
 
 
-def _read_events(raw: Path) -> list[dict]:
+def _read_events(raw: Path) -> list[Value]:
     """The temporal annotations that are there, v1.0 first; v1.1 has more events."""
     names = [f'finegym_annotation_info_{version}.json' for version in VERSIONS]
     found = []
     for name in (*names, 'annotation.json'):  # the last is mmaction2's name of v1.0
         try:
-            found.append(read_json(find_file(raw, name, what='temporal annotation')))
+            path = find_file(raw, name, what='temporal annotation')
         except FileNotFoundError:
             continue
+        found.append(read_json(path))
     if not found:
         find_file(raw, *names, what='temporal annotation of FineGym')
     return found
 
 
-def _find_times(clip: str, events: list[dict], raw: Path) -> tuple[str, float, float]:
+def _find_times(clip: str, annotations: list[Value]) -> tuple[str, float, float]:
     match = SUBACTION.match(clip)
-    for annotation in events if match else ():
-        try:
-            event = annotation[match['video']][match['event']]
-            stages = event['segments'][match['action']]['timestamps']
-        except (KeyError, TypeError):  # segments may be null
+    for annotation in annotations if match else ():
+        if not annotation.has(match['video']):
             continue
-        begin = event['timestamps'][0][0]
-        return match['video'], begin + stages[0][0], begin + stages[-1][1]
+        events = annotation.field(match['video'])
+        if not events.has(match['event']):
+            continue
+        event = events.field(match['event'])
+        segments = event.field('segments')
+        # No segments are written as null.
+        if segments.content is None or not segments.has(match['action']):
+            continue
+        begin = _stages(event)[0].entries(at_least=1)[0].seconds()
+        stages = _stages(segments.field(match['action']))
+        start = begin + stages[0].entries(at_least=1)[0].seconds()
+        end = begin + stages[-1].entries(at_least=2)[1].seconds()
+        return match['video'], start, end
+    files = ', '.join(str(annotation.path) for annotation in annotations)
     raise ValueError(
-        f'the temporal annotation in {raw} has no times of {clip}; fetch the one of '
+        f'the temporal annotation in {files} has no times of {clip}; fetch the one of '
         "the lists' version"
     )
+
+
+def _stages(timed: Value) -> list[Value]:
+    """Start and end of each stage of an event or of a sub-action."""
+    return timed.field('timestamps').entries(at_least=1)
 
 
 def find_ffmpeg() -> str:
@@ -239,8 +252,9 @@ def _cut(ffmpeg: str, cut: Cut) -> str | None:
     command += ['-ss', f'{cut.start:.3f}', '-i', str(cut.video)]
     command += ['-t', f'{cut.duration:.3f}', '-an', '-c:v', 'libx264']
     command += ['-pix_fmt', 'yuv420p', '-threads', '1', str(partial)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    problem = (done.stderr.strip() or f'exit code {done.returncode}').splitlines()[-1]
+    done = subprocess.run(command, capture_output=True, check=False)
+    said = done.stderr.decode(errors='replace').strip()
+    problem = (said or f'exit code {done.returncode}').splitlines()[-1]
     if done.returncode == 0:
         found = video_problem(partial)
         problem = f'the piece {found[1]}' if found else None

@@ -1,11 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Kinetics-400: CSV files, and clips named after their time in the video."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .official_files import Value, label_clips, read_csv
 
 OFFICIAL_FILES = {
     'train': ('kinetics_train.csv', 'train.csv'),
@@ -27,42 +27,39 @@ def read_annotations(root: Path) -> list[Annotation]:
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A column is missing, or a class of ``val`` is not in ``train``.
+        ValueError: A file cannot be read, names a clip with two labels, or a class of
+            ``val`` is not in ``train``.
     """
     paths = {
         split: find_file(root, *names, what=f'{split} CSV of Kinetics')
         for split, names in OFFICIAL_FILES.items()
     }
-    rows = {split: list(_read_clips(path)) for split, path in paths.items()}
+    clips, repeated = label_clips(paths, _read_clips)
     class_names = sorted(
-        {name for _, name in rows['train']}, key=lambda name: name.replace(' ', '_')
+        set(clips['train'].values()), key=lambda name: name.replace(' ', '_')
     )
     labels = {name: label for label, name in enumerate(class_names)}
-    for clip, name in rows['val']:
+    for clip, name in clips['val'].items():
         if name not in labels:
             raise ValueError(
                 f'{paths["val"]}: clip {clip} has the class {name!r}, which is not in '
                 f'{paths["train"]}'
             )
     splits = {
-        split: {clip: labels[name] for clip, name in rows[split]} for split in rows
+        split: {clip: labels[name] for clip, name in clips[split].items()}
+        for split in clips
     }
-    return [Annotation('kinetics400', 'k400', tuple(class_names), splits)]
+    return [Annotation('kinetics400', 'k400', tuple(class_names), splits, repeated)]
 
 
-def _read_clips(path: Path) -> Iterator[tuple[str, str]]:
-    with path.open(newline='') as file:
-        reader = csv.DictReader(file)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(
-                f'{path}: column {", ".join(sorted(missing))} is missing; expected a '
-                f'first line with {",".join(COLUMNS)}'
-            )
-        for row in reader:
-            start, end = (int(float(row[key])) for key in ('time_start', 'time_end'))
-            name = row['label'].replace('"', '').replace('_', ' ')
-            yield f'{row["youtube_id"]}_{start:06d}_{end:06d}', name
+def _read_clips(path: Path) -> Iterator[tuple[Value, str]]:
+    for row in read_csv(path, COLUMNS):
+        start, end = (row[key].whole_seconds() for key in ('time_start', 'time_end'))
+        video = row['youtube_id']
+        clip = f'{video.name()}_{start:06d}_{end:06d}'
+        label = row['label']
+        name = label.part(label.content.replace('"', '').replace('_', ' '), 'class')
+        yield Value(clip, video.path, video.place[:1]), name.text()
 
 
 KINETICS400 = DataSet(

@@ -1,11 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """How a data set is described: its labels, its media, and its official files."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 SPLITS = ('train', 'val')
 
@@ -23,12 +21,14 @@ class Annotation:
         class_names: Names in the order of the official file; empty when the files give
             label numbers without names.
         splits: For each split, the label of each clip as an index of ``class_names``.
+        repeated: Clips that are named again with the same label, and where.
     """
 
     label_set: str
     version: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Mapping[str, int]]
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,3 @@ def find_file(root: Path, *names: str, what: str) -> Path:
         f'{what} not found: expected {" or ".join(names)} in {root}, or in '
         'annotations/ or labels/ below it; see docs/data.md for what to download'
     )
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: It is no JSON, say because the download was cut short.
-    """
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path} is no valid JSON ({error}); fetch it again') from None

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import decord
 from decord import DECORDError
 from mmengine.utils import ProgressBar
 
+from .decoding import MP4_BOXES, decoding_problems, describe_codec
+from .official_files import UNWRITABLE
+
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
 
-MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
 HEAD = 64  # bytes that hold the start of a WebM or MKV up to its length
 EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 
@@ -40,21 +43,38 @@ def run_parallel(
     Returns:
         The results in the order of the items.
     """
-    if not items:
-        return []
-    print(title, file=sys.stderr)
-    progress = ProgressBar(len(items), file=sys.stderr)
     results = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with (
+        progress_bar(len(items), title) as progress,
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
         try:
             for result in pool.map(function, items):
                 results.append(result)
-                progress.update()
+                progress()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    print(file=sys.stderr)
     return results
+
+
+@contextmanager
+def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on stderr, if there is anything to do.
+
+    Args:
+        total: Number of things to do.
+        title: What is done, shown before the bar.
+
+    Yields:
+        What is to be called after each.
+    """
+    if not total:
+        yield lambda: None
+        return
+    print(title, file=sys.stderr)
+    yield ProgressBar(total, file=sys.stderr).update
+    print(file=sys.stderr)
 
 
 def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
@@ -69,8 +89,8 @@ def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
         For each name (of a video without its ending) the path below the folder.
 
     Raises:
-        ValueError: Two have the same name, or a path has a space in it, which
-            mmaction2's lists cannot hold.
+        ValueError: Two have the same name, or a path has a space or another character
+            in it that mmaction2's lists cannot hold.
     """
     found: dict[str, str] = {}
     for path in _entries(folder, depth, folders=kind == 'rawframes'):
@@ -80,10 +100,15 @@ def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
             # An interrupted cut leaves a partial file behind.
             if suffix.lower() not in VIDEO_SUFFIXES or name.endswith('.partial'):
                 continue
-        if ' ' in path:
+        if len(path.split()) != 1:
             raise ValueError(
                 f'{folder}/{path} has a space in it, which separates the columns of '
                 "the lists; rename it (mmaction2's rename_classnames.sh puts _)"
+            )
+        if UNWRITABLE.search(path):
+            raise ValueError(
+                f'{folder} has {path!r}, a name with a control character or not in '
+                'UTF-8, which the lists cannot hold; rename it'
             )
         if name in found:
             raise ValueError(
@@ -147,21 +172,47 @@ def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None
     return None
 
 
-def video_problem(path: Path, decode: bool = False) -> tuple[str, str] | None:
+def video_problem(
+    path: Path, decode: bool = False, decoder: str = 'Decord'
+) -> tuple[str, str] | None:
     """Look for what is wrong with a video.
 
-    The header is read with OpenCV and held against the size of the file; decoding is
-    done with decord, which the configs read with.
+    The header is read with OpenCV and held against the size of the file.
 
     Args:
         path: The video.
-        decode: Whether to decode all of it. Default: False.
+        decode: Whether to decode all of it as well, see ``decoding_problems``. Default:
+            False.
+        decoder: Decoder that training reads it with. Default: ``Decord``.
 
     Returns:
         None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
-        ``unreadable``) and a sentence without its subject.
+        ``unreadable``, ``other_frames``, ``length``, ``rotated``) and a sentence
+        without its subject.
     """
-    if not path.is_file():
+    problem = header_problem(path)
+    if decode and worth_decoding(problem, decoder):
+        (decoded,) = decoding_problems([path], decoder)
+        return decoded or without_damage(problem)
+    return problem
+
+
+def without_damage(problem: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The problem if the video can be read all the same, else None."""
+    return problem if problem and problem[0] == 'rotated' else None
+
+
+def worth_decoding(problem: tuple[str, str] | None, decoder: str) -> bool:
+    """Whether decoding can tell more than the header does."""
+    if problem and problem[0] == 'unreadable':
+        # The other decoders know more codecs than OpenCV and Decord.
+        return decoder not in ('Decord', 'OpenCV')
+    return problem == without_damage(problem)
+
+
+def header_problem(path: Path) -> tuple[str, str] | None:
+    """Look for what is wrong with the header of a video, see ``video_problem``."""
+    if not os.path.isfile(path):
         return 'missing', 'does not exist'
     size = path.stat().st_size
     if size == 0:
@@ -169,20 +220,19 @@ def video_problem(path: Path, decode: bool = False) -> tuple[str, str] | None:
     announced = announced_size(path)
     capture = cv2.VideoCapture(str(path))
     frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    grabbed = capture.isOpened() and capture.grab()
+    rotation = capture.get(cv2.CAP_PROP_ORIENTATION_META)
+    codec = describe_codec(capture)
+    opened = capture.isOpened()
+    grabbed = opened and capture.grab()
     capture.release()
     if announced > size and (not grabbed or _num_packets(path) < frames):
         return 'truncated', f'is truncated ({size} of at least {announced} bytes)'
-    if not grabbed:
+    if not opened:
         return 'unreadable', 'cannot be opened, or has no frames'
-    if decode:
-        try:
-            reader = decord.VideoReader(str(path), num_threads=1)
-            for _ in range(len(reader)):
-                reader.next()
-        except (RuntimeError, DECORDError, StopIteration) as error:
-            lines = str(error).strip().splitlines() or ['it ends early']
-            return 'unreadable', f'cannot be decoded ({lines[-1]})'
+    if not grabbed:
+        return 'unreadable', f'has no frame that OpenCV can decode ({codec})'
+    if rotation:
+        return 'rotated', f'is to be rotated by {rotation:g} degrees'
     return None
 
 

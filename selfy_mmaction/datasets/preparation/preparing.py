@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..class_names import fingerprint_class_names
 from .layout import SPLITS, Annotation, DataSet, LabelSet, Media
-from .media import count_frames, index_media, run_parallel
+from .media import VIDEO_SUFFIXES, count_frames, index_media, run_parallel
 
 RECORD = 'preparation.json'
 
@@ -54,6 +54,8 @@ def prepare(
     raw, out = Path(raw), Path(out)
     if not raw.is_dir():
         raise FileNotFoundError(f'{raw} is not a folder; give the download as --raw')
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f'{out} is not a folder; choose another --out')
     order = label_order or next(iter(data_set.arrange))
     if order not in data_set.arrange:
         raise ValueError(
@@ -68,6 +70,8 @@ def prepare(
         for annotation in annotations
     }
     for annotation in annotations:
+        if annotation.repeated:
+            print(f'note: {describe_repeated(annotation)}')
         _check_published(data_set, annotation, allow_partial)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -85,14 +89,15 @@ def prepare(
             scan = _scan(out, media, split, wanted, workers)
             for annotation in annotations:
                 label_set = data_set.label_set(annotation.label_set)
+                file = label_set.list_name.format(
+                    split=split, kind=media.kind, version=annotation.version
+                )
                 text, left_out = _make_list(
+                    file,
                     _label_clips(annotation, split, names[label_set.name]),
                     scan,
                     may_miss=allow_partial or data_set.loses_videos,
                     may_be_damaged=allow_partial,
-                )
-                file = label_set.list_name.format(
-                    split=split, kind=media.kind, version=annotation.version
                 )
                 texts[file] = text
                 entries[label_set.name][file] = {
@@ -116,6 +121,15 @@ def prepare(
 def sha256(path: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def describe_repeated(annotation: Annotation) -> str:
+    """What to say of an annotation that names clips more than once."""
+    return (
+        f'the official files of {annotation.label_set} {annotation.version} name '
+        f'{len(annotation.repeated)} clips again with the same label, the first is '
+        f'{annotation.repeated[0]}; each counts once in a split'
+    )
 
 
 def order_of(label_set: LabelSet, names: list[str]) -> str | None:
@@ -264,14 +278,15 @@ def _label_clips(
 
 
 def _make_list(
-    clips: dict[str, int], scan: _Scan, may_miss: bool, may_be_damaged: bool
+    name: str, clips: dict[str, int], scan: _Scan, may_miss: bool, may_be_damaged: bool
 ) -> tuple[str, int]:
     """Text of a list, and the number of clips that are not in it."""
     missing = [clip for clip in clips if clip not in scan.paths]
     if missing:
+        endings = f' as {", ".join(VIDEO_SUFFIXES)}' if scan.frames is None else ''
         message = (
-            f'{len(missing)} of {len(clips)} clips are not in {scan.folder}, the '
-            f'first is {missing[0]!r}'
+            f'{len(missing)} of {len(clips)} clips are not in {scan.folder}{endings}, '
+            f'the first is {missing[0]!r}'
         )
         if not may_miss:
             raise ValueError(
@@ -279,14 +294,12 @@ def _make_list(
             )
         print(f'note: {message}; they are left out')
     there = [clip for clip in clips if clip in scan.paths]
-    if scan.frames is None:
-        lines = [f'{scan.paths[clip]} {clips[clip]}\n' for clip in there]
-        return ''.join(lines), len(missing)
-
     damaged, lines = [], []
     for clip in there:
-        number, gaps = scan.frames[clip]
-        if gaps or not number:
+        number, gaps = scan.frames[clip] if scan.frames is not None else (None, [])
+        if number is None:
+            lines.append(f'{scan.paths[clip]} {clips[clip]}\n')
+        elif gaps or not number:
             damaged.append(f'{clip} (without {gaps[0] if gaps else scan.first_frame})')
         else:
             lines.append(f'{scan.paths[clip]} {number} {clips[clip]}\n')
@@ -297,6 +310,11 @@ def _make_list(
                 f'{message}; unpack them again (--allow-partial leaves them out)'
             )
         print(f'note: {message}, ...; they are left out')
+    if not lines:
+        raise ValueError(
+            f'{name} would be empty: {scan.folder} has none of the {len(clips)} clips '
+            'that the official files name; put them there'
+        )
     return ''.join(lines), len(missing) + len(damaged)
 
 
@@ -336,15 +354,15 @@ def _write(out: Path, texts: dict[str, str], overwrite: bool) -> None:
         changed.append(path)
     for path in changed:
         partial = path.with_name(f'{path.name}.partial')
-        partial.write_text(texts[path.name])
+        partial.write_bytes(texts[path.name].encode())
         os.replace(partial, path)
 
 
 def _same(path: Path, text: str) -> bool:
-    there = path.read_text()
-    if there == text:
+    there, wanted = path.read_bytes(), text.encode()
+    if there == wanted:
         return True
     # mmaction2's scripts shuffle the lists, which is as right.
     return '_list_' in path.name and sorted(there.splitlines()) == sorted(
-        text.splitlines()
+        wanted.splitlines()
     )

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..class_names import fingerprint_class_names
-from .layout import Annotation, find_file, read_json
+from .layout import Annotation, find_file
+from .official_files import (
+    Value,
+    distinct_names,
+    label_clips,
+    read_json,
+    read_lines,
+)
 
 NUM_CLASSES = 174
 
@@ -43,60 +50,81 @@ def read_something(root: Path, name: str, version: str) -> list[Annotation]:
         ]
         return find_file(root, *names, what=f'{part} file of Something-Something')
 
-    class_names = _read_labels(find('labels'))
-    labels = {fingerprint_class_names([name]): i for i, name in enumerate(class_names)}
+    labels_file = find('labels')
+    class_names = distinct_names(labels_file, _read_labels(labels_file))
+    labels: dict[str, int] = {}
+    for label, name_of_class in enumerate(class_names):
+        known = labels.setdefault(fingerprint_class_names([name_of_class]), label)
+        if known != label:
+            raise ValueError(
+                f'{labels_file}: the classes {class_names[known]!r} and '
+                f'{name_of_class!r} differ in punctuation only; fetch it again'
+            )
     fingerprints: dict[str, str] = {}  # a template is repeated a thousand times
-    splits: dict[str, dict[str, int]] = {}
-    for split, part in OFFICIAL_SPLITS.items():
-        path = find(part)
-        clips = splits[split] = {}
+
+    def labelled(path: Path) -> Iterator[tuple[Value, str]]:
         for clip, template in _read_clips(path):
-            if template not in fingerprints:
-                fingerprints[template] = fingerprint_class_names([template])
-            if fingerprints[template] not in labels:
+            text = _without_brackets(template.text())
+            if text not in fingerprints:
+                fingerprints[text] = fingerprint_class_names([text])
+            if fingerprints[text] not in labels:
                 raise ValueError(
-                    f'{path}: clip {clip} has the class {template!r}, which is not in '
-                    f'{find("labels")}; the files must be of one version'
+                    f'{template.where}: clip {clip.name()} has the class {text!r}, '
+                    f'which is not in {labels_file}; the files must be of one version'
                 )
-            clips[clip] = labels[fingerprints[template]]
-    return [Annotation(name, version, tuple(class_names), splits)]
+            yield clip, class_names[labels[fingerprints[text]]]
+
+    clips, repeated = label_clips(
+        {split: find(part) for split, part in OFFICIAL_SPLITS.items()}, labelled
+    )
+    label_of = {text: label for label, text in enumerate(class_names)}
+    splits = {
+        split: {clip: label_of[text] for clip, text in labels_of_split.items()}
+        for split, labels_of_split in clips.items()
+    }
+    return [Annotation(name, version, class_names, splits, repeated)]
 
 
 def _without_brackets(template: str) -> str:
     return template.replace('[', '').replace(']', '').strip()
 
 
-def _read_labels(path: Path) -> list[str]:
+def _read_labels(path: Path) -> list[Value]:
     if path.suffix == '.csv':
-        lines = [line.strip().strip('"') for line in path.read_text().splitlines()]
-        return [line for line in lines if line]
-    content = read_json(path)
-    if isinstance(content, dict):
-        by_label = sorted((int(label), name) for name, label in content.items())
-        if [label for label, _ in by_label] != list(range(len(by_label))):
+        names = list(read_lines(path))
+    else:
+        content = read_json(path)
+        is_numbered = isinstance(content.content, dict)
+        names = _in_order(content) if is_numbered else content.entries()
+    return [
+        Value(_without_brackets(name.text().strip('"')), path, name.place)
+        for name in names
+    ]
+
+
+def _in_order(classes: Value) -> list[Value]:
+    """The class names of an object that gives each its label."""
+    fields = classes.fields()
+    names: dict[int, Value] = {}
+    for name, label in fields.items():
+        number = label.label(len(fields), classes.path.name)
+        if number in names:
             raise ValueError(
-                f'{path}: the labels must be 0 to {len(by_label) - 1}, each once'
+                f'{classes.where}: the labels must be 0 to {len(fields) - 1}, each '
+                f'once, but {names[number].content!r} and {name!r} have {number}'
             )
-        content = [name for _, name in by_label]
-    return [_without_brackets(name) for name in content]
+        names[number] = classes.part(name, f'class {number}')
+    return [names[number] for number in range(len(fields))]
 
 
-def _read_clips(path: Path) -> Iterator[tuple[str, str]]:
+def _read_clips(path: Path) -> Iterator[tuple[Value, Value]]:
+    """Each clip and its class."""
     if path.suffix == '.json':
-        for item in read_json(path):
-            template = item.get('template', item.get('label'))
-            if 'id' not in item or template is None:
-                raise ValueError(
-                    f'{path}: an entry needs "id" and "template", got {item!r}'
-                )
-            yield str(item['id']), _without_brackets(template)
+        for item in read_json(path).entries():
+            yield item.field('id'), item.field('template', 'label')
         return
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        clip, separator, template = line.strip().partition(';')
-        if not line.strip():
-            continue
-        if not separator or not clip or not template:
-            raise ValueError(
-                f'{path}, line {number}: {line!r} cannot be read; expected "id;class"'
-            )
-        yield clip, template.strip('"')
+    for line in read_lines(path):
+        clip, separator, template = line.content.partition(';')
+        if not separator or not clip or not template.strip('"'):
+            line.refuse('"id;class"')
+        yield line.part(clip, 'id'), line.part(template.strip('"'), 'class')

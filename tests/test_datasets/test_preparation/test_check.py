@@ -11,6 +11,7 @@ import mmaction
 import pytest
 from made_up_downloads import GYM_A, GYM_B, STHV1_NAMES, put_frames
 
+from selfy_mmaction.datasets import preparation
 from selfy_mmaction.datasets.class_names import (
     fingerprint_class_names,
     labels_with_direction,
@@ -227,6 +228,100 @@ def test_gym(gym, put_video, run_tool):
     assert report['classes']['gym99']['left_or_right'] == {}
     edit(out / 'gym288_val_list_videos.txt', '.mp4 0', '.mp4 1')
     assert run_tool(*tool) == 1
+
+
+LINKED = {'repeated': '78687.webm', 'both_splits': '3.webm'}
+
+
+@pytest.mark.parametrize('kind', LINKED)
+@pytest.mark.parametrize('link', [os.link, os.symlink])
+@pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
+def test_one_file_under_two_names(prepared, kind, link):
+    out, name = prepared
+    double = LINKED[kind]
+    (out / 'videos' / '42326.webm').unlink()
+    link(
+        out.parent / 'raw/20bn-something-something-v2' / double,
+        out / 'videos/42326.webm',
+    )
+    report = check(DATA_SETS[name], out, sample=0)
+    assert errors(report) == [kind]
+    (finding,) = [f for f in report['findings'] if f['kind'] == kind]
+    shown = ''.join(finding['examples'])
+    assert '42326.webm' in shown
+    assert double in shown
+
+
+@pytest.mark.parametrize(
+    'line', ['./78687.webm 1', 'x/../78687.webm 1', '78687.mp4 1', '78687.webm 2']
+)
+@pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
+def test_one_clip_in_two_lines(prepared, line):
+    out, name = prepared
+    edit(out / 'sthv2_train_list_videos.txt', '42326.webm 2', line)
+    report = check(DATA_SETS[name], out, sample=0)
+    (finding,) = [f for f in report['findings'] if f['kind'] == 'repeated']
+    assert finding['examples'] == [f'line 2: {line}, as line 1 with label 1']
+    assert ('with another label' in finding['message']) == line.endswith('2')
+
+
+COULD_NOT_CHECK = {
+    'latin-1': ('sthv2_train_list_videos.txt', 'ä.webm 1'.encode('latin-1')),
+    'utf-16': ('sthv2_val_list_videos.txt', '3.webm 1'.encode('utf-16')),
+    'binary': ('sthv2_val_list_videos.txt', bytes(range(256))),
+    'class names': ('classes.txt', 'Hält etwas\n'.encode('latin-1')),
+    'record': ('preparation.json', b'[]'),
+    'empty record': ('preparation.json', b'{}'),
+    'other record': ('preparation.json', b'{"lists": {"a": 3}}'),
+}
+
+
+@pytest.mark.parametrize('fault', COULD_NOT_CHECK)
+@pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
+def test_what_cannot_be_read_ends_the_check(prepared, fault, run_tool, capsys):
+    out, name = prepared
+    file, content = COULD_NOT_CHECK[fault]
+    (out / file).write_bytes(content)
+    assert run_tool(name, '--out', out, '--check') == 2
+    assert f'error: {out / file}' in capsys.readouterr().err
+    assert not (out / 'check.json').exists()
+
+
+@pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
+def test_faults_of_the_tool_itself_are_no_verdict(prepared, run_tool, monkeypatch):
+    out, name = prepared
+    monkeypatch.setattr(preparation, 'check', lambda *args, **kwargs: 1 / 0)
+    assert run_tool(name, '--out', out, '--check') == 2
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '\ufeff78687.webm 1\r\n42326.webm 2\r\n100904.webm 0\r\n\r\n',
+        '78687.webm  1\n42326.webm\t2 \n100904.webm 0',
+    ],
+)
+@pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
+def test_lists_of_another_editor_are_right(prepared, text):
+    out, name = prepared
+    path = out / 'sthv2_train_list_videos.txt'
+    path.write_bytes(text.encode())
+    assert check(DATA_SETS[name], out, sample=0)['ok']
+    path.write_text('78687.webm 1\n\n42326.webm 2\n100904.webm 0\n')
+    assert errors(check(DATA_SETS[name], out, sample=0)) == ['malformed']
+
+
+@pytest.mark.parametrize(
+    ('decoder', 'message'),
+    [('decord', "'decord' is unknown; choose one of Decord"), ('PyAV', 'install av')],
+)
+@pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
+def test_decoder_that_cannot_be_used(prepared, decoder, message, monkeypatch):
+    out, name = prepared
+    monkeypatch.setenv('SELFY_DECODER', decoder)
+    monkeypatch.setattr('importlib.util.find_spec', lambda package: None)
+    with pytest.raises(ValueError, match=message):
+        check(DATA_SETS[name], out)
 
 
 def test_nothing_there(tmp_path, run_tool, capsys):

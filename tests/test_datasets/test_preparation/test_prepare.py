@@ -200,6 +200,14 @@ def test_kinetics400_with_spaces(kinetics400):
         make(kinetics400, 'kinetics400')
 
 
+@pytest.mark.parametrize('folder', [b'caf\xe9', b'air\ndrumming', b'air\tdrumming'])
+def test_kinetics400_with_names_that_lists_cannot_hold(kinetics400, folder):
+    train = kinetics400 / 'train'
+    (train / 'air_drumming').rename(train / os.fsdecode(folder))
+    with pytest.raises(ValueError, match='air\\sdrumming/.* space|caf.*not in UTF-8'):
+        make(kinetics400, 'kinetics400')
+
+
 @pytest.mark.parametrize('name', ['sthv1', 'sthv2', 'diving48', 'kinetics400'])
 def test_twice_leaves_everything_untouched(name, request):
     raw = request.getfixturevalue(name)
@@ -335,18 +343,33 @@ def test_partial_data(sthv1, spoil, message, monkeypatch, capsys):
             'sthv2',
             'labels/labels.json',
             '{"Holding something": "1"}',
-            'labels must be 0 to 0',
+            r"labels.json, Holding something: '1' .* an integer from 0 to 0",
         ),
         ('sthv2', 'labels/train.json', '[{"id": "7"', r'train.json is no valid JSON'),
-        ('sthv2', 'labels/train.json', '[{"id": "7"}]', 'needs "id" and "template"'),
-        ('diving48', 'Diving48_train.json', '[{"label": 1}]', 'needs "vid_name"'),
+        (
+            'sthv2',
+            'labels/train.json',
+            '[{"id": "7"}]',
+            'entry 1: .* the field "template" or "label"',
+        ),
+        (
+            'diving48',
+            'Diving48_train.json',
+            '[{"label": 1}]',
+            'entry 1: .* expected the field "vid_name"',
+        ),
         (
             'diving48',
             'Diving48_test.json',
             '[{"vid_name": "c_00007", "label": 2}]',
-            'label 2, but the vocabulary has 2 classes',
+            'label: 2 .* 0 to 1, a label of the 2 classes of Diving48_vocab.json',
         ),
-        ('gym', 'gym99_val_element.txt', f'{GYM_B} 3\n', 'label 3 is not one of the 3'),
+        (
+            'gym',
+            'gym99_val_element.txt',
+            f'{GYM_B} 3\n',
+            "line 1, label: '3' .* 0 to 2",
+        ),
         ('gym', 'gym99_val_element.txt', f'{GYM_B}\n', 'line 1: .* a sub-action and'),
         ('gym', 'gym99_categories.txt', 'salto\n', 'expected "Clabel: 0'),
         (
@@ -380,3 +403,13 @@ def test_tool(sthv2, run_tool, capsys):
     assert 'sthv2_train_list_videos.txt: 3 clips' in capsys.readouterr().out
     assert run_tool('sthv2', '--out', out) == 2
     assert 'error: --raw is needed' in capsys.readouterr().err
+    assert run_tool('sthv2', '--raw', sthv2, '--out', out, '--workers', '0') == 2
+    assert '--workers must be at least 1, got 0' in capsys.readouterr().err
+    tool = ('sthv2', '--raw', sthv2, '--out')
+    assert run_tool(*tool, sthv2 / 'labels' / 'train.json', '--allow-partial') == 2
+    assert 'train.json is not a folder' in capsys.readouterr().err
+    assert run_tool(*tool, out, '--check', '--json', out / 'no' / 'x.json') == 2
+    assert f'the folder {out / "no"} does not exist' in capsys.readouterr().err
+    (sthv2 / 'labels' / 'train.json').write_text('[{"id": "7"}]')
+    assert run_tool('sthv2', '--raw', sthv2, '--out', out) == 2
+    assert 'train.json, entry 1: ' in capsys.readouterr().err
