@@ -64,7 +64,7 @@ REQUIREMENTS = (
         why='mmaction2 imports it without declaring it',
     ),
     Requirement('mmengine', ('mmengine', 'onedl-mmengine'), '0.10.7', '1.0'),
-    Requirement('mmcv', ('mmcv-lite', 'mmcv', 'onedl-mmcv'), '2.0.0', '3.0'),
+    Requirement('mmcv', ('mmcv-lite', 'mmcv', 'onedl-mmcv'), '2.0.0', '2.2.0'),
     Requirement(
         'decord',
         ('decord', 'decord2') if _DECORD_RUNS else ('decord2', 'decord'),
@@ -72,8 +72,6 @@ REQUIREMENTS = (
     ),
 )
 MMACTION2 = Requirement('mmaction', ('mmaction2',), '1.2.0', '2.0')
-# The oldest mmcv that mmaction2 refuses by its version.
-_MMCV_REFUSED = '2.2.0'
 
 
 def owners_of(module: str) -> dict[str, str]:
@@ -105,6 +103,11 @@ def owners_of(module: str) -> dict[str, str]:
     return found
 
 
+def _public(version: str) -> str:
+    # '2.13.0+cpu' is in no registry under this name.
+    return version.partition('+')[0]
+
+
 def _release(text: str) -> tuple[int, ...]:
     # '2.13.0+cpu' -> (2, 13). Not `packaging`: it may be what is missing.
     numbers = [int(number) for number in re.match(r'\d*(?:\.\d+)*', text)[0].split('.')]
@@ -123,7 +126,7 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
     Returns:
         Check: The result.
     """
-    module, _, at_least, below, why = requirement
+    module, names, at_least, below, why = requirement
     reason = f' ({why})' if why else ''
     owners = owners_of(module)
     if not owners and find_spec(module) is None:
@@ -137,16 +140,18 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
             f'{detail}: they overwrite each other in the folder {module}',
             _keep_one(requirement, owners),
         )
-    reinstall = 'pip install --force-reinstall --no-deps ' + ' '.join(
-        f'{owner}=={version.partition("+")[0]}' for owner, version in owners.items()
+    exact = (
+        ' '.join(f'{owner}=={_public(found)}' for owner, found in owners.items())
+        or names[0]
     )
-    version = next(iter(owners.values()), '')
+    reinstall = f'pip install --force-reinstall --no-deps {exact}'
+    owner, version = next(iter(owners.items()), (names[0], ''))
     if imported:
         try:
             package = import_module(module)
         except ModuleNotFoundError as error:
             # What it requires is missing; pip looks for that, too.
-            return Check(module, FAIL, describe(error), requirement.install)
+            return Check(module, FAIL, describe(error), f'pip install {exact}')
         except Exception as error:
             return Check(module, FAIL, f'{detail}: {describe(error)}', reinstall)
         if getattr(package, '__file__', None) is None:
@@ -158,16 +163,23 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
                 reinstall,
             )
         version = version or getattr(package, '__version__', '')
+    fix = requirement.install
+    if owner.lower() != names[0].lower():
+        fix = f'pip uninstall -y {owner} && {fix}'
     if at_least and version and _release(version) < _release(at_least):
-        detail = f'{version} is older than {at_least}{reason}'
-        return Check(module, FAIL, detail, requirement.install)
+        detail = f'{owner} {version} is older than {at_least}{reason}'
+        return Check(module, FAIL, detail, fix)
     if below and version and _release(version) >= _release(below):
-        detail = f'{version} is not below {below}{reason}'
-        return Check(module, FAIL, detail, requirement.install)
-    detail = detail or f'{version}, of no distribution'
-    if module == 'mmcv':
-        return _judge_mmcv(version, detail)
-    return Check(module, OK, detail)
+        if module == 'mmcv' and _release(version) < (3,):
+            return Check(
+                module,
+                WARN,
+                f"{detail}: mmaction2's own tools refuse {below} and newer",
+                'start them with python -m selfy_mmaction.run',
+            )
+        detail = f'{owner} {version} is not below {below}{reason}'
+        return Check(module, FAIL, detail, fix)
+    return Check(module, OK, detail or f'{version}, of no distribution')
 
 
 def _keep_one(requirement: Requirement, owners: Mapping[str, str]) -> str:
@@ -178,21 +190,8 @@ def _keep_one(requirement: Requirement, owners: Mapping[str, str]) -> str:
         again = ' '.join(f'{name}=={newest}' for name in requirement.names)
     else:
         keep = (known or list(owners))[0]
-        again = f'{keep}=={owners[keep].partition("+")[0]}'
+        again = f'{keep}=={_public(owners[keep])}'
     return f'pip uninstall -y {" ".join(owners)} && pip install --no-deps {again}'
-
-
-def _judge_mmcv(version: str, detail: str) -> Check:
-    if find_spec('mmcv._ext') is None:
-        detail += ', without compiled operators'
-    if _release(version) < _release(_MMCV_REFUSED):
-        return Check('mmcv', OK, detail)
-    return Check(
-        'mmcv',
-        WARN,
-        f"{detail}: mmaction2's own tools refuse {_MMCV_REFUSED} and newer",
-        'start them with python -m selfy_mmaction.run',
-    )
 
 
 def check_mmaction2() -> Check:
