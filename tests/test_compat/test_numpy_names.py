@@ -104,12 +104,13 @@ def modules_with_missing_names(package):
                 and isinstance(node.value, ast.Name)
                 and node.value.id == 'np'
                 and node.attr not in NAMES
+                and not node.attr.startswith('_')
             ):
                 yield '.'.join((package, *parts)).removesuffix('.__init__')
 
 
 # A name that only warns would be gone in the next numpy.
-NAMES = set(np.__all__) | {'random', 'linalg', 'lib', 'typing'}
+NAMES = {*np.__all__, 'core', 'lib', 'linalg', 'random', 'typing'}
 
 
 @numpy2
