@@ -457,6 +457,15 @@ def test_device_that_is_not_there():
     assert check.state == FAIL
 
 
+def test_what_is_not_installed_is_named_at_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(main_module, 'find_spec', lambda name: None)
+    needs = {step.name: step.needs for step in main_module.steps(tmp_path)}
+    assert needs['mmcv'] == needs['cv2'] == ()
+    monkeypatch.undo()
+    needs = {step.name: step.needs for step in main_module.steps(tmp_path)}
+    assert needs['mmcv'] == ('mmengine', 'cv2', 'PIL')
+
+
 def test_main_tells_by_its_exit_code(monkeypatch, capsys):
     good, bad = Check('a', OK, 'fine'), Check('b', FAIL, 'broken', 'pip install b')
     odd, left = Check('c', WARN, 'odd'), Check('d', NOT_CHECKED, 'needs b')

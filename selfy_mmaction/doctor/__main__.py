@@ -60,10 +60,10 @@ def steps(folder: Path) -> list[Step]:
         Step('selfy_mmaction', lambda: Check('selfy_mmaction', OK, __version__)),
     ]
     for requirement in REQUIREMENTS:
-        check = partial(check_requirement, requirement)
-        found.append(
-            Step(requirement.module, check, _NEEDS.get(requirement.module, ()))
-        )
+        module = requirement.module
+        # That it is not there can be told without any other.
+        needs = _NEEDS.get(module, ()) if find_spec(module) else ()
+        found.append(Step(module, partial(check_requirement, requirement), needs))
     found += [
         Step('mmaction', check_mmaction2),
         Step('distutils', check_distutils),
