@@ -194,10 +194,12 @@ def test_mmcv_that_only_the_launcher_takes(site, name, version):
     assert check.fix == 'start them with python -m selfy_mmaction.run'
 
 
-def test_folder_that_has_lost_its_files(site):
+@pytest.mark.parametrize('folder', [True, False])
+def test_folder_that_has_lost_its_files(site, folder):
     # What is left after another package with the same folder was uninstalled.
     add_distribution(site, 'lost', '1.0', 'lost_files')
-    (site / 'lost_files').mkdir()
+    if folder:
+        (site / 'lost_files').mkdir()
     check = check_requirement(Requirement('lost_files', ('lost',)))
     assert check.state == FAIL
     assert 'has lost its files' in check.detail
@@ -457,13 +459,14 @@ def test_device_that_is_not_there():
     assert check.state == FAIL
 
 
-def test_what_is_not_installed_is_named_at_once(monkeypatch, tmp_path):
-    monkeypatch.setattr(main_module, 'find_spec', lambda name: None)
-    needs = {step.name: step.needs for step in main_module.steps(tmp_path)}
-    assert needs['mmcv'] == needs['cv2'] == ()
-    monkeypatch.undo()
-    needs = {step.name: step.needs for step in main_module.steps(tmp_path)}
+def test_what_metadata_tell_is_told_at_once(site):
+    needs = {step.name: step.needs for step in main_module.steps(site)}
     assert needs['mmcv'] == ('mmengine', 'cv2', 'PIL')
+    for name in ('mmcv', 'mmcv-lite'):
+        add_distribution(site, name, '2.1.0', 'mmcv')
+    needs = {step.name: step.needs for step in main_module.steps(site)}
+    assert needs['mmcv'] == ()
+    assert needs['cv2'] == ('numpy',)
 
 
 def test_main_tells_by_its_exit_code(monkeypatch, capsys):

@@ -61,8 +61,9 @@ def steps(folder: Path) -> list[Step]:
     ]
     for requirement in REQUIREMENTS:
         module = requirement.module
-        # That it is not there can be told without any other.
-        needs = _NEEDS.get(module, ()) if find_spec(module) else ()
+        # What its metadata tell is told at once, whatever its import needs.
+        known = check_requirement(requirement, imported=False)
+        needs = () if known.state == FAIL else _NEEDS.get(module, ())
         found.append(Step(module, partial(check_requirement, requirement), needs))
     found += [
         Step('mmaction', check_mmaction2),

@@ -129,7 +129,8 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
     module, names, at_least, below, why = requirement
     reason = f' ({why})' if why else ''
     owners = owners_of(module)
-    if not owners and find_spec(module) is None:
+    spec = find_spec(module)
+    if not owners and spec is None:
         return Check(module, FAIL, f'not installed{reason}', requirement.install)
     detail = ', '.join(f'{owner} {version}' for owner, version in owners.items())
     # Both of OpenCV are required, by mmengine and by mmaction2: equal files.
@@ -145,6 +146,15 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
         or names[0]
     )
     reinstall = f'pip install --force-reinstall --no-deps {exact}'
+    # A folder without __init__.py has no origin.
+    if spec is None or spec.origin is None:
+        return Check(
+            module,
+            FAIL,
+            f'{detail}: the folder {module} has lost its files, as when another '
+            'package with the same folder is uninstalled',
+            reinstall,
+        )
     owner, version = next(iter(owners.items()), (names[0], ''))
     if imported:
         try:
@@ -154,14 +164,6 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
             return Check(module, FAIL, describe(error), f'pip install {exact}')
         except Exception as error:
             return Check(module, FAIL, f'{detail}: {describe(error)}', reinstall)
-        if getattr(package, '__file__', None) is None:
-            return Check(
-                module,
-                FAIL,
-                f'{detail}: the folder {module} has lost its files, as when another '
-                'package with the same folder is uninstalled',
-                reinstall,
-            )
         version = version or getattr(package, '__version__', '')
     fix = requirement.install
     if owner.lower() != names[0].lower():
