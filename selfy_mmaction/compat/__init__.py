@@ -8,7 +8,7 @@ mmengine's installed files is changed.
 
 from importlib import import_module
 
-# In this order: mmaction.models can be imported only after the first one, and
+# In this order: mmaction.models can be imported only after the first two, and
 # only the last four import it.
 GAPS = (
     'mmcv_version',
