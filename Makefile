@@ -18,6 +18,9 @@ $(BIN)/.installed: setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check \
 	    -c $(CONSTRAINTS) -e '.[mmcv-lite,optional,tests]' setuptools
+	# Left out by the package where decord has no wheel: docs/install.md
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps \
+	    -c $(CONSTRAINTS) mmaction2
 	touch $@
 
 demo: venv  ## make the motion benchmark, train TSN with and without SELFY, show both

@@ -26,6 +26,11 @@ setup(
     keywords='video, action recognition, self-similarity, motion, mmaction2',
     classifiers=[
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['selfy_mmaction', 'selfy_mmaction.*']),
@@ -34,11 +39,12 @@ setup(
     package_data={'selfy_mmaction': ['.mim/**/*']},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
-    # The two share one folder of site-packages, so neither can be required without
-    # breaking the users of the other.
+    # All mmcv's share one folder of site-packages, both mmengines another, so none can
+    # be required without breaking the users of the others.
     extras_require={
-        'mmcv-lite': ['mmcv-lite>=2.1.0,<2.2.0'],
-        'mmcv': ['mmcv>=2.1.0,<2.2.0'],
+        'mmcv-lite': ['mmcv-lite>=2.1.0,<2.2.0', 'mmengine>=0.10.7,<1.0'],
+        'mmcv': ['mmcv>=2.1.0,<2.2.0', 'mmengine>=0.10.7,<1.0'],
+        'onedl': ['onedl-mmcv>=2.3.0,<3.0', 'onedl-mmengine>=0.10.8,<1.0'],
         'optional': requirements('optional'),
         'tests': requirements('tests'),
         'docs': requirements('docs'),

@@ -8,161 +8,352 @@ import numpy as np
 import pytest
 
 import selfy_mmaction.ops
-from selfy_mmaction import doctor
 from selfy_mmaction.compat import GAPS
-from selfy_mmaction.doctor import (
-    REQUIREMENTS,
+from selfy_mmaction.doctor import __main__ as main_module
+from selfy_mmaction.doctor import installed, working
+from selfy_mmaction.doctor.check import (
+    FAIL,
+    NOT_CHECKED,
+    OK,
+    WARN,
     Check,
+    Step,
+    perform,
+)
+from selfy_mmaction.doctor.installed import (
+    MMACTION2,
+    REQUIREMENTS,
     Requirement,
+    check_distutils,
+    check_mmaction2,
+    check_moviepy,
+    check_package_bases,
+    check_requirement,
+    check_torchvision,
+    owners_of,
+)
+from selfy_mmaction.doctor.working import (
     check_gap,
     check_import,
-    check_mmcv,
-    check_opencv,
-    check_requirement,
     check_similarity,
     check_triton,
     check_video,
-    installed_versions,
 )
 
+BY_MODULE = {requirement.module: requirement for requirement in REQUIREMENTS}
 SETUPTOOLS = "pip install 'setuptools>=77.0.3,<82'"
 
 
-def requirement(name):
-    return next(r for r in REQUIREMENTS if r.name == name)
+@pytest.fixture
+def site(monkeypatch, tmp_path):
+    """A folder that is searched for packages first."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def add_distribution(site, name, version, module):
+    """Metadata as pip leaves them for a package that owns one folder."""
+    folder = site / f'{name.replace("-", "_")}-{version}.dist-info'
+    folder.mkdir()
+    (folder / 'METADATA').write_text(
+        f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
+    )
+    (folder / 'RECORD').write_text(f'{module}/__init__.py,,\n{folder.name}/RECORD,,\n')
 
 
 @pytest.mark.parametrize(
-    ('name', 'found', 'fix'),
+    ('module', 'name', 'version', 'fix'),
     [
-        ('torch', None, "pip install 'torch>=2.6'"),
-        ('torch', '2.5.1+cu121', "pip install 'torch>=2.6'"),
-        ('mmaction2', '1.1.0', "pip install 'mmaction2>=1.2.0,<2.0'"),
-        ('mmengine', None, "pip install 'mmengine>=0.10.7,<1.0'"),
-        ('numpy', '1.9.2', "pip install 'numpy>=1.26'"),
-        ('decord', None, "pip install 'decord>=0.6.0'"),
-        ('setuptools', None, SETUPTOOLS),
-        ('setuptools', '82.0.1', SETUPTOOLS),
-        ('setuptools', '82', SETUPTOOLS),
-        ('setuptools', '70.1', SETUPTOOLS),
-        ('importlib_metadata', None, "pip install 'importlib_metadata'"),
-    ],
-)
-def test_missing_or_wrong_version(name, found, fix):
-    versions = {} if found is None else {name: found}
-    check = check_requirement(requirement(name), versions)
-    assert not check.ok
-    assert check.fix == fix
-    assert (found or 'not installed') in check.detail
-
-
-@pytest.mark.parametrize(
-    ('name', 'found'),
-    [
-        ('torch', '2.6.0'),
-        ('torch', '2.13.0+cpu'),
-        ('mmaction2', '1.2.0'),
-        ('mmengine', '0.10.10'),
-        ('numpy', '1.26.4'),
-        ('setuptools', '81.0.0'),
-        ('importlib_metadata', '10.2.0'),
-    ],
-)
-def test_good_version(name, found):
-    check = check_requirement(requirement(name), {name: found})
-    assert check == Check(name, True, found)
-
-
-def test_reason_is_given():
-    check = check_requirement(Requirement('a', '1', '2', 'b needs it'), {'a': '2.0'})
-    assert check.detail == '2.0 is not below 2 (b needs it)'
-
-
-@pytest.mark.parametrize(
-    ('versions', 'fix'),
-    [
-        ({}, 'pip install mmcv-lite==2.1.0'),
+        ('torch', 'torch', '2.5.1+cu121', "pip install 'torch>=2.6'"),
+        ('numpy', 'numpy', '1.9.2', "pip install 'numpy>=1.26'"),
+        ('mmengine', 'mmengine', '0.9.1', "pip install 'mmengine>=0.10.7,<1.0'"),
+        ('mmengine', 'mmengine', '1', "pip install 'mmengine>=0.10.7,<1.0'"),
+        ('mmcv', 'mmcv-lite', '1.7.2', "pip install 'mmcv-lite>=2.0.0,<2.2.0'"),
         (
-            {'mmcv': '2.1.0', 'mmcv-lite': '2.1.0'},
-            'pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0',
-        ),
-        ({'mmcv': '2.2.0'}, 'pip install mmcv==2.1.0'),
-        ({'mmcv-lite': '2.2.0'}, 'pip install mmcv-lite==2.1.0'),
-        ({'mmcv': '1.7.2'}, 'pip install mmcv==2.1.0'),
-    ],
-)
-def test_bad_mmcv(versions, fix):
-    check = check_mmcv(versions)
-    assert not check.ok
-    assert check.fix == fix
-
-
-@pytest.mark.parametrize('name', ['mmcv', 'mmcv-lite'])
-def test_good_mmcv(name):
-    assert check_mmcv({name: '2.1.0'}) == Check('mmcv', True, f'{name} 2.1.0')
-
-
-@pytest.mark.parametrize(
-    ('versions', 'fix'),
-    [
-        ({}, 'pip install opencv-python opencv-contrib-python'),
-        (
-            {'opencv-python': '4.9.0.80', 'opencv-contrib-python': '4.11.0.86'},
-            'pip install --force-reinstall --no-deps '
-            'opencv-python==4.11.0.86 opencv-contrib-python==4.11.0.86',
+            'mmcv',
+            'mmcv-full',
+            '1.7.2',
+            "pip uninstall -y mmcv-full && pip install 'mmcv-lite>=2.0.0,<2.2.0'",
         ),
         (
-            {'opencv-python': '5.0.0.93'},
-            'pip install --force-reinstall --no-deps '
-            'opencv-python==5.0.0.93 opencv-contrib-python==5.0.0.93',
+            'mmcv',
+            'mmcv',
+            '3.0.0',
+            "pip uninstall -y mmcv && pip install 'mmcv-lite>=2.0.0,<2.2.0'",
         ),
     ],
 )
-def test_bad_opencv(versions, fix):
-    check = check_opencv(versions)
-    assert not check.ok
-    assert check.fix == fix
+def test_wrong_version(site, module, name, version, fix):
+    add_distribution(site, name, version, module)
+    check = check_requirement(BY_MODULE[module])
+    assert (check.name, check.state, check.fix) == (module, FAIL, fix)
+    assert check.detail.startswith(f'{name} {version} is ')
 
 
-def test_good_opencv():
-    versions = {'opencv-python': '5.0.0.93', 'opencv-contrib-python': '5.0.0.93'}
-    assert check_opencv(versions).ok
+@pytest.mark.parametrize(
+    ('module', 'name', 'version'),
+    [
+        ('torch', 'torch', '2.6.0'),
+        ('torch', 'torch', '2.13.0+cpu'),
+        ('numpy', 'numpy', '1.26.4'),
+        ('mmengine', 'mmengine', '0.10.10'),
+        ('mmengine', 'onedl-mmengine', '0.10.12'),
+        ('mmcv', 'mmcv-lite', '2.1.0'),
+        ('decord', 'decord', '0.6.0'),
+        ('decord', 'decord2', '3.4.0'),
+        ('decord', 'eva-decord', '0.6.1'),
+        ('cv2', 'opencv-python-headless', '5.0.0.93'),
+    ],
+)
+def test_good_version_whoever_brings_it(site, module, name, version):
+    add_distribution(site, name, version, module)
+    expected = Check(module, OK, f'{name} {version}')
+    assert check_requirement(BY_MODULE[module]) == expected
 
 
-def test_installed_versions_are_those_of_the_metadata():
-    versions = installed_versions()
-    assert versions['numpy'] == np.__version__
-    assert 'mmaction2' in versions
+def test_missing_package():
+    requirement = Requirement('no_such', ('no-such',), '1.0', '2.0', 'it counts')
+    assert check_requirement(requirement) == Check(
+        'no_such',
+        FAIL,
+        'not installed (it counts)',
+        "pip install 'no-such>=1.0,<2.0'",
+    )
+
+
+@pytest.mark.parametrize(
+    ('module', 'found', 'keep'),
+    [
+        ('mmcv', {'mmcv': '2.1.0', 'mmcv-lite': '2.1.0'}, 'mmcv-lite==2.1.0'),
+        ('mmcv', {'onedl-mmcv': '2.3.6', 'mmcv': '2.1.0'}, 'mmcv==2.1.0'),
+        (
+            'mmengine',
+            {'onedl-mmengine': '0.10.12', 'mmengine': '0.10.7'},
+            'mmengine==0.10.7',
+        ),
+        ('decord', {'decord2': '3.4.0', 'decord': '0.6.0'}, 'decord==0.6.0'),
+        ('torch', {'torch': '2.13.0+cpu', 'torch-x': '2.13.0'}, 'torch==2.13.0'),
+    ],
+)
+def test_two_owners_of_one_folder(site, module, found, keep):
+    for name, version in found.items():
+        add_distribution(site, name, version, module)
+    check = check_requirement(BY_MODULE[module])
+    assert check.state == FAIL
+    for name, version in found.items():
+        assert f'{name} {version}' in check.detail
+    assert f'they overwrite each other in the folder {module}' in check.detail
+    names, _, again = check.fix.removeprefix('pip uninstall -y ').partition(' && ')
+    assert set(names.split()) == set(found)
+    assert again == f'pip install --no-deps {keep}'
+
+
+@pytest.mark.parametrize(
+    'third', ['opencv-python-headless', 'opencv-contrib-python-headless']
+)
+def test_opencvs_of_several_versions(site, third):
+    add_distribution(site, 'opencv-python', '4.9.0.80', 'cv2')
+    add_distribution(site, 'opencv-contrib-python', '4.9.0.80', 'cv2')
+    assert check_requirement(BY_MODULE['cv2']).state == OK
+    add_distribution(site, third, '4.11.0.86', 'cv2')
+    check = check_requirement(BY_MODULE['cv2'])
+    assert check.state == FAIL
+    assert f'{third} 4.11.0.86' in check.detail
+    assert third in check.fix.split(' && ')[0]
+    assert check.fix.endswith(
+        'opencv-python==4.11.0.86 opencv-contrib-python==4.11.0.86'
+    )
+
+
+def test_owner_by_top_level_and_by_a_single_file(site):
+    add_distribution(site, 'a', '1', 'other')
+    (site / 'a-1.dist-info' / 'top_level.txt').write_text('some_module\n')
+    add_distribution(site, 'b', '2', 'other')
+    (site / 'b-2.dist-info' / 'RECORD').write_text('some_module.py,,\n')
+    add_distribution(site, 'c', '3', 'some_module_too')
+    assert owners_of('some_module') == {'a': '1', 'b': '2'}
+
+
+def test_other_places_on_the_path_overwrite_nothing(site, monkeypatch, tmp_path):
+    add_distribution(site, 'mmcv-lite', '2.1.0', 'mmcv')
+    other = tmp_path / 'other'
+    other.mkdir()
+    add_distribution(other, 'mmcv', '2.1.0', 'mmcv')
+    monkeypatch.setattr(sys, 'path', [*sys.path, str(other)])
+    assert owners_of('mmcv') == {'mmcv-lite': '2.1.0'}
+
+
+@pytest.mark.parametrize(
+    ('name', 'version'), [('onedl-mmcv', '2.3.6'), ('mmcv', '2.2.0')]
+)
+def test_mmcv_that_only_the_launcher_takes(site, name, version):
+    add_distribution(site, name, version, 'mmcv')
+    check = check_requirement(BY_MODULE['mmcv'])
+    assert check.state == WARN
+    assert check.detail.startswith(f'{name} {version}: mmaction2')
+    assert check.fix == 'start them with python -m selfy_mmaction.run'
+
+
+@pytest.mark.parametrize('folder', [True, False])
+def test_folder_that_has_lost_its_files(site, folder):
+    # What is left after another package with the same folder was uninstalled.
+    add_distribution(site, 'lost', '1.0', 'lost_files')
+    if folder:
+        (site / 'lost_files').mkdir()
+    check = check_requirement(Requirement('lost_files', ('lost',)))
+    assert check.state == FAIL
+    assert 'has lost its files' in check.detail
+    assert check.fix == 'pip install --force-reinstall --no-deps lost==1.0'
+
+
+def test_package_that_does_not_import(site):
+    add_distribution(site, 'bad', '1.0+cpu', 'bad_one')
+    (site / 'bad_one.py').write_text("raise OSError('libx.so is missing')\n")
+    requirement = Requirement('bad_one', ('bad',))
+    assert check_requirement(requirement) == Check(
+        'bad_one',
+        FAIL,
+        'bad 1.0+cpu: OSError: libx.so is missing',
+        'pip install --force-reinstall --no-deps bad==1.0',
+    )
+    # Installing it again with its requirements brings what is missing.
+    (site / 'bad_one.py').write_text('import no_such_module\n')
+    assert check_requirement(requirement) == Check(
+        'bad_one',
+        FAIL,
+        "ModuleNotFoundError: No module named 'no_such_module'",
+        'pip install bad==1.0',
+    )
+
+
+def test_mmaction2():
+    check = check_mmaction2()
+    assert (check.name, check.state) == ('mmaction', OK)
+    assert check.detail.startswith('mmaction2 1.')
+
+
+@pytest.mark.parametrize(
+    ('runs', 'fix'),
+    [
+        (True, "pip install 'mmaction2>=1.2.0,<2.0'"),
+        (False, "pip install --no-deps 'mmaction2>=1.2.0,<2.0'"),
+    ],
+)
+def test_missing_mmaction2_where_decord_has_no_wheel(monkeypatch, runs, fix):
+    missing = MMACTION2._replace(module='no_such_module')
+    monkeypatch.setattr(installed, 'MMACTION2', missing)
+    monkeypatch.setattr(installed, '_DECORD_RUNS', runs)
+    check = check_mmaction2()
+    assert (check.state, check.fix) == (FAIL, fix)
+
+
+def test_setuptools_that_lacks_what_is_imported(monkeypatch):
+    assert check_distutils().state == OK
+    assert check_package_bases().state == OK
+    monkeypatch.setitem(sys.modules, 'pkg_resources', None)
+    check = check_package_bases()
+    assert (check.state, check.fix) == (WARN, SETUPTOOLS)
+    assert 'pkg_resources' in check.detail
+    monkeypatch.setitem(sys.modules, 'distutils.errors', None)
+    check = check_distutils()
+    assert (check.state, check.fix) == (FAIL, SETUPTOOLS)
+
+
+def test_torchvision(monkeypatch, site):
+    monkeypatch.delitem(sys.modules, 'torchvision', raising=False)
+    (site / 'torchvision.py').write_text("__version__ = '0.28.0'\n")
+    assert check_torchvision() == Check('torchvision', OK, '0.28.0')
+    del sys.modules['torchvision']
+    message = 'operator torchvision::nms does not exist'
+    # Another size, so that no cached bytecode is taken.
+    (site / 'torchvision.py').write_text(f'raise RuntimeError({message!r})\n')
+    check = check_torchvision()
+    assert (check.state, check.fix) == (FAIL, 'pip uninstall -y torchvision')
+    assert check.detail.startswith(f'RuntimeError: {message}: built for another torch')
+
+
+def test_torchvision_that_is_absent(monkeypatch):
+    monkeypatch.setattr(installed, 'find_spec', lambda name: None)
+    assert check_torchvision().state == OK
+
+
+def test_moviepy(monkeypatch, site):
+    for name in [name for name in sys.modules if name.startswith('moviepy')]:
+        monkeypatch.delitem(sys.modules, name)
+    (site / 'moviepy').mkdir()
+    (site / 'moviepy' / '__init__.py').touch()
+    add_distribution(site, 'moviepy', '2.2.1', 'moviepy')
+    check = check_moviepy()
+    assert (check.state, check.fix) == (WARN, "pip install 'moviepy<2'")
+    assert check.detail.startswith('2.2.1, ModuleNotFoundError: ')
+    monkeypatch.delitem(sys.modules, 'moviepy')
+    (site / 'moviepy' / 'editor.py').touch()
+    assert check_moviepy().state == OK
+    monkeypatch.delitem(sys.modules, 'moviepy')
+    monkeypatch.delitem(sys.modules, 'moviepy.editor')
+
+
+def test_moviepy_that_is_absent(monkeypatch):
+    monkeypatch.setattr(installed, 'find_spec', lambda name: None)
+    check = check_moviepy()
+    assert check.state == OK
+    assert "pip install 'moviepy<2'" in check.detail
+
+
+def test_one_cause_is_one_failure():
+    def step(name, state, *needs):
+        return Step(name, lambda: Check(name, state, 'checked'), needs)
+
+    checks = perform(
+        [
+            step('a', FAIL),
+            step('b', WARN),
+            step('c', OK, 'a', 'b'),
+            step('d', OK, 'b'),
+            step('e', FAIL, 'd'),
+            step('f', OK, 'c', 'e', 'a'),
+        ]
+    )
+    assert [check.state for check in checks] == [
+        FAIL,
+        WARN,
+        NOT_CHECKED,
+        OK,
+        FAIL,
+        NOT_CHECKED,
+    ]
+    assert checks[2].detail == 'needs a'
+    assert checks[5].detail == 'needs a, e'
 
 
 def test_gap(monkeypatch):
-    monkeypatch.setattr(doctor, 'close_gap', lambda gap: True)
-    assert check_gap('x') == Check('gap x', True, 'present, closed')
-    monkeypatch.setattr(doctor, 'close_gap', lambda gap: False)
-    assert check_gap('x') == Check('gap x', True, 'not present')
+    monkeypatch.setattr(working, 'close_gap', lambda gap: True)
+    assert check_gap('x') == Check('gap x', OK, 'present, closed')
+    monkeypatch.setattr(working, 'close_gap', lambda gap: False)
+    assert check_gap('x') == Check('gap x', OK, 'not present')
 
     def fail(gap):
         raise RuntimeError('first\nsecond')
 
-    monkeypatch.setattr(doctor, 'close_gap', fail)
+    monkeypatch.setattr(working, 'close_gap', fail)
     check = check_gap('x')
-    assert not check.ok
+    assert check.state == FAIL
     assert check.detail == 'RuntimeError: first'
 
 
 def test_import():
-    assert check_import('mmaction.models').ok
+    assert check_import('mmaction.models').state == OK
     check = check_import('mmaction.none')
-    assert not check.ok
+    assert check.state == FAIL
     assert check.detail.startswith('ModuleNotFoundError: ')
 
 
 def test_video(tmp_path):
-    assert check_video(tmp_path).ok
+    assert check_video(tmp_path).state == OK
 
 
 def test_video_that_cannot_be_written_or_has_wrong_values(monkeypatch, tmp_path):
-    assert not check_video(tmp_path / 'no such folder').ok
+    assert check_video(tmp_path / 'no such folder').state == FAIL
 
     class Black:
         def __init__(self, path):
@@ -176,17 +367,17 @@ def test_video_that_cannot_be_written_or_has_wrong_values(monkeypatch, tmp_path)
 
     monkeypatch.setattr(decord, 'VideoReader', Black)
     check = check_video(tmp_path)
-    assert not check.ok
+    assert check.state == FAIL
     assert check.detail == 'wrote grey [20, 90, 160, 230], read [0. 0. 0. 0.]'
     monkeypatch.setattr(Black, 'asnumpy', lambda self: self.frames[:3])
     check = check_video(tmp_path)
-    assert not check.ok
+    assert check.state == FAIL
     assert check.detail == 'the frames have shape (3, 48, 64, 3)'
 
 
 def test_similarity():
     check = check_similarity('cpu')
-    assert check.ok, check
+    assert check.state == OK, check
 
 
 @pytest.mark.parametrize('fault', ['zeros', 'nan', 'gradient'])
@@ -201,41 +392,52 @@ def test_wrong_similarity_is_noticed(monkeypatch, fault):
 
     monkeypatch.setattr(selfy_mmaction.ops, 'self_similarity', faulty)
     check = check_similarity('cpu')
-    assert not check.ok
+    assert check.state == FAIL
     assert check.detail.startswith('largest error')
 
 
 @pytest.mark.parametrize(
-    ('reasons', 'installed', 'ok', 'detail'),
+    ('reasons', 'installed', 'state', 'detail'),
     [
-        ([], True, True, 'used for the self-similarity'),
-        (['not found'], False, True, 'not installed: self-similarity by torch, slower'),
-        (['one', 'two'], True, False, 'one; two'),
+        ([], True, OK, 'used for the self-similarity'),
+        (['not found'], False, OK, 'not installed: self-similarity by torch, slower'),
+        (['one', 'two'], True, FAIL, 'one; two'),
     ],
 )
-def test_triton(monkeypatch, reasons, installed, ok, detail):
+def test_triton(monkeypatch, reasons, installed, state, detail):
     monkeypatch.setattr(
         'selfy_mmaction.ops.backends.reasons_against_triton', lambda *args: reasons
     )
-    monkeypatch.setattr(doctor, 'find_spec', lambda name: object if installed else None)
+    monkeypatch.setattr(
+        working, 'find_spec', lambda name: object if installed else None
+    )
     check = check_triton('cuda:3')
-    assert (check.name, check.ok, check.detail) == ('triton on cuda:3', ok, detail)
-    assert bool(check.fix) == (not ok)
+    assert (check.name, check.state, check.detail) == (
+        'triton on cuda:3',
+        state,
+        detail,
+    )
+    assert bool(check.fix) == (state == FAIL)
 
 
-@pytest.mark.parametrize(
-    ('ok', 'installed'), [(True, True), (True, False), (False, True)]
-)
-def test_every_backend_is_tested_on_every_device(monkeypatch, ok, installed):
-    monkeypatch.setattr(doctor, '_devices', lambda: ['cpu', 'cuda:0'])
-    monkeypatch.setattr(doctor, 'check_triton', lambda device: Check('triton', ok, ''))
-    monkeypatch.setattr(doctor, 'find_spec', lambda name: object if installed else None)
-    names = [check.name for check in doctor.diagnose()]
-    names = [name for name in names if name.startswith('similarity')]
-    expected = ['similarity on cpu, torch', 'similarity on cuda:0, torch']
-    if ok and installed:
-        expected.append('similarity on cuda:0, triton')
-    assert names == expected
+@pytest.mark.parametrize('installed', [True, False])
+def test_every_backend_is_tested_on_every_device(monkeypatch, tmp_path, installed):
+    monkeypatch.setattr(main_module, 'devices', lambda: ['cpu', 'cuda:0'])
+    monkeypatch.setattr(
+        main_module, 'find_spec', lambda name: object if installed else None
+    )
+    needs = {
+        step.name: step.needs
+        for step in main_module.steps(tmp_path)
+        if step.name.startswith('similarity')
+    }
+    expected = {
+        'similarity on cpu, torch': ('numpy', 'torch'),
+        'similarity on cuda:0, torch': ('numpy', 'torch'),
+    }
+    if installed:
+        expected['similarity on cuda:0, triton'] = ('triton on cuda:0',)
+    assert needs == expected
 
 
 def test_backend_by_name(monkeypatch):
@@ -248,26 +450,41 @@ def test_backend_by_name(monkeypatch):
 
     monkeypatch.setattr(selfy_mmaction.ops, 'self_similarity', record)
     check = check_similarity('cpu', 'triton')
-    assert (check.name, check.ok) == ('similarity on cpu, triton', True)
+    assert (check.name, check.state) == ('similarity on cpu, triton', OK)
     assert asked_for == ['triton']
 
 
 def test_device_that_is_not_there():
     check = check_similarity('cuda:99')
-    assert not check.ok
+    assert check.state == FAIL
+
+
+def test_what_metadata_tell_is_told_at_once(site):
+    needs = {step.name: step.needs for step in main_module.steps(site)}
+    assert needs['mmcv'] == ('mmengine', 'cv2', 'PIL')
+    for name in ('mmcv', 'mmcv-lite'):
+        add_distribution(site, name, '2.1.0', 'mmcv')
+    needs = {step.name: step.needs for step in main_module.steps(site)}
+    assert needs['mmcv'] == ()
+    assert needs['cv2'] == ('numpy',)
 
 
 def test_main_tells_by_its_exit_code(monkeypatch, capsys):
-    good, bad = Check('a', True, 'fine'), Check('b', False, 'broken', 'pip install b')
-    monkeypatch.setattr(doctor, 'diagnose', lambda: [good])
-    assert doctor.main() == 0
-    assert 'All is well.' in capsys.readouterr().out
-    monkeypatch.setattr(doctor, 'diagnose', lambda: [good, bad])
-    assert doctor.main() == 1
+    good, bad = Check('a', OK, 'fine'), Check('b', FAIL, 'broken', 'pip install b')
+    odd, left = Check('c', WARN, 'odd'), Check('d', NOT_CHECKED, 'needs b')
+    monkeypatch.setattr(main_module, 'diagnose', lambda: [good])
+    assert main_module.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'All is well.'
+    monkeypatch.setattr(main_module, 'diagnose', lambda: [good, odd])
+    assert main_module.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'All is well, 1 with a warning.'
+    monkeypatch.setattr(main_module, 'diagnose', lambda: [good, bad, odd, left])
+    assert main_module.main() == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ['ok', 'a', 'fine']
     assert lines[1].split() == ['FAIL', 'b', 'broken', '->', 'pip', 'install', 'b']
-    assert lines[2] == '1 of 2 checks failed.'
+    assert lines[3].split() == ['--', 'd', 'needs', 'b']
+    assert lines[4] == '1 of 4 checks failed, 1 not checked, 1 with a warning.'
 
 
 def run_doctor(**environment):
@@ -282,20 +499,25 @@ def run_doctor(**environment):
 def test_this_install():
     done = run_doctor()
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ''
     for gap in GAPS:
         assert f'gap {gap} ' in done.stdout
     assert 'similarity on cpu' in done.stdout
 
 
-@pytest.mark.parametrize('broken', ['torch', 'mmengine'])
-def test_doctor_starts_on_a_broken_install(broken, tmp_path):
+@pytest.mark.parametrize('broken', ['torch', 'mmcv'])
+def test_doctor_starts_on_a_broken_install_and_names_one_cause(broken, tmp_path):
     (tmp_path / f'{broken}.py').write_text(f'raise ImportError("no {broken} here")\n')
     path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
     done = run_doctor(PYTHONPATH=path)
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
-    assert f'ImportError: no {broken} here' in done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ['ok', 'python']
-    failed = [line for line in lines if line.startswith('FAIL')]
-    assert any('import mmaction.models' in line for line in failed)
+    (failed,) = [line for line in lines if line.startswith('FAIL')]
+    assert failed.split()[1] == broken
+    assert f'ImportError: no {broken} here' in failed
+    (models,) = [line for line in lines if 'import mmaction.models' in line]
+    assert models.startswith('--')
+    similarity = next(line for line in lines if 'similarity on cpu' in line)
+    assert similarity.startswith('--' if broken == 'torch' else 'ok')

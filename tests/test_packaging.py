@@ -1,10 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The wheel in a new environment, used from a project outside the checkout."""
 
+import re
+from collections import defaultdict
+from importlib.metadata import requires
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
 
 from selfy_mmaction.run import tools_folder
 
@@ -34,13 +38,61 @@ def test_configs_and_tools_travel(wheel):
     assert not [name for name in names if 'my_motion' in name or 'examples' in name]
 
 
-def test_neither_mmcv_is_required(wheel):
-    # They share one folder: requiring one would break who has the other.
-    name = 'selfy_mmaction-0.1.0.dist-info/METADATA'
-    lines = ZipFile(wheel).read(name).decode().splitlines()
-    required = [line for line in lines if line.startswith('Requires-Dist: mmcv')]
-    assert len(required) == 2
-    assert all('extra ==' in line for line in required)
+def requirements_of(wheel):
+    """Requirements by extra; those of every user by the empty string."""
+    lines = ZipFile(wheel).read('selfy_mmaction-0.1.0.dist-info/METADATA').decode()
+    found = defaultdict(list)
+    for line in lines.splitlines():
+        if line.startswith('Requires-Dist: '):
+            requirement = Requirement(line.removeprefix('Requires-Dist: '))
+            extra = re.search(r'extra == "([\w-]+)"', str(requirement.marker))
+            found[extra[1] if extra else ''].append(requirement)
+    return found
+
+
+def test_what_shares_a_folder_is_required_by_extras_only(wheel):
+    # Requiring one would break who has the other.
+    shared = {'mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmengine', 'onedl-mmengine'}
+    by_extra = {
+        extra: shared & {requirement.name for requirement in requirements}
+        for extra, requirements in requirements_of(wheel).items()
+    }
+    assert {extra: names for extra, names in by_extra.items() if names} == {
+        'mmcv-lite': {'mmcv-lite', 'mmengine'},
+        'mmcv': {'mmcv', 'mmengine'},
+        'onedl': {'onedl-mmcv', 'onedl-mmengine'},
+    }
+
+
+@pytest.mark.parametrize(
+    ('sys_platform', 'platform_machine', 'decoder'),
+    [
+        ('linux', 'x86_64', 'decord'),
+        ('win32', 'AMD64', 'decord'),
+        ('linux', 'aarch64', 'decord2'),
+        ('darwin', 'arm64', 'decord2'),
+        ('win32', 'ARM64', 'decord2'),
+    ],
+)
+def test_decord_only_where_it_has_a_wheel(
+    wheel, sys_platform, platform_machine, decoder
+):
+    here = dict(sys_platform=sys_platform, platform_machine=platform_machine, extra='')
+    required = {
+        requirement.name
+        for requirement in requirements_of(wheel)['']
+        if requirement.marker is None or requirement.marker.evaluate(here)
+    }
+    assert required & {'decord', 'decord2'} == {decoder}
+    # mmaction2 requires decord. Where that cannot be had, it is installed without its
+    # requirements, so all of them have to be ours.
+    assert ('mmaction2' in required) == (decoder == 'decord')
+    of_mmaction2 = {
+        Requirement(text).name
+        for text in requires('mmaction2')
+        if 'extra ==' not in text
+    }
+    assert of_mmaction2 - {'decord'} <= required
 
 
 def test_installed_package_is_the_wheel(project):

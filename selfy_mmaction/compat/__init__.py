@@ -8,9 +8,10 @@ mmengine's installed files is changed.
 
 from importlib import import_module
 
-# In this order: mmaction.models can be imported only behind the first one, and
-# only the last two import it.
+# In this order: mmaction.models can be imported only after the first two, and
+# only the last four import it.
 GAPS = (
+    'mmcv_version',
     'missing_drn',
     'safe_checkpoints',
     'color_jitter',
@@ -20,6 +21,8 @@ GAPS = (
     'torchvision_urls',
     'bfloat16_scores',
     'testing_views',
+    'numpy_names',
+    'multisports_frames',
 )
 
 __all__ = ['GAPS', 'close_gap', 'close_gaps']
@@ -39,7 +42,7 @@ def close_gap(gap: str) -> bool:
         ImportError: If mmaction2, mmengine, mmcv or torch is missing or does not
             import; ``python -m selfy_mmaction.doctor`` says how to mend it.
     """
-    # Imported here and not above: the last two import mmaction.models, which
+    # Imported here and not above: the last four import mmaction.models, which
     # needs the first one closed.
     return getattr(import_module(f'{__name__}.{gap}'), f'close_{gap}')()
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
+from mmengine.runner import checkpoint
 
 # The methods that mmengine's objects refer to; pickle writes getattr(class, name).
 _METHODS = {
@@ -23,7 +24,8 @@ def close_safe_checkpoints() -> bool:
 
     Only plain numpy data, mmengine's ``HistoryBuffer`` and the method that its
     ``OneCycleLR`` keeps are added to what torch accepts. A checkpoint that names
-    anything else is still refused.
+    anything else is still refused, also by onedl-mmengine, which would load it a
+    second time without the protection.
 
     Symptom: ``_pickle.UnpicklingError: Weights only load failed ... Unsupported
     global: GLOBAL mmengine.logging.history_buffer.HistoryBuffer was not an
@@ -39,6 +41,8 @@ def close_safe_checkpoints() -> bool:
         bool: True if the classes were added now; False if such a checkpoint
             loads already.
     """
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = torch.load
     if _history_loads():
         return False
     torch.serialization.add_safe_globals(_safe_globals())

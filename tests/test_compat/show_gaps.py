@@ -14,6 +14,10 @@ from mmengine.optim import AmpOptimWrapper
 from selfy_mmaction.compat import GAPS, close_gap
 
 
+def mmcv_version():
+    return 'see test_mmcv_version.py'
+
+
 def missing_drn():
     # The failing import itself is tested in a process of its own: it leaves half
     # of mmaction2 registered, which no second import survives.
@@ -80,6 +84,41 @@ def testing_views():
         )
     out, _ = recognizer.extract_feat(torch.zeros(1, 6, 3, 32, 32), test_mode=True)
     return list(out.shape)
+
+
+def numpy_names():
+    from mmaction.datasets.transforms import PoseCompact
+    from mmaction.evaluation.functional.accuracy import (
+        average_recall_at_avg_proposals,
+    )
+    from mmaction.evaluation.functional.ava_evaluation.metrics import (
+        compute_average_precision,
+    )
+    from mmaction.evaluation.metrics import RetrievalRecall
+
+    keypoint = np.array([[[[10.0, 20.0], [50.0, 40.0]]]])
+    pose = dict(img_shape=(100, 100), keypoint=keypoint)
+    found = {
+        'box': lambda: PoseCompact(padding=0.0)(pose)['crop_quadruple'],
+        'ap': lambda: str(compute_average_precision(None, None)),
+        'auc': lambda: average_recall_at_avg_proposals(
+            {'v': np.array([[0.0, 1.0]])},
+            {'v': np.array([[0.0, 1.0, 0.9]])},
+            total_num_proposals=1,
+            temporal_iou_thresholds=np.array([0.5]),
+        )[3].round(12),
+        'recall': lambda: RetrievalRecall.calculate(
+            np.array([[0.9, 0.1], [0.2, 0.8]]), [[0], [0]], 1, target_indices=True
+        )[0].item(),
+    }
+    return {name: attempt(function) for name, function in found.items()}
+
+
+def multisports_frames():
+    from mmaction.evaluation.functional.multisports_utils import iou3dt_voc
+
+    first = np.array([[i, 0, 0, 9, 9] for i in range(4)], float)
+    return iou3dt_voc(first, first[2:])
 
 
 def attempt(symptom):

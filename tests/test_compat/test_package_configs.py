@@ -76,6 +76,7 @@ def test_registered_name_is_found_when_installed(monkeypatch, tmp_path):
     (metadata / 'METADATA').write_text(
         'Metadata-Version: 2.1\nName: selfy-mmaction\nVersion: 0.1.0\n'
     )
+    (metadata / 'top_level.txt').write_text('selfy_mmaction\n')
     (tmp_path / 'selfy_mmaction').mkdir()
     monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
     # It rereads sys.path.

@@ -11,7 +11,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.optim import OneCycleLR
-from mmengine.runner import Runner
+from mmengine.runner import Runner, checkpoint
 from torch.utils.data import DataLoader
 
 from selfy_mmaction.compat import safe_checkpoints
@@ -210,6 +210,21 @@ def test_checkpoint_of_a_whole_run_resumes(mean_metric, tmp_path):
     before = first.message_hub.get_scalar('train/loss').data[0]
     assert len(losses) == 4
     assert (losses[:2] == before).all()
+
+
+def test_no_second_attempt_without_protection(monkeypatch, tmp_path):
+    # onedl-mmengine falls back to it.
+    def fall_back(file, map_location=None, weights_only=None):
+        return torch.load(file, map_location=map_location, weights_only=False)
+
+    monkeypatch.setattr(checkpoint, '_safe_torch_load', fall_back, raising=False)
+    close_safe_checkpoints()
+    trace = tmp_path / 'trace'
+    file = tmp_path / 'checkpoint.pth'
+    file.write_bytes(saved(MALICIOUS['os.system'](trace)))
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoint._safe_torch_load(str(file), map_location='cpu')
+    assert not trace.exists()
 
 
 def test_nothing_is_done_where_such_checkpoints_load(monkeypatch):

@@ -1,0 +1,176 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Checks that run something: gaps, imports, decoding, and the similarity."""
+
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..compat import close_gap
+from .check import FAIL, OK, Check, describe
+from .installed import owners_of
+
+_AFTER_THE_REST = 'fix the lines above first; report it if none failed'
+
+
+def check_gap(gap: str) -> Check:
+    """Close one of the gaps that ``selfy_mmaction.compat`` knows.
+
+    Args:
+        gap (str): Name of the gap.
+
+    Returns:
+        Check: Whether it was there and could be closed.
+    """
+    try:
+        closed = close_gap(gap)
+    except Exception as error:
+        return Check(f'gap {gap}', FAIL, describe(error), _AFTER_THE_REST)
+    return Check(f'gap {gap}', OK, 'present, closed' if closed else 'not present')
+
+
+def check_import(module: str) -> Check:
+    """Check that a module imports.
+
+    Args:
+        module (str): Dotted name of the module.
+
+    Returns:
+        Check: The result.
+    """
+    try:
+        import_module(module)
+    except Exception as error:
+        return Check(f'import {module}', FAIL, describe(error), _AFTER_THE_REST)
+    return Check(f'import {module}', OK, 'imports')
+
+
+def check_video(folder: Path) -> Check:
+    """Check that decord reads a video that OpenCV writes.
+
+    Args:
+        folder (Path): Where the video is written.
+
+    Returns:
+        Check: Whether number, size and brightness of the frames are right.
+    """
+    name = 'decord reads a video'
+    owner = next(iter(owners_of('decord')), 'decord')
+    fix = (
+        f'pip install --force-reinstall --no-deps {owner}, or read with PyAV: '
+        'pip install av, and SELFY_DECODER=PyAV'
+    )
+    # Sides of whole macroblocks: decord cannot batch some others.
+    width, height = 64, 48
+    grey = [20, 90, 160, 230]
+    try:
+        import cv2
+        import decord
+        import numpy as np
+
+        path = str(folder / 'grey.mp4')
+        writer = cv2.VideoWriter(
+            path, cv2.VideoWriter_fourcc(*'mp4v'), 5, (width, height)
+        )
+        for value in grey:
+            writer.write(np.full((height, width, 3), value, np.uint8))
+        writer.release()
+        frames = decord.VideoReader(path).get_batch(range(len(grey))).asnumpy()
+    except Exception as error:
+        return Check(name, FAIL, describe(error), fix)
+    if frames.shape != (len(grey), height, width, 3):
+        return Check(name, FAIL, f'the frames have shape {frames.shape}', fix)
+    seen = frames.mean(axis=(1, 2, 3))
+    if abs(seen - grey).max() > 16:
+        return Check(name, FAIL, f'wrote grey {grey}, read {seen.round(1)}', fix)
+    return Check(name, OK, f'{len(grey)} frames, values right')
+
+
+def check_triton(device: str) -> Check:
+    """Check whether the self-similarity takes its Triton kernels on a GPU.
+
+    Args:
+        device (str): ``'cuda:N'``.
+
+    Returns:
+        Check: The result. A Triton that is not installed is no failure: pure PyTorch
+            does the same, slower.
+    """
+    name = f'triton on {device}'
+    try:
+        import torch
+
+        from ..ops.backends import reasons_against_triton
+
+        # What the paper's networks have.
+        reasons = reasons_against_triton(
+            torch.device(device), torch.float16, (128, 14, 14), 5, (9, 9)
+        )
+    except Exception as error:
+        return Check(name, FAIL, describe(error), _AFTER_THE_REST)
+    if not reasons:
+        return Check(name, OK, 'used for the self-similarity')
+    if find_spec('triton') is None:
+        return Check(name, OK, 'not installed: self-similarity by torch, slower')
+    return Check(name, FAIL, '; '.join(reasons), 'pip install --upgrade torch triton')
+
+
+def check_similarity(device: str, backend: str = 'torch') -> Check:
+    """Check values and gradient of the self-similarity on one device.
+
+    The reference is plain loops in double precision on the CPU. A faulty kernel
+    trains without any error, only to a lower accuracy.
+
+    Args:
+        device (str): ``'cpu'`` or ``'cuda:N'``.
+        backend (str): ``'torch'`` or ``'triton'``. Default: 'torch'.
+
+    Returns:
+        Check: The result.
+    """
+    name = f'similarity on {device}, {backend}'
+    try:
+        import torch
+
+        from ..ops import self_similarity, self_similarity_loops
+
+        generator = torch.Generator().manual_seed(0)
+        feats = torch.randn(6, 7, 3, 5, generator=generator)
+        shape = (2, 3, 3, 5, 3, 3, 5)
+        weights = torch.randn(shape, generator=generator)
+        window = {'offsets': (-1, 0, 2), 'window': (3, 5), 'num_segments': 3}
+        results = []
+        for function, where, dtype in (
+            (self_similarity_loops, 'cpu', torch.float64),
+            (partial(self_similarity, backend=backend), device, torch.float32),
+        ):
+            leaf = feats.to(where, dtype).requires_grad_()
+            values = function(leaf, **window)
+            values.backward(weights.to(values))
+            results.append(
+                [tensor.detach().cpu().double() for tensor in (values, leaf.grad)]
+            )
+        errors = [
+            (right - found).abs().max().item()
+            for right, found in zip(*results, strict=True)
+        ]
+    except Exception as error:
+        return Check(name, FAIL, describe(error), _AFTER_THE_REST)
+    detail = f'largest error {errors[0]:.1e}, of the gradient {errors[1]:.1e}'
+    # Not `any(error > ...)`: NaN has to fail.
+    if not all(error < 1e-4 for error in errors):
+        return Check(name, FAIL, detail, 'pip install --force-reinstall torch')
+    return Check(name, OK, detail)
+
+
+def devices() -> list[str]:
+    """Name the devices that the similarity is to be checked on.
+
+    Returns:
+        list[str]: ``'cpu'``, then each CUDA device that torch sees.
+    """
+    try:
+        import torch
+    except Exception:
+        return ['cpu']
+    return ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
