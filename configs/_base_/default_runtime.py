@@ -12,7 +12,12 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
 )
-custom_hooks = [dict(type='ClipLengthCheckHook')]
+custom_hooks = [
+    dict(type='ClipLengthCheckHook'),
+    dict(type='ScheduleCheckHook'),
+    dict(type='WorkDirLockHook'),
+    dict(type='ExactResumeHook'),
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -13,6 +13,11 @@ from importlib import import_module
 GAPS = (
     'missing_drn',
     'safe_checkpoints',
+    'damaged_checkpoints',
+    'latest_checkpoint',
+    'atomic_writes',
+    'scaled_rates',
+    'optimizer_options',
     'color_jitter',
     'cpu_distributed',
     'cpu_amp',
