@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader, Sampler
 
@@ -85,6 +85,10 @@ class ExactResumeHook(Hook):
                 f'The checkpoint of epoch {runner.epoch} was written before its '
                 'validation, which is done now.'
             )
+            for hook in runner.hooks:
+                if isinstance(hook, CheckpointHook):
+                    # Only then it writes the checkpoint again with a new best score.
+                    hook.last_ckpt = runner.message_hub.get_info('last_ckpt')
             runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
