@@ -17,6 +17,7 @@ GAPS = (
     'latest_checkpoint',
     'atomic_writes',
     'scaled_rates',
+    'late_schedules',
     'optimizer_options',
     'color_jitter',
     'cpu_distributed',

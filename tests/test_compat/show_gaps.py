@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from selfy_mmaction.compat import GAPS, close_gap
 
@@ -74,6 +74,24 @@ def scaled_rates():
     wrapper = OptimWrapper(torch.optim.SGD([weight], lr=0.1))
     Runner.scale_lr(runner, wrapper, dict(enable=True, base_batch_size=2))
     return [wrapper.optimizer.param_groups[0]['lr'], schedule['eta_max']]
+
+
+def late_schedules():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=0.1))
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    runner = SimpleNamespace(
+        _train_loop=loop,
+        train_dataloader=[0],
+        max_epochs=5,
+        logger=logging.getLogger('none'),
+    )
+    schedules = [
+        dict(type='LinearLR', end=10),
+        dict(type='CosineAnnealingLR', begin=10),
+    ]
+    built = Runner._build_param_scheduler(runner, schedules, wrapper)
+    return [scheduler.begin for scheduler in built]
 
 
 def optimizer_options():

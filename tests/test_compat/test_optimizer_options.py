@@ -184,13 +184,13 @@ def test_the_rates_of_the_classifier_are_not_given_to_a_block(model):
             type='InsertBlocks',
             backbone=dict(
                 type='Recognizer2D',
-                backbone=dict(type='ResNet', depth=18, base_channels=4),
-                cls_head=dict(type='TSNHead', num_classes=3, in_channels=32),
+                backbone=dict(type='ResNet', depth=18),
+                cls_head=dict(type='TSNHead', num_classes=3, in_channels=512),
             ),
             blocks=[dict(after='backbone.layer2', block=block)],
             input_shape=(2, 3, 64, 64),
         )
     )
-    with pytest.raises(ValueError, match=r'fc_lr5=True .* inserted_blocks'):
+    with pytest.raises(ValueError, match=r'fc_lr5=True in .* is .inserted_blocks'):
         build(around, TSM, fc_lr5=True)
     build(around, TSM, fc_lr5=False)

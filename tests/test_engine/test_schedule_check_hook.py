@@ -153,6 +153,7 @@ STEPS = dict(type='MultiStepLR', milestones=[30, 40], end=50)
         (STEPS, 20, ['cut off after 20', 'milestones at 30 epochs, 40 epochs']),
         (STEPS, 60, ['ends after 50 epochs, but the training has 60 epochs']),
         (dict(type='StepLR', step_size=2, begin=9), 6, ['begins after 9 epochs']),
+        (dict(COSINE, begin=5), 5, ['begins after 5 epochs .* has 5 epochs']),
         (dict(type='LinearLR', end=10), 6, ['cut off after 6 epochs: its end is']),
     ],
 )
