@@ -16,6 +16,9 @@ custom_hooks = [
     dict(type='ClipLengthCheckHook'),
     dict(type='ClassCheckHook'),
     dict(type='CheckpointCheckHook'),
+    dict(type='ScheduleCheckHook'),
+    dict(type='WorkDirLockHook'),
+    dict(type='ExactResumeHook'),
 ]
 
 env_cfg = dict(

@@ -4,4 +4,7 @@ custom_hooks = [
     dict(type='ClipLengthCheckHook'),
     dict(type='ClassCheckHook'),
     dict(type='CheckpointCheckHook'),
+    dict(type='ScheduleCheckHook'),
+    dict(type='WorkDirLockHook'),
+    dict(type='ExactResumeHook'),
 ]

@@ -5,10 +5,20 @@ from .checkpoint_check_hook import CheckpointCheckHook, check_loaded_blocks
 from .class_check_hook import ClassCheckHook
 from .clip_length_check_hook import ClipLengthCheckHook
 from .complexity import register_flop_count
+from .exact_resume_hook import ExactResumeHook
 from .inference_check import check_inference
+from .schedule_check_hook import ScheduleCheckHook
+from .work_dir_lock_hook import WorkDirLockHook
 
 register_flop_count()
 check_loaded_blocks()
 check_inference()
 
-__all__ = ['CheckpointCheckHook', 'ClassCheckHook', 'ClipLengthCheckHook']
+__all__ = [
+    'CheckpointCheckHook',
+    'ClassCheckHook',
+    'ClipLengthCheckHook',
+    'ExactResumeHook',
+    'ScheduleCheckHook',
+    'WorkDirLockHook',
+]

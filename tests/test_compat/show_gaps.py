@@ -3,13 +3,19 @@
 
 import io
 import json
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import bare_package  # noqa: F401
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.fileio import LocalBackend
 from mmengine.logging import HistoryBuffer
-from mmengine.optim import AmpOptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from selfy_mmaction.compat import GAPS, close_gap
 
@@ -29,6 +35,79 @@ def safe_checkpoints():
     torch.save(HistoryBuffer([1.0, 3.0], [1, 1]), file)
     file.seek(0)
     return f'mean {torch.load(file).mean()}'
+
+
+def damaged_checkpoints():
+    from mmengine.runner import CheckpointLoader
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, 'epoch_1.pth')
+        path.touch()
+        return CheckpointLoader.load_checkpoint(str(path))
+
+
+def latest_checkpoint():
+    from mmengine.runner import find_latest_checkpoint
+
+    content = dict(meta={}, state_dict={}, message_hub={})
+    with TemporaryDirectory() as folder:
+        torch.save(content, Path(folder, 'epoch_1.pth'))
+        Path(folder, 'last_checkpoint').touch()
+        return find_latest_checkpoint(folder).rpartition('/')[2]
+
+
+def atomic_writes():
+    with TemporaryDirectory() as folder:
+        path = Path(folder, 'a.txt')
+        path.write_text('old')
+        try:
+            LocalBackend().put_text('\ud800', path)  # cannot be encoded
+        except UnicodeEncodeError:
+            return path.read_text()
+
+
+def scaled_rates():
+    schedule = dict(type='OneCycleLR', eta_max=0.1, total_steps=2)
+    runner = SimpleNamespace(
+        _train_dataloader=dict(batch_size=4),
+        world_size=1,
+        logger=logging.getLogger('none'),
+        param_schedulers=[schedule],
+    )
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=0.1))
+    Runner.scale_lr(runner, wrapper, dict(enable=True, base_batch_size=2))
+    return [wrapper.optimizer.param_groups[0]['lr'], schedule['eta_max']]
+
+
+def late_schedules():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=0.1))
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    runner = SimpleNamespace(
+        _train_loop=loop,
+        train_dataloader=[0],
+        max_epochs=5,
+        logger=logging.getLogger('none'),
+    )
+    schedules = [
+        dict(type='LinearLR', end=10),
+        dict(type='CosineAnnealingLR', begin=10),
+    ]
+    built = Runner._build_param_scheduler(runner, schedules, wrapper)
+    return [scheduler.begin for scheduler in built]
+
+
+def optimizer_options():
+    from mmaction.engine.optimizers import TSMOptimWrapperConstructor
+
+    net = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1))
+    constructor = TSMOptimWrapperConstructor(
+        dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1)),
+        dict(fc_lr5=False, custom_keys={'0.weight': dict(lr_mult=10)}),
+    )
+    groups = constructor(net).optimizer.param_groups
+    return [g['lr'] for g in groups if net[0].weight in set(g['params'])]
 
 
 def color_jitter():

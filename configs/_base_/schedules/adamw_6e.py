@@ -5,11 +5,11 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.02), clip_grad=dict(max_norm=5)
 )
+# Without total_steps and end the schedule takes all epochs, however many.
 param_scheduler = [
     dict(
         type='OneCycleLR',
         eta_max=4e-3,
-        total_steps=6,
         pct_start=0.15,
         by_epoch=True,
         convert_to_iter_based=True,

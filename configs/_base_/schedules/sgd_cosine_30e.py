@@ -2,6 +2,7 @@ _base_ = './sgd_50e_sth.py'
 
 # Supplement A, Diving-48: cosine schedule of 30 epochs, the first 10 of them a gradual
 # warm-up to the learning rate of 0.01. Where the warm-up starts is not in the paper.
+# The cosine ends with the last epoch, whichever that is.
 train_cfg = dict(max_epochs=30)
 param_scheduler = [
     dict(
@@ -14,10 +15,8 @@ param_scheduler = [
     ),
     dict(
         type='CosineAnnealingLR',
-        T_max=20,
         by_epoch=True,
         begin=10,
-        end=30,
         convert_to_iter_based=True,
     ),
 ]

@@ -2,5 +2,3 @@ _base_ = './sgd_cosine_30e.py'
 
 # Supplement B, Kinetics-400: 65 epochs, otherwise as Diving-48.
 train_cfg = dict(max_epochs=65)
-warm_up, cosine = _base_.param_scheduler
-param_scheduler = [warm_up, dict(cosine, T_max=55, end=65)]

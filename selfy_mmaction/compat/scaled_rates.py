@@ -1,0 +1,114 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""mmengine scales the optimizer's rate, not those that a schedule sets."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+# All arguments of mmengine's schedulers that are rates; the others are factors of the
+# optimizer's rate, or of these.
+_RATES = ('eta_max', 'eta_min', 'min_value')
+
+
+def close_scaled_rates() -> bool:
+    """Let ``--auto-scale-lr`` scale the rates in ``param_scheduler``, too.
+
+    They are ``eta_max`` of ``OneCycleLR``, which replaces the optimizer's rate, and the
+    lower bounds of ``CosineAnnealingLR``, ``CosineRestartLR``, ``PolyLR``
+    (``eta_min``) and ``ReduceOnPlateauLR`` (``min_value``); and the rate that the log
+    shows as ``base_lr``. The log names each.
+
+    Symptom: the log says ``Scaling the original LR by 2.0``; with ``OneCycleLR`` the
+    network is trained at the original one.
+
+    Upstream: not reported.
+
+    Delete when: the oldest supported mmengine scales them.
+
+    Returns:
+        bool: True if the method was wrapped now; False if it is wrapped already.
+    """
+    if hasattr(Runner.scale_lr, '_scales_schedules'):
+        return False
+    Runner.scale_lr = _with_schedules(Runner.scale_lr)
+    return True
+
+
+def _with_schedules(method: Callable) -> Callable:
+    @functools.wraps(method)
+    def wrapper(
+        self: Runner, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
+    ) -> None:
+        method(self, optim_wrapper, auto_scale_lr)
+        if not (auto_scale_lr or {}).get('enable', False):
+            return
+        loader = self._train_dataloader
+        batch_size = (
+            loader.batch_size
+            if isinstance(loader, DataLoader)
+            else loader['batch_size']
+        )
+        ratio = self.world_size * batch_size / auto_scale_lr['base_batch_size']
+        wrappers = (
+            optim_wrapper.values()
+            if isinstance(optim_wrapper, OptimWrapperDict)
+            else [optim_wrapper]
+        )
+        for each in wrappers:
+            if each.base_param_settings is not None:
+                each.base_param_settings['lr'] *= ratio
+        for scheduler in _scheduler_configs(self.param_schedulers):
+            _scale(scheduler, ratio)
+
+    wrapper._scales_schedules = True
+    return wrapper
+
+
+def _scheduler_configs(schedulers: Any) -> Iterator[dict]:
+    if isinstance(schedulers, dict) and 'type' in schedulers:
+        yield schedulers
+    elif isinstance(schedulers, dict):
+        for each in schedulers.values():
+            yield from _scheduler_configs(each)
+    elif isinstance(schedulers, list | tuple):
+        for each in schedulers:
+            yield from _scheduler_configs(each)
+
+
+def _scale(scheduler: dict, ratio: float) -> None:
+    kind = scheduler['type']
+    cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
+    # Those of the momentum have bounds of the same names.
+    if not (issubclass(cls, LRSchedulerMixin) or scheduler.get('param_name') == 'lr'):
+        return
+    name = cls.__name__
+    if not cls.__module__.startswith('mmengine.optim.scheduler.'):
+        print_log(
+            f'Which options of {name} are learning rates is not known: of them only '
+            f'{", ".join(_RATES)} are scaled.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    for option in _RATES:
+        value = scheduler.get(option)
+        if not value:
+            continue
+        # In a list, one a parameter group.
+        scaled = (
+            [each * ratio for each in value]
+            if isinstance(value, list | tuple)
+            else value * ratio
+        )
+        print_log(
+            f'Scaling {option} of {name} by {ratio}: from {value} to {scaled}.',
+            logger='current',
+        )
+        scheduler[option] = scaled
