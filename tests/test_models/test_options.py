@@ -68,7 +68,6 @@ RIGHT = {
     'max_distance': [0],
     'new': [True],
     'with_cp': [True],
-    'new': [True],
     'sub_sample': [True],
     'level': [0],
     ('STSSTransformation', 'in_channels'): [None],
