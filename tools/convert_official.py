@@ -15,7 +15,6 @@ fits. Nothing is written unless every key fits.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import selfy_mmaction
+from selfy_mmaction.atomic_files import replacing
 from selfy_mmaction.models.official_checkpoint import (
     KINDS,
     convert_official,
@@ -82,14 +82,11 @@ def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
         selfy_mmaction_version=selfy_mmaction.__version__,
     )
     checkpoint = dict(state_dict=convert_official(state, model, kind), meta=meta)
-    partial = out.with_name(f'{out.name}.partial')
     try:
-        torch.save(checkpoint, partial)
-        os.replace(partial, out)
+        with replacing(out) as partial:
+            torch.save(checkpoint, partial)
     except RuntimeError as error:  # torch's, where writing fails
         raise OSError(f'{out} cannot be written: {error}') from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _build(config: Config) -> nn.Module:

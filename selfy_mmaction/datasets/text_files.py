@@ -1,13 +1,49 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Lines of lists and class names, whatever wrote them."""
+"""Text of lists and class names, whatever wrote it."""
 
 import codecs
 import io
+from pathlib import Path
 
 from mmengine.fileio import get
 
 
-def read_lines(path: str) -> list[str]:
+def read_text(path: str | Path) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file, in any place that mmengine reads.
+
+    Returns:
+        Its text, without the mark.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is not text in UTF-8.
+    """
+    content = get(str(path))
+    fix = 'convert it (iconv -f ENCODING -t UTF-8)'
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f'{path} is UTF-16 or UTF-32, expected UTF-8; {fix}')
+    try:
+        text = content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = content.count(b'\n', 0, error.start) + 1
+        byte = content[error.start]
+        raise ValueError(
+            f'{path}, line {line}: byte 0x{byte:02x} is not UTF-8, expected text in '
+            f'UTF-8; {fix}'
+        ) from None
+    if '\0' in text:
+        line = text.count('\n', 0, text.index('\0')) + 1
+        raise ValueError(
+            f'{path}, line {line}: has a zero byte, as UTF-16 and binary files do; '
+            f'expected text in UTF-8; {fix}'
+        )
+    return text
+
+
+def read_lines(path: str | Path) -> list[str]:
     """Read the lines of a text file in UTF-8.
 
     A byte order mark, any ends of lines and blank lines at the end are accepted.
@@ -19,26 +55,10 @@ def read_lines(path: str) -> list[str]:
         The lines, without what ends them.
 
     Raises:
+        OSError: It cannot be opened.
         ValueError: It is not text in UTF-8.
     """
-    content = get(str(path))
-    fix = 'save it as UTF-8 (iconv -f ENCODING -t UTF-8)'
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f'{path} is UTF-16, expected UTF-8; {fix}')
-    try:
-        text = content.decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        line = content.count(b'\n', 0, error.start) + 1
-        byte = content[error.start]
-        raise ValueError(
-            f'{path}, line {line}: byte 0x{byte:02x} is not UTF-8; {fix}'
-        ) from None
-    if '\0' in text:
-        line = text.count('\n', 0, text.index('\0')) + 1
-        raise ValueError(
-            f'{path}, line {line}: a zero byte, as in UTF-16 and in files that are no '
-            f'text; expected UTF-8; {fix}'
-        )
+    text = read_text(path)
     # Not splitlines(): that also splits at characters that names may hold.
     lines = [line.rstrip('\n') for line in io.StringIO(text, newline=None)]
     while lines and not lines[-1].strip():

@@ -21,6 +21,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmengine.utils import ProgressBar
 
+from ..atomic_files import replacing
 from ..datasets.transforms.motion_blur_frame import MOTION_BLURS
 from ..datasets.transforms.occlude_frame import OCCLUSION_SIDES
 
@@ -376,13 +377,8 @@ def run_levels(
 
 
 def _write_results(path: Path, results: dict[str, dict[str, Any]]) -> None:
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with replacing(path) as partial:
         partial.write_text(json.dumps(results, indent=2) + '\n')
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:

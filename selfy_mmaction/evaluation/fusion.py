@@ -11,6 +11,7 @@ import torch
 from mmaction.evaluation import get_weighted_score, mean_class_accuracy, top_k_accuracy
 from scipy.special import softmax
 
+from ..atomic_files import replacing
 from .dumps import Dump, check_same_clips
 
 
@@ -109,10 +110,5 @@ def write_dump(path: str | os.PathLike, scores: np.ndarray, like: Dump) -> None:
                 **name,
             )
         )
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with replacing(path) as partial:
         mmengine.dump(samples, str(partial), file_format='pkl')
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

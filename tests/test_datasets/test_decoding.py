@@ -5,6 +5,7 @@ import io
 import subprocess
 
 import av
+import cv2
 import decord
 import imageio_ffmpeg
 import numpy as np
@@ -117,6 +118,39 @@ def test_frames_are_those_asked_for(make, name, decoder):
     assert total == NUM_FRAMES
     assert numbers == asked
     assert view == ('bottom left', (96, 128))
+
+
+@pytest.mark.parametrize('decoder', ['Decord', 'OpenCV', 'PyAV'])
+def test_frames_that_only_serve_others_are_not_counted(tmp_path, decoder):
+    path = tmp_path / 'alt_ref.webm'
+    source = ('-f', 'lavfi', '-i', 'testsrc=size=96x64:rate=25:duration=4')
+    codec = [
+        '-c:v',
+        'libvpx',
+        '-b:v',
+        '100k',
+        '-auto-alt-ref',
+        '1',
+        '-lag-in-frames',
+        '16',
+        '-g',
+        '20',
+    ]
+    for number in '12':  # only two passes store such frames
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), '-y', '-loglevel', 'error', *source]
+        command += [*codec, '-pass', number, '-passlogfile', tmp_path / 'log', path]
+        subprocess.run(command, check=True)
+    assert len(decord.VideoReader(str(path))) > 100
+    capture = cv2.VideoCapture(str(path))
+    shown = [capture.read()[1][..., ::-1] for _ in range(100)]
+    assert not capture.read()[0]
+    asked = [0, 99, 33, 50, 71]
+    results = TRANSFORMS.build(dict(type=f'{decoder}Init'))(dict(filename=str(path)))
+    assert results['total_frames'] == 100
+    results['frame_inds'] = np.array(asked)
+    images = TRANSFORMS.build(dict(type=f'{decoder}Decode'))(results)['imgs']
+    for image, index in zip(images, asked, strict=True):
+        assert np.abs(image.astype(int) - shown[index]).max() <= 2
 
 
 @pytest.mark.parametrize('name', ['stream.ts', 'av1.mp4', 'av1.webm'])

@@ -3,11 +3,11 @@
 
 import argparse
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
 
+from selfy_mmaction.atomic_files import replacing
 from selfy_mmaction.datasets.preparation import DATA_SETS, check, prepare, show
 
 
@@ -73,9 +73,8 @@ def run_check(args: argparse.Namespace) -> bool:
         workers=args.workers,
     )
     path = Path(args.json or Path(args.out) / 'check.json')
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(report, indent=2) + '\n')
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(report, indent=2) + '\n')
     print(show(report))
     return report['ok']
 

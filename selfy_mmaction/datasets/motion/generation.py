@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from mmengine.utils import ProgressBar
 
+from ...atomic_files import PARTIAL, replacing
 from .presets import SPLITS, Preset, class_names, clip_label, get_preset
 from .programmes import NUM_FRAMES
 from .rendering import FRAME_SIZE, render_pair
@@ -133,8 +134,8 @@ def _claim_folder(out: Path, identity: dict) -> dict:
                 'for: choose another folder, or delete this one first'
             )
         return recorded
-    # A run that was killed before it wrote its first file leaves the partial one.
-    if out.is_dir() and {path.name for path in out.iterdir()} - {_partial(record).name}:
+    # A run that was killed before it wrote its first file leaves a partial one.
+    if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
         raise FileExistsError(
             f'{out} is not empty and has no motion.json: choose another folder'
         )
@@ -248,14 +249,9 @@ def _is_whole(clip: Path) -> bool:
     return announced == clip.stat().st_size
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f'{path.name}.partial')
-
-
 def _write_text(path: Path, text: str) -> None:
-    partial = _partial(path)
-    partial.write_text(text, encoding='utf-8')
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding='utf-8')
 
 
 def _fingerprint(out: Path, files: list[Path]) -> str:

@@ -18,10 +18,11 @@ import decord
 import numpy as np
 from mmaction.registry import TRANSFORMS
 
+from ..video_files import find_container
+
 DECODERS = {'Decord': 'decord', 'OpenCV': 'cv2', 'PyAV': 'av', 'PIMS': 'av'}
 """The package of each decoder that SELFY_DECODER can name."""
 
-MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
 
 TIMEOUT = 300  # seconds for all frames of a clip
 PIECE_BYTES = 128 * 2**20  # frames that are in memory at once
@@ -289,7 +290,7 @@ class _Reference:
         with open(self.path, 'rb') as file:
             # An MP4 that is cut short is known by its size. It also counts frames that
             # an edit list hides, as a cut with "-c copy" makes one.
-            if file.read(8)[4:] in MP4_BOXES:
+            if find_container(file) == 'MP4':
                 return None
         enough = self.announced - max(SPARE_SECONDS, SPARE_PART * self.announced)
         if self.seconds >= enough or _seconds_of_sound(self.path) >= enough:

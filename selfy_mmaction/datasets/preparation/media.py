@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import decord
-from decord import DECORDError
 from mmengine.utils import ProgressBar
 
-from .decoding import MP4_BOXES, decoding_problems, describe_codec
+from ..video_files import announced_size
+from .decoding import decoding_problems, describe_codec
 from .official_files import UNWRITABLE
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
-
-HEAD = 64  # bytes that hold the start of a WebM or MKV up to its length
-EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 
 
 def run_parallel(
@@ -217,16 +213,16 @@ def header_problem(path: Path) -> tuple[str, str] | None:
     size = path.stat().st_size
     if size == 0:
         return 'empty', 'is empty (0 bytes)'
-    announced = announced_size(path)
+    with path.open('rb') as file:
+        announced = announced_size(file)
+    if announced > size:
+        return 'truncated', f'is truncated ({size} of at least {announced} bytes)'
     capture = cv2.VideoCapture(str(path))
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     rotation = capture.get(cv2.CAP_PROP_ORIENTATION_META)
     codec = describe_codec(capture)
     opened = capture.isOpened()
     grabbed = opened and capture.grab()
     capture.release()
-    if announced > size and (not grabbed or _num_packets(path) < frames):
-        return 'truncated', f'is truncated ({size} of at least {announced} bytes)'
     if not opened:
         return 'unreadable', 'cannot be opened, or has no frames'
     if not grabbed:
@@ -234,58 +230,3 @@ def header_problem(path: Path) -> tuple[str, str] | None:
     if rotation:
         return 'rotated', f'is to be rotated by {rotation:g} degrees'
     return None
-
-
-def _num_packets(path: Path) -> int:
-    try:
-        return len(decord.VideoReader(str(path), num_threads=1))
-    except (RuntimeError, DECORDError):
-        return 0
-
-
-def announced_size(path: Path) -> int:
-    """Size that a video's container announces.
-
-    Args:
-        path: AVI, MP4, MOV, WebM or MKV.
-
-    Returns:
-        Bytes; 0 where the container does not say.
-    """
-    size = path.stat().st_size
-    with path.open('rb') as file:
-        head = file.read(HEAD)
-        if head[:4] == b'RIFF':
-            return int.from_bytes(head[4:8], 'little') + 8
-        if head[:4] == EBML:
-            return _announced_by_ebml(head) if len(head) == HEAD else 0
-        position = 0
-        while position < size:
-            file.seek(position)
-            box = file.read(16)
-            if box[4:8] not in MP4_BOXES:
-                return 0
-            length = int.from_bytes(box[:4], 'big')
-            if length == 1:
-                length = int.from_bytes(box[8:16], 'big')
-            if length < 8:  # 0: up to the end of the file
-                return 0
-            position += length
-        return position
-
-
-def _announced_by_ebml(head: bytes) -> int:
-    # A length has as many bytes as its first one has leading zeros, and one more; a
-    # length of ones only is not known.
-    def read_length(position: int) -> tuple[int, int, bool]:
-        width = 9 - head[position].bit_length()
-        value = int.from_bytes(head[position : position + width], 'big')
-        unknown = (2 << 7 * width) - 1
-        return value - (1 << 7 * width), position + width, value == unknown
-
-    length, position, _ = read_length(len(EBML))
-    position += length
-    if head[position : position + 4] != SEGMENT or position + 12 > HEAD:
-        return 0
-    length, position, is_unknown = read_length(position + len(SEGMENT))
-    return 0 if is_unknown else position + length

@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Text, JSON and CSV that others wrote: what is malformed is named with its place."""
 
-import codecs
 import csv
 import io
 import json
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..text_files import read_text
+
 # Digits of ASCII only: int() also takes those of other scripts, and "1_0".
 INTEGER = re.compile('[0-9]{1,18}')
 INTEGRAL = re.compile(r'([0-9]{1,18})(\.0*)?')
@@ -20,41 +21,6 @@ UNWRITABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
 _shortener = reprlib.Repr()
 _shortener.maxstring = _shortener.maxother = 80
-
-
-def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its text, without the mark.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It is not text in UTF-8.
-    """
-    content = path.read_bytes()
-    convert = 'convert it (iconv -f ENCODING -t UTF-8), or fetch it again'
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f'{path} is UTF-16 or UTF-32, expected UTF-8; {convert}')
-    content = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b'\n', 0, error.start) + 1
-        raise ValueError(
-            f'{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8, '
-            f'expected text in UTF-8; if it is in another encoding, {convert}'
-        ) from None
-    if '\0' in text:
-        line = text.count('\n', 0, text.index('\0')) + 1
-        raise ValueError(
-            f'{path}, line {line}: has a zero byte, as UTF-16 and binary files do; '
-            f'expected text in UTF-8; {convert}'
-        )
-    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...atomic_files import replacing
 from ..class_names import fingerprint_class_names
 from .layout import SPLITS, Annotation, DataSet, LabelSet, Media
 from .media import VIDEO_SUFFIXES, count_frames, index_media, run_parallel
@@ -353,9 +354,8 @@ def _write(out: Path, texts: dict[str, str], overwrite: bool) -> None:
             )
         changed.append(path)
     for path in changed:
-        partial = path.with_name(f'{path.name}.partial')
-        partial.write_bytes(texts[path.name].encode())
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_bytes(texts[path.name].encode())
 
 
 def _same(path: Path, text: str) -> bool:

@@ -45,6 +45,7 @@ REMUX = 'copy it into an MP4 (ffmpeg -i IN -c copy OUT.mp4)'
 REENCODE = 're-encode it (ffmpeg -i IN -c:v libx264 -crf 18 OUT.mp4)'
 
 NO_VIDEOS = ('HTML', 'Git LFS pointer')
+HAVE_HIDDEN_FRAMES = ('AV1', 'VP8', 'VP9')
 WIDELY_KNOWN = ('FFV1', 'H.264', 'HEVC', 'MJPEG', 'MPEG-4', 'VP8', 'VP9')
 
 # Where the container does not store the number of frames, OpenCV estimates it from the
@@ -137,11 +138,13 @@ class DecordInit(loading.DecordInit):
                 f'MKV; {REENCODE}, or {USE_PYAV}'
             )
         ordered = has_ordered_keyframes(file)
-        file.seek(0)
         try:
-            # The smallest tolerance there is: frames repeated for others are an error.
+            # The smallest tolerance there is: frames repeated for others are an error,
+            # but decord counts those that these codecs never show.
+            tolerance = -1 if find_codec(file) in HAVE_HIDDEN_FRAMES else 1e-9
+            file.seek(0)
             reader = decord.VideoReader(
-                file, num_threads=self.num_threads, fault_tol=1e-9
+                file, num_threads=self.num_threads, fault_tol=tolerance
             )
         except (RuntimeError, decord.DECORDError) as error:
             raise ValueError(f'{_explain(file, "decord")} ({error})') from error
@@ -152,10 +155,12 @@ class DecordInit(loading.DecordInit):
             )
         times = reader.get_frame_timestamp(range(len(reader)))[:, 0]
         has_times = np.abs(times).max() < 1e9  # far below: not a time
-        hidden = int((times < -1e-6).sum()) if has_times else 0
-        if ordered and has_times and not hidden:
+        # Hidden are frames before the first, and those that only serve others (VP8),
+        # which have the time of one that is shown.
+        shown = len(np.unique(times[times > -1e-6])) if has_times else len(reader)
+        if ordered and has_times and shown == len(reader):
             return reader
-        return _FramesInOrder(reader, len(reader) - hidden)
+        return _FramesInOrder(reader, shown)
 
 
 class _OpenCVFrames:
@@ -274,7 +279,9 @@ class PyAVInit(loading.PyAVInit):
             raise ValueError(
                 f'only {len(packets)} of at least {announced or 1} frames are in it'
             )
-        results['total_frames'] = sum(not packet.is_discard for packet in packets)
+        times = [packet.pts for packet in packets if not packet.is_discard]
+        # A frame of VP8 that only serves others has the time of one that is shown.
+        results['total_frames'] = len(times if None in times else set(times))
         results['video_reader'] = av.open(io.BytesIO(content))
         return results
 

@@ -12,7 +12,8 @@ from mmaction.registry import TRANSFORMS
 
 from selfy_mmaction.datasets.preparation import decoding
 from selfy_mmaction.datasets.preparation.gym import find_ffmpeg
-from selfy_mmaction.datasets.preparation.media import announced_size, video_problem
+from selfy_mmaction.datasets.preparation.media import video_problem
+from selfy_mmaction.datasets.video_files import announced_size
 
 ENCODERS = {
     'avi': ['-c:v', 'mjpeg'],
@@ -37,7 +38,8 @@ def encoded(request, video, tmp_path_factory):
 
 
 def test_whole(encoded):
-    assert announced_size(encoded) == encoded.stat().st_size
+    with encoded.open('rb') as file:
+        assert announced_size(file) == encoded.stat().st_size
     assert video_problem(encoded, decode=True) is None
 
 
