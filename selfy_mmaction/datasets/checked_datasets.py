@@ -110,6 +110,10 @@ class CheckedDataset:
                 f'reading_timeout={reading_timeout!r} must be a number of seconds '
                 f'above 0, at most {threading.TIMEOUT_MAX:g}'
             )
+        if not isinstance(allow_repeats, bool):
+            raise ValueError(
+                f'allow_repeats must be True or False, but got {allow_repeats!r}'
+            )
         self.allow_repeats = allow_repeats
         self.on_unreadable = on_unreadable
         self.max_unreadable = max_unreadable

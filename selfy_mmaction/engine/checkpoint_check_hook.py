@@ -63,6 +63,11 @@ class CheckpointCheckHook(Hook):
                 checkpoint if is_whole else checkpoint['state_dict']
             ).items()
         }
+        if runner._resume and 'meta' not in checkpoint:
+            raise ValueError(
+                f'{runner._load_from} holds weights only, from which no training can '
+                'be resumed; start one from them: load_from without resume'
+            )
         in_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
         try:
             if in_training:

@@ -8,6 +8,7 @@ from mmaction.registry import HOOKS
 from mmengine.logging import print_log
 from torch import nn
 
+from ..datasets.class_names import find_present_labels
 from .data_check_hook import DataCheckHook
 from .data_parts import all_transforms
 
@@ -54,18 +55,19 @@ class ClassCheckHook(DataCheckHook):
                     f'num_classes={of_data}; {fix}'
                 )
             return
-        highest = _highest_label(dataset)
+        try:
+            highest = _highest_label(dataset, num_classes)
+        except ValueError as error:
+            raise ValueError(
+                f'the head has num_classes={num_classes}, but in {where} the {error}; '
+                f'{fix}'
+            ) from error
         if highest is None:
             print_log(
-                f'{where} has neither num_classes nor integer labels to compare with '
-                f"the head's num_classes={num_classes}.",
+                f'{where} has neither num_classes nor labels to compare with the '
+                f"head's num_classes={num_classes}.",
                 logger='current',
                 level=logging.WARNING,
-            )
-        elif highest >= num_classes:
-            raise ValueError(
-                f'{where} has label {highest}, but the head has num_classes='
-                f'{num_classes}, for labels 0 to {num_classes - 1}; {fix}'
             )
         elif highest < num_classes - 1:
             print_log(
@@ -76,15 +78,11 @@ class ClassCheckHook(DataCheckHook):
             )
 
 
-def _highest_label(dataset: Any) -> int | None:
-    """Highest of the integer labels of the clips, None if there are others or none."""
+def _highest_label(dataset: Any, num_classes: int) -> int | None:
+    """Highest class that a label of the clips stands for, None if there are none."""
     if not hasattr(dataset, 'get_data_info'):
         return None
-    highest = None
-    for index in range(len(dataset)):
-        label = dataset.get_data_info(index).get('label')
-        labels = label if isinstance(label, (list, tuple)) else [label]
-        if not labels or not all(isinstance(each, int) for each in labels):
-            return None
-        highest = max(labels) if highest is None else max(highest, *labels)
-    return highest
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    labels = (info['label'] for info in infos if info.get('label') is not None)
+    present = (find_present_labels(label, num_classes) for label in labels)
+    return max((label for classes in present for label in classes), default=None)

@@ -34,9 +34,16 @@ class DataCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check the training data and, if there is any, the validation data."""
         loop = runner.train_loop
+        loader = runner.train_dataloader
+        if hasattr(loader.dataset, '__len__') and not len(loader):
+            raise ValueError(
+                f'the training data have {len(loader.dataset)} clips, '
+                'less than one batch per process, and incomplete batches are left out: '
+                'nothing would be trained; lower train_dataloader.batch_size'
+            )
         # Of mmaction2's MultiLoaderEpochBasedTrainLoop.
-        for loader in getattr(loop, 'multi_loaders', [runner.train_dataloader]):
-            self._check_all(runner, loader)
+        for each in getattr(loop, 'multi_loaders', [loader]):
+            self._check_all(runner, each)
         if runner.val_loop is not None:
             self._check_all(runner, runner.val_dataloader)
 

@@ -83,7 +83,7 @@ class FeatureLayout:
         for axes, length in zip(self.dims, lengths if fits else (), strict=False):
             known = prod([self.sizes.get(axis, 1) for axis in axes])
             unknown = [axis for axis in axes if axis not in self.sizes]
-            if length < 1 or length % known or (not unknown and length != known):
+            if length < 0 or length % known or (not unknown and length != known):
                 fits = False
                 break
             measured.update(dict.fromkeys(unknown, length // known))

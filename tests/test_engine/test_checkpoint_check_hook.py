@@ -140,6 +140,15 @@ def test_the_right_checkpoint(make_config, save):
             assert torch.equal(value, loaded[key]), key
 
 
+def test_weights_only_cannot_be_resumed(make_config, save, tmp_path):
+    path = save(make_config())
+    weights = torch.load(path, weights_only=True)['state_dict']
+    torch.save(weights, path)
+    start(make_config(), path, 'fine-tune')
+    with pytest.raises(ValueError, match='holds weights only'):
+        start(make_config(), path, 'resume')
+
+
 def test_a_new_block_starts_anew_and_the_rest_is_loaded(make_config, save):
     path = save(plain(make_config))
     config = make_config(**{'model.backbone.selfy.new': True})

@@ -40,11 +40,19 @@ def make_dataset(sampler='SampleFrames', clip_len=1, **sample):
     return SimpleNamespace(pipeline=Compose(steps))
 
 
+class Loader:
+    def __init__(self, dataset, num_batches=1):
+        self.dataset = dataset
+        self.num_batches = num_batches
+
+    def __len__(self):
+        return self.num_batches
+
+
 def make_runner(model, **datasets):
     """As far as the hook looks; a dataset is there only if it is given."""
     loaders = {
-        f'{name}_dataloader': SimpleNamespace(dataset=dataset)
-        for name, dataset in datasets.items()
+        f'{name}_dataloader': Loader(dataset) for name, dataset in datasets.items()
     }
     val_loop = object() if 'val' in datasets else None
     return SimpleNamespace(
@@ -100,6 +108,14 @@ def test_wrapped_datasets_are_checked(wrap):
     dataset = wrap(make_dataset(num_clips=4))
     with pytest.raises(ValueError, match='samples 4 frames'):
         hook.before_test(make_runner(recognizer(num_segments=8), test=dataset))
+
+
+def test_a_training_without_a_batch_is_refused():
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    runner = make_runner(recognizer(), train=[])
+    runner.train_dataloader.num_batches = 0
+    with pytest.raises(ValueError, match='0 clips, less than one batch'):
+        hook.before_train(runner)
 
 
 def test_wrapped_samplers_are_checked():

@@ -37,12 +37,14 @@ class SelectiveFlip(Flip):
 
     Attributes:
         kept_labels: Labels of the classes that are not flipped.
+        num_classes: Number of class names.
     """
 
     def __init__(self, class_names: str, flip_ratio: float = 0.5) -> None:
         super().__init__(flip_ratio=flip_ratio)
         self.class_names = class_names
         self._names = read_class_names(class_names)
+        self.num_classes = len(self._names)
         self.kept_labels = labels_with_direction(self._names)
 
     def check_annotation(
@@ -61,7 +63,7 @@ class SelectiveFlip(Flip):
         Raises:
             ValueError: They do not go together.
         """
-        count = len(self._names)
+        count = self.num_classes
         fix = 'set class_names to the file that the preparation wrote with the list'
         if num_classes is not None and count != num_classes:
             raise ValueError(
@@ -100,7 +102,7 @@ class SelectiveFlip(Flip):
         Raises:
             ValueError: The label has another form.
         """
-        labels = find_present_labels(results['label'], len(self._names))
+        labels = find_present_labels(results['label'], self.num_classes)
         if labels & self.kept_labels:
             return results
         return super().transform(results)
