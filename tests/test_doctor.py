@@ -145,7 +145,17 @@ def test_two_owners_of_one_folder(site, module, found, keep):
     assert f'they overwrite each other in the folder {module}' in check.detail
     names, _, again = check.fix.removeprefix('pip uninstall -y ').partition(' && ')
     assert set(names.split()) == set(found)
-    assert again == f'pip install --no-deps {keep}'
+    build = ''
+    if keep == 'mmcv==2.1.0':  # its setup.py needs pkg_resources, and torch
+        build = "'setuptools>=77.0.3,<82' && pip install --no-build-isolation "
+    assert again == f'pip install {build}--no-deps {keep}'
+
+
+def test_missing_mmcv(site):
+    requirement = BY_MODULE['mmcv']._replace(module='no_such_mmcv')
+    check = check_requirement(requirement)
+    assert check.fix == "pip install 'mmcv-lite>=2.0.0,<2.2.0'"
+    assert "--no-build-isolation 'mmcv<2.2'" in check.detail
 
 
 @pytest.mark.parametrize(

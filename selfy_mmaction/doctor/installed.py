@@ -64,7 +64,14 @@ REQUIREMENTS = (
         why='mmaction2 imports it without declaring it',
     ),
     Requirement('mmengine', ('mmengine', 'onedl-mmengine'), '0.10.7', '1.0'),
-    Requirement('mmcv', ('mmcv-lite', 'mmcv', 'onedl-mmcv'), '2.0.0', '2.2.0'),
+    Requirement(
+        'mmcv',
+        ('mmcv-lite', 'mmcv', 'onedl-mmcv'),
+        '2.0.0',
+        '2.2.0',
+        f'for compiled operators instead: {_SETUPTOOLS} torch && pip install '
+        "--no-build-isolation 'mmcv<2.2'",
+    ),
     Requirement(
         'decord',
         ('decord', 'decord2') if _DECORD_RUNS else ('decord2', 'decord'),
@@ -126,6 +133,19 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
     Returns:
         Check: The result.
     """
+    check = _check_requirement(requirement, imported)
+    return check._replace(fix=_buildable(check.fix))
+
+
+def _buildable(command: str) -> str:
+    """The command, with what the full mmcv needs to be built."""
+    if not re.search(r"(?<![\w-])mmcv(?=[=<>'])", command):
+        return command
+    build = f'{_SETUPTOOLS} && pip install --no-build-isolation'
+    return command.replace('pip install', build)
+
+
+def _check_requirement(requirement: Requirement, imported: bool) -> Check:
     module, names, at_least, below, why = requirement
     reason = f' ({why})' if why else ''
     owners = owners_of(module)
