@@ -106,11 +106,11 @@ def test_forgotten_custom_imports(project):
     )
     output = train(project, 'forgotten', ok=False)
     last = output.strip().splitlines()[-1]
-    assert 'MomentExtraction is not in the mmaction::model registry' in last
+    assert "a registered module, but got type='MomentExtraction'" in last
     assert 'import-the-custom-module' in last
     # The message that the README explains.
     readme = (EXAMPLE / 'README.md').read_text()
-    assert 'MomentExtraction is not in the mmaction::model registry' in readme
+    assert "a registered module, but got type='MomentExtraction'" in readme
 
 
 @pytest.mark.parametrize(

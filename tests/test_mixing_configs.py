@@ -239,4 +239,5 @@ def test_one_epoch_of_a_small_host(motion_tiny, tmp_path):
     config.merge_from_dict(
         {f'{x}_dataloader.dataset.num_classes': 4 for x in ('train', 'val', 'test')}
     )
+    config.model.cls_head.num_classes = 4
     train_and_test(config)

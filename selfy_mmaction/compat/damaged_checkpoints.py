@@ -92,7 +92,9 @@ def _with_check(load: Callable) -> Callable:
         except (OSError, MemoryError):
             raise
         except pickle.UnpicklingError as error:
-            raise pickle.UnpicklingError(f'{path}: {error}') from error
+            # torch's own message advises to load the file without protection.
+            reason = error.__context__ or error
+            raise pickle.UnpicklingError(f'{path}: {reason}') from error
         except Exception as error:
             raise RuntimeError(
                 f'The checkpoint {path} cannot be read: {type(error).__name__}: {error}'

@@ -8,13 +8,13 @@ from typing import Any
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, checkpoint
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.block_weights import check_block_weights, is_of_block
 from ..models.host_of_blocks import HostOfBlocks
+from .data_parts import inner_model
 
 _HEAD = 'cls_head.'
 
@@ -47,7 +47,7 @@ class CheckpointCheckHook(Hook):
             runner: The runner.
             checkpoint: What was read; weights of new blocks are put into it.
         """
-        model = _unwrap(runner.model)
+        model = inner_model(runner.model)
         if any(isinstance(m, FullyShardedDataParallel) for m in model.modules()):
             print_log(
                 f'{runner._load_from} cannot be compared with a model sharded by FSDP; '
@@ -97,19 +97,13 @@ def check_loaded_blocks() -> None:
     def load_state_dict(
         module: nn.Module, state_dict: dict[str, Tensor], *args, **kwargs
     ) -> None:
-        network = _unwrap(module)
+        network = inner_model(module)
         # While a host initializes itself, it takes its blocks' weights on its own.
         if not (isinstance(network, HostOfBlocks) and network.is_initializing):
             check_block_weights(network, state_dict)
         return host_function(module, state_dict, *args, **kwargs)
 
     checkpoint.load_state_dict = load_state_dict
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 def _start_new_blocks(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:

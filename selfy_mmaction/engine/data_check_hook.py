@@ -5,12 +5,11 @@ from abc import abstractmethod
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .data_parts import inner_datasets
+from .data_parts import inner_datasets, inner_model
 
 
 class DataCheckHook(Hook):
@@ -56,8 +55,7 @@ class DataCheckHook(Hook):
         self._check_all(runner, runner.test_dataloader)
 
     def _check_all(self, runner: Runner, loader: DataLoader) -> None:
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = inner_model(runner.model)
         for dataset in inner_datasets(loader.dataset):
             if not any(dataset is each for each in self._checked):
                 self.check(model, dataset)

@@ -1,8 +1,25 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The datasets inside wrappers, and the steps that sample frames inside pipelines."""
+"""What is inside of wrappers: models, datasets, and steps of pipelines."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import nn
+
+
+def inner_model(model: nn.Module) -> nn.Module:
+    """The model without what distributes it or averages its test views.
+
+    Args:
+        model: A runner's model.
+
+    Returns:
+        The model inside.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def inner_datasets(dataset: Any) -> list[Any]:

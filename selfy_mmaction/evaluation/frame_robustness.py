@@ -5,7 +5,6 @@ import copy
 import hashlib
 import json
 import os
-import pickle
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -199,13 +198,9 @@ def prepare_network(
     try:
         load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
     except Exception as error:  # whatever torch makes of a damaged file
-        reason = error
-        if isinstance(error, pickle.UnpicklingError):
-            # torch's own message advises to load the file without protection.
-            reason = error.__context__ or error
         raise ValueError(
             f'{checkpoint} cannot be loaded into the network of {config_path}: '
-            f'{type(error).__name__}: {reason}'
+            f'{type(error).__name__}: {error}'
         ) from error
     parts = [Path(checkpoint).read_bytes(), get(dataset.ann_file)]
     for part in (config.model, dataset_config, evaluator):

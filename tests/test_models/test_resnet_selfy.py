@@ -224,7 +224,7 @@ def test_every_parameter_is_in_exactly_one_optimizer_group(type, grouped_paramet
         (dict(after='res6'), "after='res6' is no stage .*'pool1', 'res2'"),
         (dict(after='res5', num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1),
               out_indices=(2,)), "'res5' is no stage"),
-        (dict(selfy=dict(block=SMALL_BLOCK)), r"keys \['block'\]"),
+        (dict(selfy=dict(block=SMALL_BLOCK)), r"but got \{'block'"),
         (dict(selfy=dict(after='res3', blok={})), 'blok'),
     ],
 )  # fmt: skip
