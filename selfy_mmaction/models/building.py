@@ -138,7 +138,8 @@ def _find(option: str, kind: Any) -> Callable[..., nn.Module]:
         names = {*MODELS.module_dict, *MODELS.root.module_dict}
         raise ValueError(
             f'{option} must have the type of a registered module, but got type='
-            f'{kind!r}{_nearest(kind, names)}'
+            f'{kind!r}{_nearest(kind, names)}; a module of your own has to be '
+            'imported, in a config by custom_imports'
         )
     return found
 

@@ -78,7 +78,7 @@ def test_files_of_old_torch_load(path):
 
 def test_what_is_no_checkpoint_is_named(path):
     path.write_text('404: not found')
-    with pytest.raises(pickle.UnpicklingError, match=r'epoch_1\.pth: Weights only'):
+    with pytest.raises(pickle.UnpicklingError, match=r'epoch_1\.pth: Unsupported'):
         load(path)
 
 
