@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfy_mmaction.models.official_checkpoint import official_name
+from selfy_mmaction.checkpoints.official import official_name
 
 FALLBACK, WITH_SAMPLER = 'released code, fallback', 'released code, sampler'
 Correlation = Callable[[Tensor, Tensor], Tensor]

@@ -32,4 +32,4 @@ if not _doctor_starts:
         # First: the subpackages below import mmaction.models.
         close_gaps()
 
-        from . import datasets, engine, models  # noqa: F401
+        from selfy_mmaction import datasets, engine, models  # noqa: F401

@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import selfy_mmaction  # noqa: F401  registers everything
-from selfy_mmaction.datasets.motion import make_motion
+from selfy_mmaction.motion_benchmark import make_motion
 
 ROOT = Path(__file__).parents[1]
 

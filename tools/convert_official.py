@@ -25,7 +25,7 @@ from torch import nn
 
 import selfy_mmaction
 from selfy_mmaction.atomic_files import replacing
-from selfy_mmaction.models.official_checkpoint import (
+from selfy_mmaction.checkpoints.official import (
     KINDS,
     convert_official,
     find_depth,

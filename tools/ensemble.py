@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from selfy_mmaction.evaluation.dumps import load_dump
-from selfy_mmaction.evaluation.fusion import (
+from selfy_mmaction.evaluation.ensemble import (
     accuracies,
     fuse,
     show_table,

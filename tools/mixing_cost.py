@@ -16,8 +16,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from selfy_mmaction.models.feature_probe import default_input_shape
-from selfy_mmaction.models.insertion_cost import insertion_cost
+from selfy_mmaction.models.insertion.cost import insertion_cost
+from selfy_mmaction.models.insertion.probe import default_input_shape
 
 RECOGNITION = Path(mmaction.__file__).parent / '.mim' / 'configs' / 'recognition'
 

@@ -26,9 +26,9 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 
 import selfy_mmaction  # noqa: F401  lets torch read mmengine's checkpoints
-from selfy_mmaction.datasets.motion import class_names, make_motion
 from selfy_mmaction.evaluation.dumps import Dump, load_dump
-from selfy_mmaction.evaluation.fusion import accuracies
+from selfy_mmaction.evaluation.ensemble import accuracies
+from selfy_mmaction.motion_benchmark import class_names, make_motion
 from selfy_mmaction.run import tools_folder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 import selfy_mmaction  # noqa: F401  registers everything
-from selfy_mmaction.evaluation.frame_robustness import (
+from selfy_mmaction.evaluation.robustness import (
     CORRUPTIONS,
     choose_levels,
     draw_curves,

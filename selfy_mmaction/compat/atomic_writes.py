@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, checkpoint_hook
 
-from ..atomic_files import replacing
+from selfy_mmaction.atomic_files import replacing
 
 
 def close_atomic_writes() -> bool:

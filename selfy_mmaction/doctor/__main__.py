@@ -8,8 +8,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..compat import GAPS
-from ..version import __version__
+from selfy_mmaction.compat import GAPS
+from selfy_mmaction.version import __version__
+
 from .check import FAIL, NOT_CHECKED, OK, WARN, Check, Step, perform
 from .installed import (
     REQUIREMENTS,

@@ -6,7 +6,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..compat import close_gap
+from selfy_mmaction.compat import close_gap
+
 from .check import FAIL, OK, Check, describe
 from .installed import owners_of
 
@@ -100,7 +101,7 @@ def check_triton(device: str) -> Check:
     try:
         import torch
 
-        from ..ops.backends import reasons_against_triton
+        from selfy_mmaction.ops.backends import reasons_against_triton
 
         # What the paper's networks have.
         reasons = reasons_against_triton(
@@ -132,7 +133,7 @@ def check_similarity(device: str, backend: str = 'torch') -> Check:
     try:
         import torch
 
-        from ..ops import self_similarity, self_similarity_loops
+        from selfy_mmaction.ops import self_similarity, self_similarity_loops
 
         generator = torch.Generator().manual_seed(0)
         feats = torch.randn(6, 7, 3, 5, generator=generator)

@@ -12,8 +12,9 @@ from mmengine.runner import BaseLoop, Runner, checkpoint
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..models.block_weights import check_block_weights, is_of_block
-from ..models.host_of_blocks import HostOfBlocks
+from selfy_mmaction.models.insertion.host import HostOfBlocks
+from selfy_mmaction.models.insertion.weights import check_block_weights, is_of_block
+
 from .data_parts import inner_model
 
 _HEAD = 'cls_head.'

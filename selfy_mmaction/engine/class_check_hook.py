@@ -8,7 +8,8 @@ from mmaction.registry import HOOKS
 from mmengine.logging import print_log
 from torch import nn
 
-from ..datasets.class_names import find_present_labels
+from selfy_mmaction.datasets.class_names import find_present_labels
+
 from .data_check_hook import DataCheckHook
 from .data_parts import all_transforms
 

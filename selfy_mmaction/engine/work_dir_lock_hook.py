@@ -10,7 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..atomic_files import PARTIAL
+from selfy_mmaction.atomic_files import PARTIAL
 
 try:
     import fcntl

@@ -1,37 +1,35 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Modules, registered in mmaction2's registries."""
 
-from .attention import (
-    LocalSelfAttentionBlock,
-    MultiHeadSelfAttentionBlock,
-    NonLocalBlock,
-)
 from .backbones import ResNetSELFY, ResNetTSMSELFY
 from .backbones.released_resnet_selfy import ReleasedResNetTSMSELFY
-from .combinations import ParallelBlocks, SequentialBlocks
-from .extraction import (
+from .comparators.combinations import ParallelBlocks, SequentialBlocks
+from .comparators.local_self_attention import LocalSelfAttentionBlock
+from .comparators.multi_head_self_attention import MultiHeadSelfAttentionBlock
+from .comparators.non_local import NonLocalBlock
+from .comparators.stcb import STCB, SELFYSBlock
+from .heads.xavier_tsm_head import XavierTSMHead
+from .insertion.host import HostOfBlocks, without_inserted_blocks
+from .insertion.insert_blocks import build_with_blocks, insert_block, insert_blocks
+from .insertion.layout import FeatureLayout
+from .neck import SELFYNeck
+from .selfy.block import SELFYBlock
+from .selfy.extraction import (
     ConvExtraction,
     KernelSoftArgmaxExtraction,
     MLPExtraction,
     SoftArgmaxExtraction,
 )
-from .feature_layout import FeatureLayout
-from .fusion import ReplacementFusion, ResidualFusion
-from .host_of_blocks import HostOfBlocks, without_inserted_blocks
-from .insertion import build_with_blocks, insert_block, insert_blocks
-from .integration import (
+from .selfy.fusion import ReplacementFusion, ResidualFusion
+from .selfy.integration import (
     ConvIntegration,
     FCIntegration,
     MLPIntegration,
     ReleasedIntegration,
 )
-from .neck import SELFYNeck
-from .reduction import ConvReduction
-from .restoration import TransposedConvRestoration, UpsampleRestoration
-from .selfy_block import SELFYBlock
-from .stcb import STCB, SELFYSBlock
-from .transformation import EmbeddedGaussianTransformation, STSSTransformation
-from .xavier_tsm_head import XavierTSMHead
+from .selfy.reduction import ConvReduction
+from .selfy.restoration import TransposedConvRestoration, UpsampleRestoration
+from .selfy.transformation import EmbeddedGaussianTransformation, STSSTransformation
 
 __all__ = [
     'ConvExtraction',

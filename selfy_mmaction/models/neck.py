@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfy_mmaction.ops import check_bool, check_int, check_ints
 
-from .building import Module, build
+from .layers.building import Module, build
 
 
 @MODELS.register_module()

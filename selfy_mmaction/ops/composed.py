@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .torch_backend import prepare
+from .backends.torch_backend import prepare
 
 
 def self_similarity(

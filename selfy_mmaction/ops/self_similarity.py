@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import composed
+from selfy_mmaction.ops import composed
+
 from .backends import check_backend, choose_backend
 from .derivatives import gradients, needs_plain_operations
 from .option_checks import (

@@ -5,7 +5,7 @@ import torch
 from mmengine.analysis import FlopAnalyzer
 
 from selfy_mmaction.models import STSSTransformation
-from selfy_mmaction.models.convolution import SmallMapConv2d
+from selfy_mmaction.models.layers.convolution import SmallMapConv2d
 
 
 def test_similarity_counts_c_per_value():

@@ -9,7 +9,7 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import nn
 
-from selfy_mmaction.models.convolution import FoldingConvModule, SmallMapConv2d
+from selfy_mmaction.models.layers.convolution import FoldingConvModule, SmallMapConv2d
 
 
 def count_calls(monkeypatch):
@@ -19,7 +19,7 @@ def count_calls(monkeypatch):
         calls.append(args)
         return original(*args)
 
-    from selfy_mmaction.models import convolution
+    from selfy_mmaction.models.layers import convolution
 
     original = convolution.conv2d_small_maps
     monkeypatch.setattr(convolution, 'conv2d_small_maps', convolve)

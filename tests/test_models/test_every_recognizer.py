@@ -20,7 +20,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from selfy_mmaction.models.insertion_cost import insertion_cost
+from selfy_mmaction.models.insertion.cost import insertion_cost
 
 CONFIGS = Path(mmaction.__file__).parent / '.mim' / 'configs' / 'recognition'
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'mixing.md'

@@ -6,7 +6,11 @@ import torch
 from mmaction.registry import MODELS
 from torch import nn
 
-from selfy_mmaction.models.feature_probe import default_input_shape, find_layout, probe
+from selfy_mmaction.models.insertion.probe import (
+    default_input_shape,
+    find_layout,
+    probe,
+)
 
 
 class Permuted(nn.Module):

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
-from selfy_mmaction.models.official_checkpoint import (
+from selfy_mmaction.checkpoints.official import (
     convert_official,
     fit_config,
     official_name,

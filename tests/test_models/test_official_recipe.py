@@ -13,7 +13,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from selfy_mmaction.models.official_checkpoint import official_name
+from selfy_mmaction.checkpoints.official import official_name
 
 ROOT = Path(__file__).parents[2]
 LOG = yaml.safe_load((ROOT / 'tests/data/golden/official_training_log.yml').read_text())

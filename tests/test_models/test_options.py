@@ -11,7 +11,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 
-from selfy_mmaction.models.building import Module, build
+from selfy_mmaction.models.layers.building import Module, build
 
 STEP = dict(in_channels=4)
 # What each module needs to be built.

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selfy_mmaction.ops import backends, self_similarity, torch_backend
+from selfy_mmaction.ops import backends, self_similarity
 from selfy_mmaction.ops.backends import (
     check_backend,
     choose_backend,
     reasons_against_triton,
     self_test,
+    torch_backend,
 )
 
 CUDA = torch.device('cuda:1')
@@ -213,7 +214,7 @@ def test_kernels_are_imported_when_needed():
         'import sys, torch\n'
         'from selfy_mmaction.ops import self_similarity\n'
         'self_similarity(torch.zeros(2, 3, 4, 4), (0,), (3, 3), 2)\n'
-        "assert 'selfy_mmaction.ops.triton_backend' not in sys.modules\n"
+        "assert 'selfy_mmaction.ops.backends.triton_backend' not in sys.modules\n"
     )
     assert done.returncode == 0, done.stderr
 

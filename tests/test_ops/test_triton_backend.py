@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from selfy_mmaction.ops import self_similarity_loops
 
 triton = pytest.importorskip('triton', reason='Triton is there for Linux alone')
-from selfy_mmaction.ops import triton_backend  # noqa: E402  needs Triton
+from selfy_mmaction.ops.backends import triton_backend  # noqa: E402  needs Triton
 
 # More than one tile in both directions, columns outside that share a place with columns
 # inside the frame, channels in blocks.

@@ -17,7 +17,7 @@ from mmaction.registry import METRICS, MODELS
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 
-from selfy_mmaction.evaluation import frame_robustness
+from selfy_mmaction.evaluation import robustness as frame_robustness
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'robustness.py'
 CONFIGS = Path(__file__).parents[2] / 'configs'

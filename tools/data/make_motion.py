@@ -3,7 +3,7 @@
 
 import argparse
 
-from selfy_mmaction.datasets.motion import PRESETS, make_motion
+from selfy_mmaction.motion_benchmark import PRESETS, make_motion
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from selfy_mmaction.atomic_files import replacing
-from selfy_mmaction.datasets.preparation import DATA_SETS, check, prepare, show
+from selfy_mmaction.data_preparation import DATA_SETS, check, prepare, show
 
 
 def make_parser() -> argparse.ArgumentParser:

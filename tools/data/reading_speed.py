@@ -22,7 +22,7 @@ from mmengine.utils import track_iter_progress
 from torch.utils.data import DataLoader
 
 import selfy_mmaction  # noqa: F401  registers everything
-from selfy_mmaction.datasets.preparation.decoding import DECODERS
+from selfy_mmaction.data_preparation.decoding import DECODERS
 
 CONFIG = (
     Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'sthv2.py'

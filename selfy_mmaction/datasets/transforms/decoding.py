@@ -30,7 +30,7 @@ from mmaction.datasets.transforms import loading
 from mmaction.registry import TRANSFORMS
 from mmengine.fileio import FileClient
 
-from ..video_files import (
+from selfy_mmaction.datasets.video_files import (
     announced_frames,
     announced_size,
     describe,

@@ -9,7 +9,7 @@ from mmaction.datasets.transforms import Flip
 from mmaction.registry import TRANSFORMS
 from mmengine.fileio import exists, load
 
-from ..class_names import (
+from selfy_mmaction.datasets.class_names import (
     find_present_labels,
     fingerprint_class_names,
     labels_with_direction,

@@ -10,11 +10,10 @@ from mmaction.models.backbones.resnet_tsm import ResNetTSM
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 
+from selfy_mmaction.models.insertion.host import HostOfBlocks
+from selfy_mmaction.models.insertion.insert_blocks import insert_block
+from selfy_mmaction.models.layers.building import build
 from selfy_mmaction.ops import check_bool
-
-from ..building import build
-from ..host_of_blocks import HostOfBlocks
-from ..insertion import insert_block
 
 
 class Stage(NamedTuple):

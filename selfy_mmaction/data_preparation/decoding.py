@@ -1,0 +1,310 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Decode whole clips as training would, and see whether the right frames come."""
+
+import importlib.util
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import cv2
+import decord
+import numpy as np
+from mmaction.registry import TRANSFORMS
+
+from selfy_mmaction.datasets.video_files import find_container
+
+DECODERS = {'Decord': 'decord', 'OpenCV': 'cv2', 'PyAV': 'av', 'PIMS': 'av'}
+"""The package of each decoder that SELFY_DECODER can name."""
+
+
+TIMEOUT = 300  # seconds for all frames of a clip
+PIECE_BYTES = 128 * 2**20  # frames that are in memory at once
+NUM_SEGMENTS = 8
+NUM_COMPARED = 64
+THUMBNAIL = (16, 16)
+
+# Frames that two decoders make of one differ by less, in levels of 255.
+TOLERANCE = 3
+# Seconds, and part of the announced duration, that may be missing.
+SPARE_SECONDS, SPARE_PART = 0.5, 0.1
+
+DECORD_PLACE = re.compile(r'\[\d\d:\d\d:\d\d\] \S+: ')
+
+
+def chosen_decoder() -> str:
+    """The decoder of SELFY_DECODER, with which training reads videos.
+
+    Raises:
+        ValueError: It is unknown, or not installed.
+    """
+    decoder = os.environ.get('SELFY_DECODER', 'Decord')
+    if decoder == 'RawFrame':  # reads no videos; these are for the default
+        decoder = 'Decord'
+    if decoder not in DECODERS:
+        raise ValueError(
+            f'SELFY_DECODER={decoder!r} is unknown; choose one of '
+            f'{", ".join(DECODERS)}, RawFrame'
+        )
+    package = DECODERS[decoder]
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(
+            f'SELFY_DECODER={decoder} needs the package {package!r}, which is not '
+            f'installed: pip install {package}'
+        )
+    return decoder
+
+
+def decoding_problems(
+    paths: Sequence[Path],
+    decoder: str = 'Decord',
+    workers: int | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> list[tuple[str, str] | None]:
+    """Decode whole videos and look for what is wrong with their frames.
+
+    Where the system can fork, each is decoded in a process of its own, which damaged
+    ones may end. To be called while no other thread runs.
+
+    Args:
+        paths: The videos.
+        decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``. Default: ``Decord``.
+        workers: Number of processes at a time. Default: the number of processors.
+        progress: Called after each video. Default: does nothing.
+
+    Returns:
+        For each None, or the kind of the problem (``unreadable``, ``other_frames``,
+        ``length``) and a sentence without its subject.
+    """
+    look = _FrameCheck(decoder)
+    if 'fork' not in multiprocessing.get_all_start_methods():
+        problems = []
+        for path in paths:
+            problems.append(look(str(path)))
+            progress()
+        return problems
+    found: dict[int, tuple[str, str] | None] = {}
+    waiting = list(enumerate(paths))[::-1]
+    running: dict[Connection, tuple[int, BaseProcess, float]] = {}
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)  # a forked process would wait for threads that it has not
+    try:
+        while waiting or running:
+            while waiting and len(running) < (workers or os.cpu_count() or 1):
+                index, path = waiting.pop()
+                receiver, process = _start(look, path)
+                running[receiver] = index, process, time.monotonic() + TIMEOUT
+            first = min(deadline for *_, deadline in running.values())
+            ready = wait(running, max(0, first - time.monotonic()))
+            for receiver, (index, process, deadline) in list(running.items()):
+                if receiver in ready:
+                    found[index] = _receive(receiver, decoder)
+                elif time.monotonic() >= deadline:
+                    said = f'is not decoded by {decoder} after {TIMEOUT} seconds'
+                    found[index] = 'unreadable', said
+                else:
+                    continue
+                _end(receiver, process)
+                del running[receiver]
+                progress()
+    finally:
+        for receiver, (_, process, _) in running.items():
+            _end(receiver, process)
+        cv2.setNumThreads(threads)
+    return [found[index] for index in range(len(paths))]
+
+
+def _start(
+    look: Callable[[str], tuple[str, str] | None], path: Path
+) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+
+    def look_and_send() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this one
+        logging.disable(logging.WARNING)  # mmengine's about its own FileClient
+        sender.send(look(str(path)))
+
+    process = context.Process(target=look_and_send, daemon=True)
+    process.start()
+    sender.close()  # so that the end of the process is seen
+    return receiver, process
+
+
+def _receive(receiver: Connection, decoder: str) -> tuple[str, str] | None:
+    try:
+        return receiver.recv()
+    except EOFError:
+        return 'unreadable', f'ends the process in which {decoder} decodes it'
+
+
+def _end(receiver: Connection, process: BaseProcess) -> None:
+    process.kill()
+    process.join()
+    receiver.close()
+
+
+class _FrameCheck:
+    """Decode a clip as training does, and hold its frames against OpenCV's.
+
+    Training opens a clip and asks for some of its frames by number. Here those of eight
+    segments are asked for, and then all, in pieces. OpenCV reads the same clip without
+    jumps, from the first frame to the last.
+    """
+
+    def __init__(self, decoder: str) -> None:
+        self.decoder = decoder
+        self._open = TRANSFORMS.build(dict(type=f'{decoder}Init'))
+        self._decode = TRANSFORMS.build(dict(type=f'{decoder}Decode'))
+
+    def __call__(self, path: str) -> tuple[str, str] | None:
+        reference = _Reference(path)
+        try:
+            numbers, frames, size = self._ask(path, reference)
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return 'unreadable', (
+                f'cannot be decoded by {self.decoder} ('
+                f'{DECORD_PLACE.sub("", lines[-1])}); {reference.codec}, of which '
+                f'OpenCV decodes {len(reference.frames)} frames'
+            )
+        if not len(reference.frames):  # a codec that OpenCV does not know
+            return None
+        problem = self._compare(numbers, frames, size, reference)
+        return problem or reference.length_problem()
+
+    def _ask(
+        self, path: str, reference: '_Reference'
+    ) -> tuple[list[int], np.ndarray, tuple[int, int]]:
+        """Numbers of the frames asked for, their thumbnails, and their size."""
+        total = self._open({'filename': path})['total_frames']
+        if total < 1:
+            raise ValueError('no frame in it')
+        segments = (2 * np.arange(NUM_SEGMENTS) + 1) * total // (2 * NUM_SEGMENTS)
+        step = max(1, PIECE_BYTES // max(1, 3 * reference.size[0] * reference.size[1]))
+        pieces = [range(i, min(i + step, total)) for i in range(0, total, step)]
+        numbers, frames = [], []
+        for piece in (segments, *pieces):
+            results = self._open({'filename': path})
+            results = self._decode({**results, 'frame_inds': np.array(piece)})
+            numbers += map(int, piece)
+            frames += map(thumbnail, results['imgs'])
+        height, width = results['imgs'][0].shape[:2]
+        return numbers, np.stack(frames), (width, height)
+
+    def _compare(
+        self,
+        numbers: list[int],
+        frames: np.ndarray,
+        size: tuple[int, int],
+        reference: '_Reference',
+    ) -> tuple[str, str] | None:
+        if size != reference.size:
+            return 'other_frames', (
+                f'has frames of {reference.size[0]}x{reference.size[1]} pixels, of '
+                f'which {self.decoder} makes {size[0]}x{size[1]}'
+            )
+        # The segments come first; of the rest some do.
+        step = max(1, (len(numbers) - NUM_SEGMENTS) // NUM_COMPARED)
+        for index in (*range(NUM_SEGMENTS), *range(NUM_SEGMENTS, len(numbers), step)):
+            number = numbers[index]
+            distances = _distances(reference.frames, frames[index])
+            own = distances[min(number, len(distances) - 1)]
+            nearest = int(distances.argmin())
+            if own > 2 * distances[nearest] + TOLERANCE:
+                return 'other_frames', (
+                    f'asked for frame {number}, {self.decoder} gives {nearest}'
+                )
+            turned = (np.rot90(frames[index], turns) for turns in (1, 2, 3))
+            true = reference.frames[min(number, len(distances) - 1)]
+            if own > 2 * min(_distances(x[None], true)[0] for x in turned) + TOLERANCE:
+                return 'other_frames', f'is not turned upright by {self.decoder}'
+        return None
+
+
+def thumbnail(frame: np.ndarray) -> np.ndarray:
+    """A frame in 16x16 pixels, of a type that can be subtracted."""
+    small = cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA)
+    return small.astype(np.int16)
+
+
+def _distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Mean difference of each of some thumbnails to one."""
+    return np.abs(frames - frame).mean((1, 2, 3))
+
+
+def _seconds_of_sound(path: str) -> float:
+    try:
+        return decord.AudioReader(path).duration()
+    except (RuntimeError, decord.DECORDError):  # there is none
+        return 0
+
+
+class _Reference:
+    """What OpenCV reads of a clip, from the first frame to the last.
+
+    Args:
+        path: The video.
+
+    Attributes:
+        frames: Thumbnails in RGB, of shape (frames, 16, 16, 3), or (0,) where OpenCV
+            reads none.
+        size: Width and height of a frame, turned upright.
+        codec: Name of the codec, for messages.
+        announced: Seconds that the container announces; 0 where it does not.
+        seconds: Seconds to the end of the last frame.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        capture = cv2.VideoCapture(path)
+        self.codec = describe_codec(capture)
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        number = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.announced = max(number, 0) / rate if rate > 0 else 0
+        self.size = (0, 0)
+        self.frames = np.array(list(self._read(capture)))
+        self.seconds = 0.0
+        if rate > 0:  # some containers hold no times
+            counted, last = len(self.frames) / rate, self._last / 1000 + 1 / rate
+            self.seconds = max(counted, last)
+        capture.release()
+
+    def _read(self, capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+        self._last = 0.0
+        found, frame = capture.read()
+        while found:
+            self.size = frame.shape[1::-1]
+            self._last = capture.get(cv2.CAP_PROP_POS_MSEC)
+            yield thumbnail(frame[..., ::-1])
+            found, frame = capture.read()
+
+    def length_problem(self) -> tuple[str, str] | None:
+        """Whether the frames end long before the container says."""
+        with open(self.path, 'rb') as file:
+            # An MP4 that is cut short is known by its size. It also counts frames that
+            # an edit list hides, as a cut with "-c copy" makes one.
+            if find_container(file) == 'MP4':
+                return None
+        enough = self.announced - max(SPARE_SECONDS, SPARE_PART * self.announced)
+        if self.seconds >= enough or _seconds_of_sound(self.path) >= enough:
+            return None
+        return 'length', (
+            f'ends after {self.seconds:.1f} of the {self.announced:.1f} seconds that '
+            'it announces'
+        )
+
+
+def describe_codec(capture: cv2.VideoCapture) -> str:
+    """Codec and size of a video that OpenCV has opened."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    name = code.to_bytes(4, 'little').decode('ascii', 'replace').strip()
+    width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    return f'codec {name}, {width:.0f}x{height:.0f} pixels'

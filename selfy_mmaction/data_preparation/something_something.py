@@ -1,0 +1,131 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Official files of Something-Something: CSV (V1) and JSON (V2), in either's place."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from selfy_mmaction.datasets.class_names import fingerprint_class_names
+
+from .layout import Annotation, find_file
+from .official_files import (
+    Value,
+    distinct_names,
+    label_clips,
+    read_json,
+    read_lines,
+)
+
+NUM_CLASSES = 174
+
+ALPHABETICAL = '000af852c09047d1'
+"""Fingerprint of the classes in alphabetical order, V1 and V2: the names are equal."""
+
+OFFICIAL_SPLITS = {'train': 'train', 'val': 'validation'}
+
+
+def read_something(root: Path, name: str, version: str) -> list[Annotation]:
+    """Read the labels and the clips of both splits.
+
+    The test split has no public labels and is not read.
+
+    Args:
+        root: Folder of the official files ``something-something-VERSION-labels``,
+            ``-train`` and ``-validation``, or ``labels``, ``train``, ``validation``,
+            each as ``.csv`` or ``.json``.
+        name: Name of the label set.
+        version: ``v1`` or ``v2``.
+
+    Returns:
+        One annotation, its classes in the order of the labels file.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file cannot be read, or names a class that is no label.
+    """
+
+    def find(part: str) -> Path:
+        names = [
+            f'{stem}.{suffix}'
+            for stem in (f'something-something-{version}-{part}', part)
+            for suffix in ('csv', 'json')
+        ]
+        return find_file(root, *names, what=f'{part} file of Something-Something')
+
+    labels_file = find('labels')
+    class_names = distinct_names(labels_file, _read_labels(labels_file))
+    labels: dict[str, int] = {}
+    for label, name_of_class in enumerate(class_names):
+        known = labels.setdefault(fingerprint_class_names([name_of_class]), label)
+        if known != label:
+            raise ValueError(
+                f'{labels_file}: the classes {class_names[known]!r} and '
+                f'{name_of_class!r} differ in punctuation only; fetch it again'
+            )
+    fingerprints: dict[str, str] = {}  # a template is repeated a thousand times
+
+    def labelled(path: Path) -> Iterator[tuple[Value, str]]:
+        for clip, template in _read_clips(path):
+            text = _without_brackets(template.text())
+            if text not in fingerprints:
+                fingerprints[text] = fingerprint_class_names([text])
+            if fingerprints[text] not in labels:
+                raise ValueError(
+                    f'{template.where}: clip {clip.name()} has the class {text!r}, '
+                    f'which is not in {labels_file}; the files must be of one version'
+                )
+            yield clip, class_names[labels[fingerprints[text]]]
+
+    clips, repeated = label_clips(
+        {split: find(part) for split, part in OFFICIAL_SPLITS.items()}, labelled
+    )
+    label_of = {text: label for label, text in enumerate(class_names)}
+    splits = {
+        split: {clip: label_of[text] for clip, text in labels_of_split.items()}
+        for split, labels_of_split in clips.items()
+    }
+    return [Annotation(name, version, class_names, splits, repeated)]
+
+
+def _without_brackets(template: str) -> str:
+    return template.replace('[', '').replace(']', '').strip()
+
+
+def _read_labels(path: Path) -> list[Value]:
+    if path.suffix == '.csv':
+        names = list(read_lines(path))
+    else:
+        content = read_json(path)
+        is_numbered = isinstance(content.content, dict)
+        names = _in_order(content) if is_numbered else content.entries()
+    return [
+        Value(_without_brackets(name.text().strip('"')), path, name.place)
+        for name in names
+    ]
+
+
+def _in_order(classes: Value) -> list[Value]:
+    """The class names of an object that gives each its label."""
+    fields = classes.fields()
+    names: dict[int, Value] = {}
+    for name, label in fields.items():
+        number = label.label(len(fields), classes.path.name)
+        if number in names:
+            raise ValueError(
+                f'{classes.where}: the labels must be 0 to {len(fields) - 1}, each '
+                f'once, but {names[number].content!r} and {name!r} have {number}'
+            )
+        names[number] = classes.part(name, f'class {number}')
+    return [names[number] for number in range(len(fields))]
+
+
+def _read_clips(path: Path) -> Iterator[tuple[Value, Value]]:
+    """Each clip and its class."""
+    if path.suffix == '.json':
+        for item in read_json(path).entries():
+            yield item.field('id'), item.field('template', 'label')
+        return
+    for line in read_lines(path):
+        clip, separator, template = line.content.partition(';')
+        if not separator or not clip or not template.strip('"'):
+            line.refuse('"id;class"')
+        yield line.part(clip, 'id'), line.part(template.strip('"'), 'class')

@@ -1,0 +1,115 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Weighted ensembles of predictions (Table 1: 8 and 16 frames, 1 and 2 clips)."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmengine
+import numpy as np
+import torch
+from mmaction.evaluation import get_weighted_score, mean_class_accuracy, top_k_accuracy
+from scipy.special import softmax
+
+from selfy_mmaction.atomic_files import replacing
+
+from .dumps import Dump, check_same_clips
+
+
+def fuse(
+    dumps: Sequence[Dump],
+    weights: Sequence[float] | None = None,
+    apply_softmax: bool = False,
+) -> np.ndarray:
+    """Sum the weighted scores, as mmaction2's ``report_accuracy.py`` does.
+
+    Args:
+        dumps: Predictions of each network on the same clips.
+        weights: One for each network, from 1e-9 to 1e9. Default: None, 1 for each.
+        apply_softmax: Turn scores into probabilities first. Default: False.
+
+    Returns:
+        (N, C), float64.
+
+    Raises:
+        ValueError: The clips differ, the weights are not one such number for each
+            network, or probabilities would be mixed with other scores or softmaxed
+            again.
+    """
+    check_same_clips(list(dumps))
+    weights = [1.0] * len(dumps) if weights is None else list(weights)
+    if len(weights) != len(dumps):
+        raise ValueError(f'{len(weights)} weights for {len(dumps)} dumps: {weights}')
+    # Beyond that rounding would decide.
+    if not all(1e-9 <= weight <= 1e9 for weight in weights):
+        raise ValueError(f'weights {weights} must all be from 1e-9 to 1e9')
+    are_probabilities = [dump.holds_probabilities for dump in dumps]
+    if apply_softmax and any(are_probabilities):
+        path = dumps[are_probabilities.index(True)].path
+        raise ValueError(f'{path} holds probabilities already; leave out the softmax')
+    if len(set(are_probabilities)) > 1:
+        path = dumps[are_probabilities.index(False)].path
+        raise ValueError(
+            f'{path} does not hold probabilities, but others do; test it again with '
+            "average_clips='prob' in the head"
+        )
+    scores = [dump.scores for dump in dumps]
+    if apply_softmax:
+        scores = [softmax(score, axis=1) for score in scores]
+    return np.stack(get_weighted_score(scores, weights))
+
+
+def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The three accuracies of ``AccMetric``, by mmaction2's functions.
+
+    Args:
+        scores: (N, C).
+        labels: (N,).
+
+    Returns:
+        'top1', 'top5' and 'mean1', from 0 to 1.
+    """
+    labels = labels.tolist()
+    top1, top5 = top_k_accuracy(scores, labels, (1, 5))
+    return dict(top1=top1, top5=top5, mean1=mean_class_accuracy(scores, labels))
+
+
+def show_table(rows: dict[str, dict[str, float]]) -> str:
+    """Table of accuracies in percent, in Markdown.
+
+    Args:
+        rows: Result of :func:`accuracies` by name.
+    """
+    lines = ['| scores | top-1 | top-5 | mean class |', '| --- | --- | --- | --- |']
+    for name, row in rows.items():
+        cells = (f'{100 * row[key]:.2f}' for key in ('top1', 'top5', 'mean1'))
+        lines.append(f'| {name} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def write_dump(path: str | os.PathLike, scores: np.ndarray, like: Dump) -> None:
+    """Write predictions as ``test.py --dump`` does.
+
+    Args:
+        path: File to write, ``.pkl`` or ``.pickle``; written whole or not at all.
+        scores: (N, C).
+        like: Predictions of the same clips, from which labels and names are taken.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path = Path(path)
+    samples = []
+    for score, label, name in zip(
+        torch.from_numpy(scores).float(), like.labels.tolist(), like.names, strict=True
+    ):
+        samples.append(
+            dict(
+                pred_score=score.clone(),
+                pred_label=score.argmax(dim=0, keepdim=True),
+                gt_label=torch.tensor([label]),
+                **name,
+            )
+        )
+    with replacing(path) as partial:
+        mmengine.dump(samples, str(partial), file_format='pkl')

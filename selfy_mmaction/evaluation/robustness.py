@@ -1,0 +1,444 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Accuracy when one frame of each clip is corrupted (section 4.7, Fig. 5)."""
+
+import copy
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from mmengine.utils import ProgressBar
+
+from selfy_mmaction.atomic_files import replacing
+from selfy_mmaction.datasets.transforms.motion_blur_frame import MOTION_BLURS
+from selfy_mmaction.datasets.transforms.occlude_frame import OCCLUSION_SIDES
+
+CORRUPTIONS = ('occlusion', 'motion_blur')
+_TRANSFORMS = dict(occlusion='OccludeFrame', motion_blur='MotionBlurFrame')
+_LABELS = dict(
+    occlusion=[str(side) for side in OCCLUSION_SIDES],
+    motion_blur=[f'({radius}, {sigma})' for radius, sigma in MOTION_BLURS],
+)
+_TITLES = dict(
+    occlusion='Occlusion: side of the square (px of a 224x224 input)',
+    motion_blur='Motion blur: radius, sigma (px of a 224x224 input)',
+)
+
+
+class Level(NamedTuple):
+    """A severity of a corruption.
+
+    Attributes:
+        corruption: One of ``CORRUPTIONS``, or 'clean'.
+        level: From 1; 0 for 'clean'.
+    """
+
+    corruption: str
+    level: int
+
+    def __str__(self) -> str:
+        if self.level == 0:
+            return 'clean'
+        label = _LABELS[self.corruption][self.level - 1]
+        return f'{self.corruption} {self.level}: {label}'
+
+
+CLEAN = Level('clean', 0)
+
+
+class Network(NamedTuple):
+    """A network to test.
+
+    Attributes:
+        name: What tables and figure call it.
+        config: Its config, as read from the file and changed by options.
+        config_path: The file.
+        checkpoint: Its checkpoint.
+        fingerprint: Of all that the accuracies depend on: model, data, checkpoint.
+    """
+
+    name: str
+    config: Config
+    config_path: str
+    checkpoint: str
+    fingerprint: str
+
+
+def choose_levels(
+    corruptions: Sequence[str] = CORRUPTIONS, levels: Sequence[int] = range(1, 7)
+) -> list[Level]:
+    """The clean clips, and some levels of some corruptions.
+
+    Args:
+        corruptions: Some of ``CORRUPTIONS``. Default: all.
+        levels: Some of 1 to 6. Default: all.
+
+    Returns:
+        The levels in order.
+
+    Raises:
+        ValueError: There is no such corruption or level.
+    """
+    for corruption in corruptions:
+        if corruption not in CORRUPTIONS:
+            raise ValueError(f'corruption {corruption!r} is none of {CORRUPTIONS}')
+    for level in levels:
+        if level not in range(1, 7):
+            raise ValueError(f'level {level!r} does not exist; choose from 1 to 6')
+    chosen = (Level(c, level) for c in CORRUPTIONS for level in sorted(set(levels)))
+    return [CLEAN, *(level for level in chosen if level.corruption in corruptions)]
+
+
+def make_step(level: Level, frame: int | None, seed: int) -> dict[str, Any] | None:
+    """The step of a pipeline that corrupts a frame.
+
+    Args:
+        level: What to do.
+        frame: Index of the frame in the clip, from 0; None for the centre.
+        seed: Seed of the blur's angles.
+
+    Returns:
+        Config of the transform; None for clean clips.
+    """
+    if level == CLEAN:
+        return None
+    step = dict(type=_TRANSFORMS[level.corruption], level=level.level, frame=frame)
+    return dict(step, seed=seed) if level.corruption == 'motion_blur' else step
+
+
+def insert_step(
+    pipeline: Sequence[dict[str, Any]], step: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Insert a step behind the last crop or resize of a pipeline.
+
+    Args:
+        pipeline: Steps of the pipeline.
+        step: Step to insert.
+
+    Returns:
+        A new list.
+
+    Raises:
+        ValueError: There is no ``FormatShape``, or no crop or resize before it.
+    """
+    types = [str(each['type']) for each in pipeline]
+    if 'FormatShape' not in types:
+        raise ValueError(f'the test pipeline has no FormatShape: {", ".join(types)}')
+    spatial = [
+        index
+        for index, name in enumerate(types[: types.index('FormatShape')])
+        if re.search('Crop|Resize|Fuse', name)
+    ]
+    if not spatial:
+        raise ValueError(
+            'the test pipeline has no crop or resize before FormatShape, so that the '
+            f"size of the network's input is not known: {', '.join(types)}"
+        )
+    return [*pipeline[: spatial[-1] + 1], step, *pipeline[spatial[-1] + 1 :]]
+
+
+def prepare_network(
+    name: str,
+    config_path: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    frame: int | None = None,
+    options: dict[str, Any] | None = None,
+) -> Network:
+    """Read a network's config and check all that could stop its test.
+
+    Args:
+        name: What tables and figure call it.
+        config_path: Its config.
+        checkpoint: Its checkpoint.
+        frame: Index of the frame to corrupt. Default: None, the centre.
+        options: Options that change the config. Default: None.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: The config or the checkpoint is damaged, or they do not go together;
+            or the test pipeline cannot be corrupted or gives clips of another length
+            than the network's.
+    """
+    for path in (config_path, checkpoint):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'{str(path)!r} of {name!r} does not exist')
+    try:
+        config = Config.fromfile(config_path)
+        config.merge_from_dict(options or {})
+        init_default_scope(config.get('default_scope', 'mmaction'))
+        dataset_config = config.test_dataloader.dataset
+        corrupted = insert_step(
+            dataset_config.pipeline, make_step(Level('occlusion', 1), frame, 0)
+        )
+        _check_frames(corrupted, config, frame)
+        dataset = DATASETS.build(dataset_config)
+        model = MODELS.build(config.model)
+        evaluator = config.test_evaluator
+    except (OSError, ValueError) as error:
+        raise ValueError(f'{config_path}: {error}') from error
+    except Exception as error:  # whatever is wrong in a file of the user's
+        raise ValueError(
+            f'{config_path} gives no network that can be tested: '
+            f'{type(error).__name__}: {error}'
+        ) from error
+    try:
+        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    except Exception as error:  # whatever torch makes of a damaged file
+        raise ValueError(
+            f'{checkpoint} cannot be loaded into the network of {config_path}: '
+            f'{type(error).__name__}: {error}'
+        ) from error
+    parts = [Path(checkpoint).read_bytes(), get(dataset.ann_file)]
+    for part in (config.model, dataset_config, evaluator):
+        text = json.dumps(part, sort_keys=True, default=str)
+        parts.append(text.encode())
+    digests = b''.join(hashlib.sha256(part).digest() for part in parts)
+    fingerprint = hashlib.sha256(digests).hexdigest()
+    return Network(name, config, str(config_path), str(checkpoint), fingerprint)
+
+
+def _check_frames(
+    pipeline: list[dict[str, Any]], config: Config, frame: int | None
+) -> None:
+    samplers = [
+        transform
+        for transform in Compose(pipeline).transforms
+        if hasattr(transform, 'clip_len') and hasattr(transform, 'num_clips')
+    ]
+    if not samplers:
+        raise ValueError('the test pipeline has no SampleFrames or the like')
+    sampler = samplers[0]
+    length = sampler.clip_len if sampler.clip_len > 1 else sampler.num_clips
+    num_segments = config.model.backbone.get('num_segments', length)
+    if length != num_segments:
+        raise ValueError(
+            f'the test pipeline samples clips of {length} frames, but the backbone has '
+            f'num_segments={num_segments}; make them equal'
+        )
+    if frame is not None and frame not in range(length):
+        raise ValueError(
+            f'frame {frame} does not exist in clips of {length} frames; choose 0 to '
+            f'{length - 1}'
+        )
+
+
+class _ProgressHook(Hook):
+    """Progress bar over the batches of a test."""
+
+    def before_test(self, runner: Runner) -> None:
+        self.bar = ProgressBar(len(runner.test_dataloader))
+
+    def after_test_iter(self, runner: Runner, *args, **kwargs) -> None:
+        self.bar.update()
+
+
+def run_test(
+    network: Network, step: dict[str, Any] | None, work_dir: Path
+) -> dict[str, float]:
+    """Test a network with mmaction2's test loop.
+
+    Args:
+        network: The network.
+        step: Step to insert into the test pipeline; None for clean clips.
+        work_dir: Folder of the runner's logs.
+
+    Returns:
+        What the test evaluator returns.
+    """
+    config = copy.deepcopy(network.config)
+    if step is not None:
+        dataset = config.test_dataloader.dataset
+        dataset.pipeline = insert_step(dataset.pipeline, step)
+    config.load_from = network.checkpoint
+    config.work_dir = str(work_dir)
+    config.launcher = 'none'
+    config.log_level = 'WARNING'  # else each level prints the whole config
+    # Loggers and the like are kept by name for the life of the process.
+    config.experiment_name = f'{work_dir.name}_{os.urandom(4).hex()}'
+    runner = Runner.from_cfg(config)
+    runner.register_hook(_ProgressHook())
+    metrics = runner.test()
+    print()
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def read_results(path: Path) -> dict[str, dict[str, Any]]:
+    """Results of runs before.
+
+    Args:
+        path: The file that :func:`run_levels` writes.
+
+    Returns:
+        Results by key; none if there is no file.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        results = json.loads(path.read_text())
+        if not _are_results(results):
+            raise ValueError('it holds no metrics by level')
+    except ValueError as error:
+        raise ValueError(
+            f'{path} is damaged ({error}); delete it to test all levels again'
+        ) from error
+    return results
+
+
+def _are_results(results: Any) -> bool:
+    return isinstance(results, dict) and all(
+        isinstance(result, dict)
+        and isinstance(result.get('metrics'), dict)
+        and all(type(value) in (int, float) for value in result['metrics'].values())
+        for result in results.values()
+    )
+
+
+def run_levels(
+    networks: Sequence[Network],
+    levels: Sequence[Level],
+    out: Path,
+    metric: str = 'acc/top1',
+    frame: int | None = None,
+    seed: int = 0,
+) -> dict[str, dict[Level, float]]:
+    """Test networks under all levels, leaving out what is finished.
+
+    Args:
+        networks: Results of :func:`prepare_network`.
+        levels: Result of :func:`choose_levels`.
+        out: Folder, in which ``robustness.json`` is written after each level. A result
+            in it counts where checkpoint, model, data, frame and seed are the same.
+        metric: Metric to return. Default: acc/top1.
+        frame: Index of the frame to corrupt. Default: None, the centre.
+        seed: Seed of the blur's angles. Default: 0.
+
+    Returns:
+        The metric in percent, by network's name and level.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: The evaluator does not give the metric, or the file is damaged.
+    """
+    path = out / 'robustness.json'
+    results = read_results(path)
+    _write_results(path, results)  # raises before long work
+    figures = {network.name: {} for network in networks}
+    todo = [(network, level) for network in networks for level in levels]
+    for number, (network, level) in enumerate(todo, start=1):
+        step = make_step(level, frame, seed)
+        key = hashlib.sha256(
+            (network.fingerprint + json.dumps(step, sort_keys=True)).encode()
+        ).hexdigest()[:16]
+        title = f'[{number}/{len(todo)}] {network.name}, {level}'
+        if key in results:
+            print(f'{title}: finished before', flush=True)
+        else:
+            print(title, flush=True)
+            results[key] = dict(
+                model=network.name,
+                config=network.config_path,
+                checkpoint=network.checkpoint,
+                corruption=level.corruption,
+                level=level.level,
+                step=step,
+                metrics=run_test(network, step, out / 'logs'),
+            )
+            _write_results(path, results)
+        metrics = results[key]['metrics']
+        if metric not in metrics:
+            raise ValueError(
+                f'the test evaluator of {network.config_path} gives no {metric!r}, but '
+                f'{", ".join(metrics)}'
+            )
+        figures[network.name][level] = 100 * metrics[metric]
+    return figures
+
+
+def _write_results(path: Path, results: dict[str, dict[str, Any]]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(results, indent=2) + '\n')
+
+
+def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
+    """Tables in Markdown, one a corruption.
+
+    Args:
+        figures: Result of :func:`run_levels`.
+        metric: The metric's name.
+
+    Returns:
+        The text.
+    """
+    tables = []
+    for corruption, levels in _by_corruption(figures):
+        labels = ['model', *_tick_labels(levels)]
+        lines = [
+            f'{_TITLES[corruption]}, {metric} in percent',
+            '',
+            f'| {" | ".join(labels)} |',
+            f'|{" --- |" * len(labels)}',
+        ]
+        for name, row in figures.items():
+            cells = (f'{row[level]:.1f}' for level in levels)
+            lines.append(f'| {name} | {" | ".join(cells)} |')
+        tables.append('\n'.join(lines))
+    return '\n\n'.join(tables)
+
+
+def draw_curves(
+    path: Path, figures: dict[str, dict[Level, float]], metric: str
+) -> None:
+    """Draw the curves of Fig. 5a and 5b.
+
+    Args:
+        path: Picture to write.
+        figures: Result of :func:`run_levels`.
+        metric: The metric's name.
+    """
+    panels = list(_by_corruption(figures))
+    figure = Figure(figsize=(5.5 * len(panels), 4), layout='constrained')
+    rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)
+    for axes, (corruption, levels) in zip(rows[0], panels, strict=True):
+        for name, row in figures.items():
+            axes.plot([row[level] for level in levels], 'o-', label=name)
+        axes.set_xticks(range(len(levels)), _tick_labels(levels), fontsize=8)
+        axes.set_title(_TITLES[corruption], fontsize=9)
+        axes.grid(alpha=0.3)
+    rows[0][0].set_ylabel(f'{metric} (%)')
+    rows[0][0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _by_corruption(
+    figures: dict[str, dict[Level, float]],
+) -> Iterable[tuple[str, list[Level]]]:
+    tested = next(iter(figures.values()))
+    for corruption in CORRUPTIONS:
+        levels = [level for level in tested if level.corruption == corruption]
+        if levels:
+            yield corruption, [CLEAN, *levels]
+
+
+def _tick_labels(levels: Iterable[Level]) -> list[str]:
+    return [
+        'clean' if level == CLEAN else _LABELS[level.corruption][level.level - 1]
+        for level in levels
+    ]

@@ -1,0 +1,206 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Local self-attention (Section 4.5, supplement C)."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+from selfy_mmaction.models.layers.building import build
+from selfy_mmaction.models.layers.positions import centered, distances, neighbors_inside
+from selfy_mmaction.ops import (
+    check_ints,
+)
+
+from .grid_block import Config, GridBlock
+from .multi_head_self_attention import check_heads
+
+
+@MODELS.register_module()
+class LocalSelfAttentionBlock(GridBlock):
+    r"""Local self-attention in space and time: Table 5, "LSA"; Table 3e, first row.
+
+    Ramachandran et al., "Stand-alone self-attention in vision models" (NeurIPS 2019),
+    extended to time, on SELFY's matching grid:
+
+    .. math::
+        y_p = \sum_{r \in (L, U, V)} \mathrm{softmax}_r \left( q_p^\top
+        (k_{p+r} + e_l + e_u + e_v) / \sqrt{d} \right) v_{p+r}
+
+    over those r = (l, u, v) with p + r inside the clip and the frame, for each head of
+    d channels. The integration leads y to C channels. Two choices differ from the
+    source, which concatenates its embeddings, half the channels each, and does not
+    divide by :math:`\sqrt{d}`.
+
+    As in a SELFY block by default, the block does not start as the identity.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Side of the grid over the side of the input. Default: 0.5.
+        window: Neighbourhood (L, U, V), odd. Default: (5, 9, 9), as in Table 5.
+        reduced_channels: Channels of queries, keys and values together. Table 3e has
+            32. Default: 128, as in SELFY.
+        num_heads: Heads. Default: 8, as in the source.
+        integration: Config of the integration, which sees one temporal offset. Table
+            3e's "followed by feature integration layers" is
+            ``dict(channels=(64, 64, 64, 64))``. Default: :class:`ConvIntegration` with
+            no 3x3 layers.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
+            Eq. 9.
+        zero_init_last_norm: Start the last norm's scale at zero, which needs another
+            fusion. Default: False.
+        norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: An unusable argument or combination; heads that do not divide
+            the channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        scale: float = 0.5,
+        window: Sequence[int] = (5, 9, 9),
+        reduced_channels: int = 128,
+        num_heads: int = 8,
+        integration: Config | None = None,
+        fusion: Config | None = None,
+        zero_init_last_norm: bool = False,
+        norm_cfg: Config | None = None,
+        init_cfg: Config | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            num_segments,
+            scale,
+            reduced_channels,
+            fusion,
+            norm_cfg,
+            init_cfg,
+        )
+        self.window = check_ints('window', window)
+        if len(self.window) != 3 or any(side % 2 == 0 for side in self.window):
+            raise ValueError(
+                'window must be (L, U, V), three positive odd numbers such as '
+                f'(5, 9, 9), but got {self.window}'
+            )
+        check_heads('reduced_channels', reduced_channels, num_heads)
+        self.num_heads = num_heads
+        width = reduced_channels
+        self.query = nn.Conv2d(width, width, 1, bias=False)
+        self.key = nn.Conv2d(width, width, 1, bias=False)
+        self.value = nn.Conv2d(width, width, 1, bias=False)
+        # e_l, e_u and e_v of each head, whose products with the queries are all that
+        # is needed of them. The weight of a convolution: mmaction2's optimizer
+        # constructor for TSM passes over bare parameters.
+        self.position = nn.Conv2d(
+            width, num_heads * sum(self.window), 1, groups=num_heads, bias=False
+        )
+        self.integration = build(
+            'integration',
+            integration,
+            'ConvIntegration',
+            decided=dict(in_channels=width, out_channels=in_channels, num_offsets=1),
+            channels=(),
+            norm_cfg=norm_cfg,
+        )
+        self.start_at_zero(zero_init_last_norm)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The integration's last norm."""
+        return self.integration.last_norm
+
+    def on_grid(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+        """Attend and integrate.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+            num_segments: As for :meth:`forward`.
+
+        Returns:
+            (N*T, C, h, w).
+        """
+        return self.integration(self.attend(x, num_segments).unsqueeze(4))
+
+    def attend(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+        """Sum the values of each position's neighbours.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+            num_segments: As for :meth:`forward`.
+
+        Returns:
+            (N, T, h, w, C_r).
+        """
+        if num_segments is None:
+            num_segments = self.num_segments
+        # A row of queries attends to the L*U rows of its window at once: V times
+        # fewer copies of keys and values than a window for each query, for w/V times
+        # the products.
+        query = self.query(x) * (x.size(1) // self.num_heads) ** -0.5
+        bias = self._position_bias(self._by_row(self.position(query), num_segments))
+        out = F.scaled_dot_product_attention(
+            self._by_row(query, num_segments).flatten(0, 2),
+            self._rows_of_window(self.key(x), num_segments).flatten(0, 2),
+            self._rows_of_window(self.value(x), num_segments).flatten(0, 2),
+            attn_mask=bias.flatten(0, 2),
+            scale=1,
+        )  # (N*T*h, heads, w, d)
+        out = out.unflatten(0, (-1, num_segments, x.size(2)))
+        return out.transpose(3, 4).flatten(4)
+
+    def _by_row(self, x: Tensor, num_segments: int) -> Tensor:
+        """(N*T, heads*d, h, w) to (N, T, h, heads, w, d)."""
+        x = x.unflatten(1, (self.num_heads, -1))
+        return x.unflatten(0, (-1, num_segments)).permute(0, 1, 4, 2, 5, 3)
+
+    def _rows_of_window(self, x: Tensor, num_segments: int) -> Tensor:
+        """(N*T, heads*d, h, w) to (N, T, h, heads, L*U*w, d); zeros outside."""
+        frames, rows, _ = self.window
+        t, y = frames // 2, rows // 2
+        x = F.pad(self._by_row(x, num_segments), (0, 0, 0, 0, 0, 0, y, y, t, t))
+        x = x.unfold(1, frames, 1).unfold(2, rows, 1)  # (N, T, h, heads, w, d, L, U)
+        return x.permute(0, 1, 2, 3, 6, 7, 4, 5).flatten(4, 6)
+
+    def _position_bias(self, logits: Tensor) -> Tensor:
+        """Products with the embeddings, by key; -inf outside of the window.
+
+        Args:
+            logits: (N, T, h, heads, w, L+U+V).
+
+        Returns:
+            (N, T, h, heads, w, L*U*w).
+        """
+
+        def inside(length: int, window: int) -> Tensor:
+            return neighbors_inside(length, centered(window), logits.device)
+
+        _, num_frames, height, _, width, _ = logits.shape
+        frames, rows, columns = self.window
+        by_frame, by_row, by_column = logits.split(self.window, dim=-1)
+        offsets = distances(width, logits.device) + columns // 2  # (w, w)
+        by_column = by_column.take_along_dim(
+            offsets.clamp(0, columns - 1).view(1, 1, 1, 1, width, width), -1
+        )
+        bias = (
+            by_frame[..., :, None, None]
+            + by_row[..., None, :, None]
+            + by_column[..., None, None, :]
+        )  # (N, T, h, heads, w, L, U, w)
+        mask = (
+            inside(num_frames, frames)[:, None, None, None, :, None, None]
+            & inside(height, rows)[:, None, None, None, :, None]
+            & ((offsets >= 0) & (offsets < columns))[:, None, None, :]
+        )  # (T, h, 1, w, L, U, w)
+        return bias.masked_fill(~mask, float('-inf')).flatten(5)
+
+    def extra_repr(self) -> str:
+        return (
+            f'num_segments={self.num_segments}, window={self.window}, '
+            f'num_heads={self.num_heads}'
+        )

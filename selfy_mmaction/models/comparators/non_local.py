@@ -1,0 +1,91 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Non-local block (Section 4.5, supplement C)."""
+
+from mmaction.registry import MODELS
+from mmcv.cnn import NonLocal3d
+from torch import Tensor
+
+from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.norms import norm_3d
+from selfy_mmaction.models.selfy.reduction import SCALES
+from selfy_mmaction.ops import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_num_segments,
+)
+
+from .grid_block import Config
+
+
+@MODELS.register_module()
+class NonLocalBlock(Module):
+    """Non-local block over (t, x, y): Table 5 and Table 3g, "NL".
+
+    Wang et al., "Non-local neural networks" (CVPR 2018), with the embedded Gaussian:
+    mmcv's ``NonLocal3d`` on the frames of a clip. It holds (T*H*W)^2 weights a clip.
+
+    Starts as the identity, with the scale of its norm at zero, as in the source.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Ignored; the block works at the size of its input. Default: 0.5.
+        reduction: C over the channels of queries, keys and values. Default: 2, as in
+            the source.
+        sub_sample: Max-pool keys and values by two in x and y, the source's trick for
+            a quarter of the products. Needs H, W of 2 or more. Default: False.
+        zero_init_last_norm: Start as the identity. False leaves the norm's scale at
+            mmcv's small random values. Default: True.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+
+    Raises:
+        ValueError: reduction is less than 1 or more than the channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        scale: float = 0.5,
+        reduction: int = 2,
+        sub_sample: bool = False,
+        zero_init_last_norm: bool = True,
+        norm_cfg: Config | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_segments = check_int('num_segments', num_segments)
+        check_choice('scale', scale, SCALES)
+        self.non_local = NonLocal3d(
+            check_int('in_channels', in_channels),
+            sub_sample=check_bool('sub_sample', sub_sample),
+            reduction=check_int('reduction', reduction, most=in_channels),
+            norm_cfg=norm_3d(norm_cfg, (in_channels,), self),
+            mode='embedded_gaussian',
+            zeros_init=check_bool('zero_init_last_norm', zero_init_last_norm),
+        )
+
+    def init_weights(self) -> None:
+        """Nothing: mmcv initializes at build, and cannot again with ``sub_sample``."""
+
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+        """Add to each position the mean of all, weighted by similarity.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the block was built with.
+
+        Returns:
+            (N*T, C, H, W).
+
+        Raises:
+            ValueError: N*T is no multiple of ``num_segments``.
+        """
+        if num_segments is None:
+            num_segments = self.num_segments
+        check_num_segments(x.size(0), num_segments)
+        if x.numel() == 0:  # which mmcv's cannot reshape
+            return x
+        clips = x.unflatten(0, (-1, num_segments)).transpose(1, 2)
+        return self.non_local(clips.contiguous()).transpose(1, 2).flatten(0, 1)

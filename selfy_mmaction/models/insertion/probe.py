@@ -1,0 +1,283 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What the layers of a network give out, seen in a forward pass of a copy."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .layout import FeatureLayout, grouped_axes, parse_layout
+
+# By number of dimensions, the layouts that their sizes tell apart.
+_LAYOUTS = {
+    4: ('(n t) c h w', '(n t) h w c'),
+    5: ('n c t h w', 'n t h w c', 'n t c h w'),
+}
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_TOKENS = ('n (t h w) c', 'n (h w t) c', '(n t) (h w) c', '(h w) (n t) c')
+
+
+class Probe(NamedTuple):
+    """What a forward pass showed."""
+
+    input_shape: tuple[int, ...]
+    outputs: dict[str, Any]  # by layer; a layer that did not run is not there
+    grids: set[tuple[int, int, int]]  # (t, h, w) of what the convolutions gave
+    multiply_adds: int
+
+
+def default_input_shape(
+    host: nn.Module, num_segments: int | None = None
+) -> tuple[int, ...]:
+    """One clip as the backbone of a 2D recognizer gets it, at mmaction2's 224x224.
+
+    Args:
+        host: Backbone, or network with one.
+        num_segments: T, where the host does not say it. Default: None.
+
+    Returns:
+        (T, C, 224, 224).
+
+    Raises:
+        ValueError: The host takes whole clips, or does not say their length.
+    """
+    network = _backbone(host)
+    convolutions = (m for m in network.modules() if isinstance(m, _CONVOLUTIONS))
+    first = next(convolutions, None)
+    num_segments = getattr(network, 'num_segments', num_segments)
+    if not isinstance(first, nn.Conv2d) or num_segments is None:
+        raise ValueError(
+            f'{type(network).__name__} does not say which clips it gets; give '
+            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a '
+            'network of frames, such as (8, 3, 224, 224), or (1, 3, T, H, W) for one '
+            'of clips, such as (1, 3, 32, 224, 224)'
+        )
+    return (num_segments, first.in_channels, 224, 224)
+
+
+def probe(host: nn.Module, layers: Iterable[str], input_shape: Sequence[int]) -> Probe:
+    """Run a copy of the host on one clip of zeros.
+
+    On the meta device, which computes shapes alone; on the CPU where the host's code
+    does not run there. The host itself is left as it is.
+
+    Args:
+        host: Backbone, or network with one, which alone is run then.
+        layers: Names of layers.
+        input_shape: Shape of one clip at the input, (T, C, H, W) or (1, C, T, H, W).
+
+    Returns:
+        What the first run of each layer gave, on the device of the pass.
+
+    Raises:
+        ValueError: The host does not run on this input.
+    """
+    layers, input_shape = list(layers), tuple(input_shape)
+    failure = None
+    for device in ('meta', 'cpu'):
+        if failure is not None and not _is_of_meta_device(failure):
+            break
+        try:
+            return _run_copy(host, layers, input_shape, device)
+        # Whatever the host's code raises; it is shown below.
+        except Exception as error:
+            failure = error
+    raise ValueError(
+        f'{type(_backbone(host)).__name__} does not run on input_shape={input_shape} '
+        f'({type(failure).__name__}: {failure}); give the shape of one clip at its '
+        'input, (T, 3, H, W) for a network of frames, (1, 3, T, H, W) for one of clips'
+    ) from failure
+
+
+def find_layout(
+    seen: Probe,
+    layer: str,
+    features: Any,
+    look_again: Callable[[tuple[int, ...]], Any],
+    pattern: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    class_tokens: int | None = None,
+) -> FeatureLayout:
+    """Layout of a layer's features, as far as it is not given.
+
+    Args:
+        seen: What the forward pass showed.
+        layer: Name of the layer, for messages.
+        features: What the layer gave, or the chosen part of it.
+        look_again: From another input shape to the features there; may raise a
+            ValueError. Called where one shape leaves a choice.
+        pattern: The layout. Default: None, to be found, except for tokens.
+        sizes: Sizes of axes in parentheses. Default: None, those that fit what the
+            host's convolutions gave.
+        class_tokens: How many. Default: None, 0 or 1, whichever fits.
+
+    Returns:
+        The layout, with sizes.
+
+    Raises:
+        ValueError: No feature map, or no certain answer.
+    """
+    saw = f'{layer!r} gives {describe(features)} at an input of {seen.input_shape}'
+    if not isinstance(features, Tensor) or features.dim() < 3:
+        raise ValueError(f'{saw}, which is no feature map{_advice(features)}')
+    shape = tuple(features.shape)
+    if pattern is None:
+        pattern = _find_pattern(seen, shape, look_again)
+    if pattern is None:
+        raise ValueError(
+            f'{saw}, whose order of frames, rows and columns cannot be seen; say it, '
+            f'for example layout={_LAYOUTS.get(len(shape), _TOKENS)[0]!r} '
+            f'({", ".join(map(repr, _LAYOUTS.get(len(shape), _TOKENS)[1:]))}, ...)'
+        )
+    has_tokens = any({'h', 'w'} <= set(axes) for axes in parse_layout(pattern))
+    if class_tokens is None:
+        numbers = (0, 1) if has_tokens else (0,)
+    else:
+        numbers = (class_tokens,)
+    fitting = {}
+    for option in [sizes] if sizes else _size_options(seen, pattern, shape):
+        for number in numbers:
+            layout = FeatureLayout(pattern, option, number)
+            if _is_one_clip(layout, shape):
+                fitting[str(layout)] = layout
+    if len(fitting) != 1:
+        raise ValueError(
+            f'{saw}, which fits {" and ".join(fitting) or "no"} layout={pattern!r}'
+            + f' with sizes={dict(sizes or {})}' * bool(sizes)
+            + '; give layout, sizes=dict(t=..., h=..., w=...) and class_tokens'
+        )
+    return fitting.popitem()[1]
+
+
+def describe(value: Any) -> str:
+    """What a layer gave, in a few words.
+
+    Args:
+        value: Its output.
+
+    Returns:
+        Types, and shapes of tensors.
+    """
+    if isinstance(value, Tensor):
+        return f'a tensor {tuple(value.shape)}'
+    if isinstance(value, Mapping):
+        parts = [f'{key!r}: {describe(item)}' for key, item in value.items()]
+        return f'{type(value).__name__} of {{{", ".join(parts)}}}'
+    if isinstance(value, (tuple, list)):
+        parts = [f'[{i}] {describe(item)}' for i, item in enumerate(value)]
+        return f'{type(value).__name__} of {", ".join(parts)}'
+    return repr(value) if isinstance(value, int) else type(value).__name__
+
+
+def _advice(features: Any) -> str:
+    if isinstance(features, Mapping):
+        return f'; choose one by output= one of {list(features)}'
+    if isinstance(features, (tuple, list)):
+        return f'; choose one by output= one of {list(range(len(features)))}'
+    return '; choose a layer before'
+
+
+def _find_pattern(
+    seen: Probe, shape: tuple[int, ...], look_again: Callable
+) -> str | None:
+    patterns = [p for p in _LAYOUTS.get(len(shape), ()) if _is_likely(p, shape, seen)]
+    if len(patterns) <= 1:
+        return patterns[0] if patterns else None
+    # Frames and rows are more at a larger input; channels are not.
+    *clips, height, width = seen.input_shape
+    if len(clips) == 3:
+        clips[-1] *= 2
+    try:
+        larger = look_again((*clips, 2 * height, width)).shape
+    except ValueError:
+        return None
+    grown = {dim for dim, size in enumerate(shape) if larger[dim] > size}
+    growing = {'t', 'h'} if len(clips) == 3 else {'h'}
+    patterns = [
+        pattern
+        for pattern in patterns
+        if grown
+        == {d for d, axes in enumerate(parse_layout(pattern)) if growing & set(axes)}
+    ]
+    return patterns[0] if len(patterns) == 1 else None
+
+
+def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
+    """Not more frames than at the input, and frames of about its proportions."""
+    *clips, height, width = seen.input_shape
+    frames = clips[-1] if len(clips) == 3 else clips[0]
+    sizes = FeatureLayout(pattern, {'t': shape[0]} if '(n t)' in pattern else None)
+    sizes = sizes.measure(shape)
+    skew = abs(sizes['h'] * width - sizes['w'] * height)
+    return (
+        sizes['n'] == 1
+        and sizes['t'] <= frames
+        and sizes['h'] <= height
+        and skew <= max(height, width)  # sides are rounded
+    )
+
+
+def _size_options(
+    seen: Probe, pattern: str, shape: tuple[int, ...]
+) -> list[dict[str, int]]:
+    """Sizes that the axes in parentheses may have."""
+    grouped = grouped_axes(pattern) - {'n'}
+    if grouped <= {'t'} and len(shape) == len(parse_layout(pattern)):
+        # One clip: the dimension of clips and frames has the length T.
+        return [
+            {'t': length}
+            for axes, length in zip(parse_layout(pattern), shape, strict=True)
+            if len(axes) > 1
+        ] or [{}]
+    grids = (dict(zip('thw', grid, strict=True)) for grid in sorted(seen.grids))
+    return [{axis: grid[axis] for axis in 'thw' if axis in grouped} for grid in grids]
+
+
+def _is_one_clip(layout: FeatureLayout, shape: tuple[int, ...]) -> bool:
+    try:
+        return layout.measure(shape)['n'] == 1
+    except ValueError:
+        return False
+
+
+def _run_copy(
+    host: nn.Module, layers: list[str], input_shape: tuple[int, ...], device: str
+) -> Probe:
+    tensors = list(chain(host.parameters(), host.buffers()))
+    # Through the memo the copy gets the moved tensors without copies of the weights.
+    copied = copy.deepcopy(host, {id(x): x.detach().to(device) for x in tensors})
+    copied.eval()
+    outputs, grids = {}, set()
+
+    def keep(name: str) -> Callable:
+        def hook(layer: nn.Module, args: tuple, output: Any) -> None:
+            outputs.setdefault(name, output)
+
+        return hook
+
+    def keep_grid(layer: nn.Module, args: tuple, output: Tensor) -> None:
+        frames = output.size(2) if output.dim() == 5 else output.size(0)
+        grids.add((frames, *output.shape[-2:]))
+
+    modules = dict(copied.named_modules())
+    for name in layers:
+        modules[name].register_forward_hook(keep(name))
+    for module in modules.values():
+        if isinstance(module, _CONVOLUTIONS):
+            module.register_forward_hook(keep_grid)
+    dtype = next((x.dtype for x in tensors if x.is_floating_point()), None)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        _backbone(copied)(torch.zeros(input_shape, device=device, dtype=dtype))
+    return Probe(input_shape, outputs, grids, counter.get_total_flops() // 2)
+
+
+def _is_of_meta_device(error: Exception) -> bool:
+    return isinstance(error, NotImplementedError) or 'meta' in str(error).lower()
+
+
+def _backbone(host: nn.Module) -> nn.Module:
+    return getattr(host, 'backbone', host)

@@ -1,0 +1,193 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""The SELFY block (Section 3.2, Figure 2)."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+from selfy_mmaction.models.layers.activation_checkpoint import run_with_checkpoint
+from selfy_mmaction.models.layers.building import build
+from selfy_mmaction.models.layers.zero_init import ZeroInitBlock
+from selfy_mmaction.ops import check_bool, check_int
+
+Config = dict[str, Any]
+
+
+@MODELS.register_module()
+class SELFYBlock(ZeroInitBlock):
+    """Self-similarity in space and time as generalized motion.
+
+    Reduction -> STSS transformation -> extraction -> integration -> restoration ->
+    fusion. Each step is a registered module that a config replaces or changes; the
+    shapes between them are those of the docstrings of their ``forward``.
+
+    Any H and W; the clip's length T is ``num_segments``, unless :meth:`forward` is
+    given another.
+
+    Args:
+        in_channels: Channels C of the visual features.
+        num_segments: Frames per clip, T. Default: 8.
+        scale: Side of the matching grid over the side of the input. Default: 0.5,
+            which is 14x14 after res3 at an input of 224x224.
+        offsets: Temporal offsets l, in frames; an int is a set of one. Default: -2 to
+            2, the paper's for 8 frames (-4 to 4 for 16).
+        window: Spatial window (U, V), odd; an int is the side of a square one.
+            Default: (9, 9).
+        reduced_channels: Channels that are compared. Default: 128.
+        reduction: Config of the reduction. Default: :class:`ConvReduction`.
+        transformation: Config of the transformation.
+            Default: :class:`STSSTransformation`.
+        extraction: Config of the extraction. Default: :class:`ConvExtraction`.
+        integration: Config of the integration. Default: :class:`ConvIntegration`.
+        restoration: Config of the restoration, which leads from the width of the
+            integration (its own ``out_channels``) to C.
+            Default: :class:`UpsampleRestoration`.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
+            Eq. 9.
+        zero_init_last_norm: Start the scale of :attr:`last_norm` at zero, as the
+            authors' code does, so that training starts from the backbone alone. Not
+            together with Eq. 9's ReLU, whose gradient at zero is zero.
+            Default: False.
+        with_cp: Compute the block again in the backward pass instead of keeping its
+            features (activation checkpointing), which saves memory and costs a forward
+            pass. Default: False.
+        norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+        out_channels: Channels of the features that the representation is fused with,
+            where these are others than those it is made from. Default: None,
+            ``in_channels``.
+
+    Raises:
+        ValueError: An unusable argument or combination, or steps that do not fit one
+            another.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import SELFYBlock
+        >>> block = SELFYBlock(in_channels=512)
+        >>> block(torch.randn(2 * 8, 512, 28, 28)).shape
+        torch.Size([16, 512, 28, 28])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        scale: float = 0.5,
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
+        reduced_channels: int = 128,
+        reduction: Config | None = None,
+        transformation: Config | None = None,
+        extraction: Config | None = None,
+        integration: Config | None = None,
+        restoration: Config | None = None,
+        fusion: Config | None = None,
+        zero_init_last_norm: bool = False,
+        with_cp: bool = False,
+        norm_cfg: Config | None = None,
+        init_cfg: Config | None = None,
+        out_channels: int | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.with_cp = check_bool('with_cp', with_cp)
+        check_int('in_channels', in_channels)
+        check_int('reduced_channels', reduced_channels)
+        if out_channels is None:
+            out_channels = in_channels
+        check_int('out_channels', out_channels)
+        self.transformation = build(
+            'transformation',
+            transformation,
+            'STSSTransformation',
+            decided=dict(in_channels=reduced_channels),
+            attributes=('offsets',),
+            num_segments=num_segments,
+            offsets=offsets,
+            window=window,
+        )
+        self.reduction = build(
+            'reduction',
+            reduction,
+            'ConvReduction',
+            decided=dict(in_channels=in_channels, out_channels=reduced_channels),
+            scale=scale,
+            norm_cfg=norm_cfg,
+        )
+        self.extraction = build(
+            'extraction',
+            extraction,
+            'ConvExtraction',
+            decided=dict(window=getattr(self.transformation, 'window', window)),
+            attributes=('out_channels',),
+            norm_cfg=norm_cfg,
+        )
+        self.integration = build(
+            'integration',
+            integration,
+            'ConvIntegration',
+            decided=dict(
+                in_channels=self.extraction.out_channels,
+                num_offsets=len(self.transformation.offsets),
+            ),
+            attributes=('out_channels',),
+            out_channels=out_channels,
+            norm_cfg=norm_cfg,
+        )
+        self.restoration = build(
+            'restoration',
+            restoration,
+            'UpsampleRestoration',
+            decided=dict(
+                in_channels=self.integration.out_channels,
+                out_channels=out_channels,
+                scale=getattr(self.reduction, 'scale', scale),
+            ),
+            norm_cfg=norm_cfg,
+        )
+        self.fusion = build('fusion', fusion, 'ResidualFusion')
+        self.start_at_zero(zero_init_last_norm)
+
+    @property
+    def last_norm(self) -> nn.Module | None:
+        """The norm before the fusion: the restoration's, else the integration's."""
+        for step in (self.restoration, self.integration):
+            if getattr(step, 'last_norm', None) is not None:
+                return step.last_norm
+        return None
+
+    def forward(
+        self, x: Tensor, num_segments: int | None = None, onto: Tensor | None = None
+    ) -> Tensor:
+        """Add the STSS representation to the visual features.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the block was built with.
+            onto: Features of the same frames that the representation is fused with
+                instead of V, (N*T, ``out_channels``, H', W'). Default: None.
+
+        Returns:
+            (N*T, C, H, W), or the shape of ``onto``.
+
+        Raises:
+            ValueError: N*T is no multiple of ``num_segments``.
+        """
+        forward = partial(self._forward, num_segments=num_segments, onto=onto)
+        if self.with_cp:
+            return run_with_checkpoint(self, forward, x)
+        return forward(x)
+
+    def _forward(
+        self, x: Tensor, num_segments: int | None, onto: Tensor | None
+    ) -> Tensor:
+        onto = x if onto is None else onto
+        reduced = self.reduction(x)
+        stss = self.transformation(reduced, num_segments)  # (N, T, h, w, L, U, V)
+        feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
+        out = self.integration(feats)  # (N*T, C, h, w)
+        return self.fusion(onto, self.restoration(out, onto.shape[-2:]))

@@ -1,0 +1,179 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Integration of the STSS features (Section 3.2.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmaction.registry import MODELS
+from mmengine.model import Sequential
+from torch import Tensor, nn
+
+from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.convolution import FoldingConvModule
+from selfy_mmaction.models.layers.norms import norm_2d
+from selfy_mmaction.ops import check_int, check_ints
+
+
+@MODELS.register_module()
+class ConvIntegration(Module):
+    """Convolutions over (t, x, y) per temporal offset, then over all, Eq. 7 to 9.
+
+    1x3x3 kernels with norm and ReLU, shared by the offsets (Eq. 7 and 8), then a
+    1x1x1 convolution with norm from L * C_F channels to C (Eq. 9). The ReLU of Eq. 9
+    belongs to the fusion.
+
+    Args:
+        in_channels: C_F, the width of the STSS features.
+        out_channels: C, the width of the visual features.
+        num_offsets: L, the number of temporal offsets.
+        channels: Width of each 3x3 layer. Default: (64, 64, 64, 64), as in the
+            authors' code.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable widths, number of offsets or norm.
+
+    Attributes:
+        out_channels: Width of the result.
+    """
+
+    # What the other forms of the step change.
+    _kernel_size = 3
+    _project = dict(kernel_size=1, act_cfg=None)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_offsets: int,
+        channels: Sequence[int] = (64, 64, 64, 64),
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        check_int('out_channels', out_channels)
+        check_int('num_offsets', num_offsets)
+        channels = check_ints('channels', channels, at_least_one=False)
+        widths = (check_int('in_channels', in_channels), *channels)
+        norm_cfg = norm_2d(norm_cfg, (*channels, out_channels), self)
+        self.out_channels = out_channels
+        self.layers = Sequential(
+            *(
+                FoldingConvModule(
+                    before,
+                    after,
+                    kernel_size=self._kernel_size,
+                    padding=self._kernel_size // 2,
+                    norm_cfg=norm_cfg,
+                )
+                for before, after in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+        self.project = FoldingConvModule(
+            num_offsets * widths[-1],
+            out_channels,
+            norm_cfg=norm_cfg,
+            **self._project,
+        )
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm of the 1x1x1 convolution, the last of the integration."""
+        return self.project.norm
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """Integrate the features of a position's neighbours and offsets.
+
+        Args:
+            feats: STSS features F, (N, T, h, w, L, C_F).
+
+        Returns:
+            The argument of Eq. 9's ReLU, (N*T, C, h, w); for
+            :class:`ReleasedIntegration` as many channels as ``out_channels`` says.
+        """
+        num_offsets = feats.size(4)
+        x = feats.permute(0, 1, 4, 2, 3, 5).flatten(0, 2)  # (N*T*L, h, w, C_F)
+        # Channels last, which the layers keep: few channels on many small maps are
+        # twice as fast so on a CPU.
+        x = self.layers(x.permute(0, 3, 1, 2))
+        x = x.unflatten(0, (-1, num_offsets)).flatten(1, 2)  # (N*T, L*C_F, h, w)
+        return self.project(x)
+
+
+@MODELS.register_module()
+class MLPIntegration(ConvIntegration):
+    """A perceptron per temporal offset, then Eq. 9: Table 4b, "MLP".
+
+    1x1x1 kernels with norm and ReLU, shared by the offsets, where
+    :class:`ConvIntegration` has 1x3x3 ones. As many and as wide by default; its
+    arguments are the same.
+    """
+
+    _kernel_size = 1
+
+
+@MODELS.register_module()
+class FCIntegration(ConvIntegration):
+    """Eq. 9 alone, one fully-connected layer over (L, C_F): Table 4b, "FC".
+
+    Args:
+        in_channels: C_F, the width of the STSS features.
+        out_channels: C, the width of the visual features.
+        num_offsets: L, the number of temporal offsets.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_offsets: int,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(in_channels, out_channels, num_offsets, (), norm_cfg, init_cfg)
+
+
+@MODELS.register_module()
+class ReleasedIntegration(ConvIntegration):
+    """Integration of the released code, without the way to C channels.
+
+    1x3x3 kernels with norm and ReLU, all but the last shared by the offsets; the last
+    is over all of them, from L * 64 channels to 64.
+    :class:`TransposedConvRestoration` leads to C.
+
+    Args:
+        in_channels: C_F, the width of the STSS features.
+        out_channels: C, the width of the visual features. Not needed.
+        num_offsets: L, the number of temporal offsets.
+        channels: Width of each 3x3 layer. Default: (64, 64, 64, 64).
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: As :class:`ConvIntegration`, or no channels.
+
+    Attributes:
+        out_channels: The last of ``channels``.
+        last_norm: None; the block's last norm is the restoration's.
+    """
+
+    _project = dict(kernel_size=3, padding=1)
+    last_norm = None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_offsets: int,
+        channels: Sequence[int] = (64, 64, 64, 64),
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        check_int('out_channels', out_channels)
+        *shared, over_offsets = check_ints('channels', channels)
+        super().__init__(
+            in_channels, over_offsets, num_offsets, shared, norm_cfg, init_cfg
+        )

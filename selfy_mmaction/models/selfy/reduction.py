@@ -1,0 +1,71 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Reduction of the visual features to the matching grid (supplement, Section A)."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from torch import Tensor
+
+from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.convolution import FoldingConvModule
+from selfy_mmaction.models.layers.norms import norm_2d
+from selfy_mmaction.ops import check_choice, check_int
+
+SCALES = (0.25, 0.5, 1, 2)
+
+
+@MODELS.register_module()
+class ConvReduction(Module):
+    """3x3 convolution, norm and ReLU onto the grid on which frames are matched.
+
+    The paper matches on 14x14 positions at an input of 224x224 pixels, wherever the
+    block stands: the convolution strides where the features are finer, the features
+    are repeated first (nearest neighbour) where they are coarser.
+
+    Args:
+        in_channels: Channels ``C`` of the visual features.
+        out_channels: Channels that are compared. Default: 128, as in the authors'
+            code.
+        scale: Side of the matching grid over the side of the input: 0.25, 0.5, 1
+            or 2. Default: 0.5, that of the features after res3.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: Unusable widths, ``scale`` or norm.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 128,
+        scale: float = 0.5,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        check_int('in_channels', in_channels)
+        check_int('out_channels', out_channels)
+        self.scale = check_choice('scale', scale, SCALES)
+        self.conv = FoldingConvModule(
+            in_channels,
+            out_channels,
+            kernel_size=3,
+            stride=max(1, round(1 / self.scale)),
+            padding=1,
+            norm_cfg=norm_2d(norm_cfg, (out_channels,), self),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reduce the features.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C_r, h, w) with h = ceil(scale * H), w = ceil(scale * W).
+        """
+        if self.scale > 1:
+            x = F.interpolate(x, scale_factor=self.scale, mode='nearest')
+        return self.conv(x)

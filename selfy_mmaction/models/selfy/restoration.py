@@ -1,0 +1,144 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""From the matching grid back to the size of the visual features (supplement, A)."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.norms import norm_2d
+from selfy_mmaction.ops import check_choice, check_int
+
+from .reduction import SCALES
+
+
+@MODELS.register_module()
+class UpsampleRestoration(Module):
+    """Interpolation; the paper says "upsample" and no more.
+
+    Args:
+        mode: Mode of `torch.nn.functional.interpolate`: 'nearest', 'bilinear', or
+            'area', which takes averages where the grid is the finer one, as before
+            :class:`SELFYNeck`'s fusion. Default: 'nearest', with which it does not
+            matter whether Eq. 9's ReLU comes before or after it.
+        in_channels: Width of the integrated features. Default: None, unchecked.
+        out_channels: C, the width of the visual features. Default: None, unchecked.
+        scale: Not needed. Default: None.
+        norm_cfg: Not needed. Default: None.
+
+    Raises:
+        ValueError: Another mode, unusable arguments, or widths that differ:
+            interpolation keeps them.
+    """
+
+    def __init__(
+        self,
+        mode: str = 'nearest',
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        scale: float | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, width in (
+            ('in_channels', in_channels),
+            ('out_channels', out_channels),
+        ):
+            if width is not None:
+                check_int(name, width)
+        if in_channels != out_channels:
+            raise ValueError(
+                f'UpsampleRestoration keeps the in_channels={in_channels} of the '
+                f'integration, but the visual features have out_channels='
+                f'{out_channels}; use an integration that ends at them '
+                '(ConvIntegration), or restoration='
+                "dict(type='TransposedConvRestoration')"
+            )
+        check_choice('scale', scale, (None, *SCALES))
+        norm_2d(norm_cfg, (), self)
+        self.mode = check_choice('mode', mode, ('nearest', 'bilinear', 'area'))
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Restore the size of the visual features.
+
+        Args:
+            x: Integrated features, (N*T, C, h, w).
+            size: Size (H, W) of the visual features.
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        (height, width), (rows, cols) = size, x.shape[-2:]
+        if (height, width) == (rows, cols):
+            return x
+        if self.mode == 'nearest' and height % rows == 0 and width % cols == 0:
+            # The same values; on a CPU four times as fast.
+            x = x.repeat_interleave(width // cols, -1)
+            return x.repeat_interleave(height // rows, -2)
+        return F.interpolate(x, size=size, mode=self.mode)
+
+
+@MODELS.register_module()
+class TransposedConvRestoration(Module):
+    """1x1 transposed convolution with stride 2, then norm: the released code.
+
+    It writes every other row and column; the other three of four positions hold zeros
+    and get the norm's bias alone.
+
+    Args:
+        in_channels: Width of the integrated features.
+        out_channels: C, the width of the visual features.
+        scale: Side of the matching grid over the side of the visual features. Only
+            0.5. Default: 0.5.
+        norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        init_cfg: Initialization config. Default: Kaiming, as in the released code.
+
+    Raises:
+        ValueError: Another scale, unusable widths or norm.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        scale: float = 0.5,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        if init_cfg is None:
+            init_cfg = dict(type='Kaiming', layer='ConvTranspose2d')
+        super().__init__(init_cfg=init_cfg)
+        check_int('in_channels', in_channels)
+        check_int('out_channels', out_channels)
+        if check_choice('scale', scale, SCALES) != 0.5:
+            raise ValueError(
+                'TransposedConvRestoration doubles the sides of the matching grid, '
+                f'which needs scale=0.5 (after res3), but got {scale}; use '
+                "restoration=dict(type='UpsampleRestoration') with an integration "
+                'that ends at the channels of the visual features'
+            )
+        self.conv = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size=1, stride=2, bias=False
+        )
+        norm_cfg = norm_2d(norm_cfg, (out_channels,), self)
+        _, self.norm = build_norm_layer(norm_cfg, out_channels)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm after the transposed convolution, the last of the block."""
+        return self.norm
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Restore size and width of the visual features.
+
+        Args:
+            x: Integrated features, (N*T, C', h, w).
+            size: Size (H, W) of the visual features; 2h or 2h - 1, 2w or 2w - 1.
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        return self.norm(self.conv(x, output_size=size))

@@ -1,0 +1,185 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""STSS transformation (Section 3.1, Eq. 1; supplement Table 3e)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.positions import centered, neighbors_inside
+from selfy_mmaction.ops import (
+    check_backend,
+    check_int,
+    check_offsets,
+    check_positive,
+    check_window,
+    self_similarity,
+)
+
+
+@MODELS.register_module()
+class STSSTransformation(Module):
+    """Features to their spatio-temporal self-similarity, Eq. 1.
+
+    Args:
+        num_segments: Frames per clip, T. Default: 8.
+        offsets: Temporal offsets l, in frames; any set. An int is a set of one.
+            Default: -2 to 2.
+        window: Spatial window (U, V), odd. An int is the side of a square one.
+            Default: (9, 9).
+        eps: Added to the squared norms of the cosine similarity; positive.
+            Default: 1e-6.
+        in_channels: Not needed. Default: None.
+        backend: 'auto', 'torch' or 'triton', see
+            :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
+
+    Raises:
+        ValueError: An unusable argument. Offsets beyond the clip are warned of.
+    """
+
+    def __init__(
+        self,
+        num_segments: int = 8,
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
+        eps: float = 1e-6,
+        in_channels: int | None = None,
+        backend: str = 'auto',
+    ) -> None:
+        super().__init__()
+        if in_channels is not None:
+            check_int('in_channels', in_channels)
+        self.num_segments = check_int('num_segments', num_segments)
+        self.offsets = check_offsets(offsets, num_segments)
+        self.window = check_window(window)
+        self.eps = check_positive('eps', eps)
+        self.backend = check_backend(backend)
+
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+        """Transform the features.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the step was built with.
+
+        Returns:
+            STSS tensor S, (N, T, h, w, L, U, V).
+        """
+        return self_similarity(
+            x,
+            self.offsets,
+            self.window,
+            self.num_segments if num_segments is None else num_segments,
+            eps=self.eps,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f'num_segments={self.num_segments}, offsets={self.offsets}, '
+            f'window={self.window}'
+        )
+
+
+@MODELS.register_module()
+class EmbeddedGaussianTransformation(Module):
+    r"""Features to the attention weights of local self-attention, supplement Table 3e.
+
+    .. math::
+        S_{t,x,y,l,u,v} = \mathrm{softmax}_{l,u,v}
+        (\theta(V_{t,x,y}) \cdot \phi(V_{t+l,x+u,y+v}))
+
+    theta and phi are 1x1 convolutions without bias. The softmax leaves out positions
+    outside the frame and frames outside the clip: their values are zero, and all
+    others of a query (t, x, y) sum to 1. A query with no neighbour inside has zeros.
+    Products and softmax are computed in float32 at least.
+
+    Args:
+        in_channels: C_r, the width of the reduced features.
+        num_segments: Frames per clip, T. Default: 8.
+        offsets: Temporal offsets l, in frames; any set. An int is a set of one.
+            Default: -2 to 2.
+        window: Spatial window (U, V), odd. An int is the side of a square one.
+            Default: (9, 9).
+        embed_channels: Width of theta and phi, which is not in the paper. Default:
+            None, ``in_channels``.
+        backend: 'auto', 'torch' or 'triton', see
+            :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: An unusable argument. Offsets beyond the clip are warned of.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
+        embed_channels: int | None = None,
+        backend: str = 'auto',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_segments = check_int('num_segments', num_segments)
+        self.offsets = check_offsets(offsets, num_segments)
+        self.window = check_window(window)
+        self.backend = check_backend(backend)
+        check_int('in_channels', in_channels)
+        if embed_channels is None:
+            embed_channels = in_channels
+        check_int('embed_channels', embed_channels)
+        self.theta = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
+        self.phi = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
+
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+        """Transform the features.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+            num_segments: Frames per clip, T, of these features. Default: None, the
+                ``num_segments`` that the step was built with.
+
+        Returns:
+            STSS tensor S, (N, T, h, w, L, U, V).
+        """
+        queries, keys = self.theta(x), self.phi(x)
+        dtype = torch.promote_types(queries.dtype, torch.float32)
+        scores = self_similarity(
+            queries.to(dtype),
+            self.offsets,
+            self.window,
+            self.num_segments if num_segments is None else num_segments,
+            similarity='dot',
+            keys=keys.to(dtype),
+            backend=self.backend,
+        )
+        outside = ~self._inside(scores)
+        # The lowest number rather than minus infinity, whose softmax is NaN where a
+        # query has no neighbour at all.
+        scores = scores.masked_fill(outside, torch.finfo(dtype).min)
+        weights = scores.flatten(-3).softmax(-1).view_as(scores)
+        return weights.masked_fill(outside, 0).to(x.dtype)
+
+    def _inside(self, stss: Tensor) -> Tensor:
+        """Which neighbours lie inside clip and frame, (T, h, w, L, U, V)."""
+        (num_frames, height, width), (rows, cols) = stss.shape[1:4], self.window
+        in_clip = neighbors_inside(num_frames, self.offsets, stss.device)
+        in_rows = neighbors_inside(height, centered(rows), stss.device)
+        in_cols = neighbors_inside(width, centered(cols), stss.device)
+        return (
+            in_clip[:, None, None, :, None, None]
+            & in_rows[None, :, None, None, :, None]
+            & in_cols[None, None, :, None, None, :]
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f'num_segments={self.num_segments}, offsets={self.offsets}, '
+            f'window={self.window}'
+        )

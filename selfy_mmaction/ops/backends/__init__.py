@@ -1,0 +1,234 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Which code computes Eq. 1: ``torch_backend``, or ``triton_backend`` on a GPU.
+
+Triton is imported when it is first needed, and its kernels are used on a device after
+they have passed a test there.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from importlib import import_module
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ..option_checks import check_choice
+from . import torch_backend
+
+BACKENDS = ('auto', 'torch', 'triton')
+
+_logger = logging.getLogger(__name__)
+
+# What the kernels' tiles hold: channels by dtype, and columns of the window.
+_MAX_CHANNELS = {torch.float16: 512, torch.bfloat16: 512, torch.float32: 256}
+_MAX_COLUMNS = 17
+# Largest error that passes the test, relative to the largest value.
+_TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 1e-2, torch.float32: 1e-5}
+
+
+def check_backend(name: str) -> str:
+    """Check the name of a backend.
+
+    Args:
+        name: 'auto', 'torch' or 'triton'.
+
+    Returns:
+        The name.
+
+    Raises:
+        ValueError: Another name.
+    """
+    return check_choice('backend', name, BACKENDS)
+
+
+def choose_backend(
+    name: str, feats: Tensor, offsets: Sequence[int], window: Sequence[int]
+) -> ModuleType:
+    """Choose what computes the similarities of these features.
+
+    'auto' takes Triton on CUDA devices where nothing speaks against it. What it takes
+    is logged once for each device and dtype: as a warning where a CUDA device has to
+    do without Triton, otherwise as information.
+
+    Args:
+        name: 'auto', 'torch' or 'triton'.
+        feats: Features, (N*T, C, H, W).
+        offsets: Temporal offsets ``l``.
+        window: ``(U, V)``.
+
+    Returns:
+        The module, which has ``forward`` and ``backward``.
+
+    Raises:
+        RuntimeError: 'triton' cannot compute them. All reasons are named.
+        ValueError: Unknown name.
+    """
+    return _choose(
+        check_backend(name),
+        feats.device,
+        feats.dtype,
+        tuple(feats.shape[1:]),
+        len(offsets),
+        tuple(window),
+    )
+
+
+# One decision for each kind of input; the tests of the devices are behind it. Sizes of
+# the features may go on varying.
+@lru_cache(maxsize=128)
+def _choose(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    shape: tuple[int, int, int],
+    num_offsets: int,
+    window: tuple[int, int],
+) -> ModuleType:
+    if name == 'torch':
+        return torch_backend
+    if name == 'auto' and device.type != 'cuda':
+        _log_once(logging.INFO, f'self-similarity on {device}: torch')
+        return torch_backend
+    reasons = reasons_against_triton(device, dtype, shape, num_offsets, window)
+    if not reasons:
+        if name == 'auto':
+            _log_once(logging.INFO, f'self-similarity on {device}, {dtype}: triton')
+        return import_module('.triton_backend', __package__)
+    if name == 'auto':
+        _log_once(
+            logging.WARNING,
+            f'self-similarity on {device}, {dtype}: torch, not the faster triton: '
+            + '; '.join(reasons),
+        )
+        return torch_backend
+    raise RuntimeError(
+        "backend='triton' cannot compute this self-similarity; use backend='auto' or "
+        "'torch'. Reasons: " + '; '.join(reasons)
+    )
+
+
+@cache
+def _log_once(level: int, message: str) -> None:
+    _logger.log(level, message)
+
+
+def reasons_against_triton(
+    device: torch.device,
+    dtype: torch.dtype,
+    shape: tuple[int, int, int],
+    num_offsets: int,
+    window: tuple[int, int],
+) -> list[str]:
+    """Find out why the Triton kernels cannot compute a self-similarity.
+
+    Args:
+        device: Where the features are.
+        dtype: Of the features.
+        shape: (C, H, W).
+        num_offsets: ``L``.
+        window: ``(U, V)``.
+
+    Returns:
+        All reasons, none if they can. Where only the device could speak against them,
+        they are tested there first, once for each dtype.
+    """
+    reasons = []
+    interpreted = False
+    try:
+        interpreted = import_module('.triton_backend', __package__).is_interpreted()
+    # Not ImportError alone: a Triton that does not fit its driver or torch fails in
+    # other ways, too.
+    except Exception as error:
+        reasons.append(
+            f'Triton cannot be imported ({type(error).__name__}: {error}); on Linux, '
+            'pip install triton'
+        )
+    if device.type != 'cuda' and not interpreted:
+        reasons.append(
+            f'the features are on {device}, and Triton needs a CUDA device, or '
+            'TRITON_INTERPRET=1 in the environment before it is imported'
+        )
+    if dtype not in _MAX_CHANNELS:
+        reasons.append(f'the features are {dtype}, which the kernels do not take')
+    channels, height, width = shape
+    if channels > _MAX_CHANNELS.get(dtype, channels):
+        reasons.append(
+            f'{channels} channels are more than {_MAX_CHANNELS[dtype]}, the most in '
+            f'{dtype}'
+        )
+    if window[1] > _MAX_COLUMNS:
+        reasons.append(
+            f'a window of {window[1]} columns is wider than {_MAX_COLUMNS}, the most '
+            'that the kernels take'
+        )
+    values = height * width * num_offsets * math.prod(window)
+    if values >= 2**31:
+        reasons.append(f'{values} values in a frame are more than 2**31 - 1')
+    if not reasons:
+        reasons += _failures_on(device, dtype)
+    return reasons
+
+
+@cache
+def _failures_on(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    """What the kernels do wrong on this device, as a message or none."""
+    try:
+        errors = self_test(device, dtype)
+    except Exception as error:
+        return (f'the kernels fail on {device}: {type(error).__name__}: {error}',)
+    # Not `any(error > ...)`: NaN has to fail.
+    if all(error <= _TOLERANCES[dtype] for error in errors.values()):
+        return ()
+    figures = ', '.join(f'{name} {error:.1e}' for name, error in errors.items())
+    return (
+        f'THE KERNELS ARE WRONG on {device} in {dtype} (largest relative errors: '
+        f'{figures}; {_TOLERANCES[dtype]:.0e} would pass). Please report it with the '
+        'versions of torch, triton and the driver',
+    )
+
+
+def self_test(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Hold the Triton kernels against pure PyTorch in float64 on the CPU.
+
+    Small features that take more than one tile in both directions: alone with the
+    cosine, with keys and products.
+
+    Args:
+        device: Where the kernels run.
+        dtype: Of the features.
+
+    Returns:
+        Largest error by name of what was computed, relative to the largest value.
+    """
+    triton_backend = import_module('.triton_backend', __package__)
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    offsets, window, num_segments = (0, -1), (3, 5), 2
+    errors = {}
+    for similarity in ('cosine', 'dot'):
+        feats = draw(num_segments, 20, 5, 18)
+        keys = draw(*feats.shape) if similarity == 'dot' else None
+        grad = draw(1, num_segments, 5, 18, len(offsets), *window)
+        args = (offsets, window, num_segments, 1e-6, similarity)
+        results = []
+        for module, where in (
+            (torch_backend, dict(device='cpu', dtype=torch.float64)),
+            (triton_backend, dict(device=device)),
+        ):
+            inputs = [x if x is None else x.to(**where) for x in (feats, keys)]
+            found = (
+                module.forward(*inputs, *args),
+                *module.backward(grad.to(**where), *inputs, *args),
+            )
+            results.append([x.double().cpu() for x in found if x is not None])
+        names = ('values', 'gradient', 'gradient of the keys')
+        for name, right, found in zip(names, *results, strict=False):
+            error = (found - right).abs().max() / right.abs().max()
+            errors[f'{similarity}: {name}'] = error.item()
+    return errors

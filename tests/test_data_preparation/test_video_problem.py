@@ -1,0 +1,220 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Containers that ffmpeg wrote, whole and cut short."""
+
+import os
+import subprocess
+import time
+
+import cv2
+import numpy as np
+import pytest
+from mmaction.registry import TRANSFORMS
+
+from selfy_mmaction.data_preparation import decoding
+from selfy_mmaction.data_preparation.gym import find_ffmpeg
+from selfy_mmaction.data_preparation.media import video_problem
+from selfy_mmaction.datasets.video_files import announced_size
+
+ENCODERS = {
+    'avi': ['-c:v', 'mjpeg'],
+    'mp4': ['-c:v', 'libx264'],
+    'webm': ['-c:v', 'libvpx'],
+    'mkv': ['-c:v', 'libx264'],
+}
+
+
+@pytest.fixture(scope='module', params=[*ENCODERS, 'mp4 to be streamed'])
+def encoded(request, video, tmp_path_factory):
+    try:
+        ffmpeg = find_ffmpeg()
+    except FileNotFoundError:
+        pytest.skip('neither ffmpeg nor imageio-ffmpeg is installed')
+    suffix, *streamed = request.param.split(' ', 1)
+    path = tmp_path_factory.mktemp('encoded') / f'clip.{suffix}'
+    options = ENCODERS[suffix] + ['-movflags', 'faststart'] * len(streamed)
+    command = [ffmpeg, '-loglevel', 'error', '-i', str(video), *options, str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+def test_whole(encoded):
+    with encoded.open('rb') as file:
+        assert announced_size(file) == encoded.stat().st_size
+    assert video_problem(encoded, decode=True) is None
+
+
+@pytest.mark.parametrize('kept', [0.5, 0.8])
+def test_cut_short(encoded, kept, tmp_path):
+    content = encoded.read_bytes()
+    path = tmp_path / encoded.name
+    path.write_bytes(content[: int(kept * len(content))])
+    kind, sentence = video_problem(path)
+    assert kind in ('truncated', 'unreadable')
+    if kind == 'truncated':
+        assert f'({path.stat().st_size} of at least ' in sentence
+
+
+def test_damaged_inside(video, tmp_path):
+    """Zeros where frames were: the header does not tell, decoding does."""
+    content = bytearray(video.read_bytes())
+    half = len(content) // 2
+    content[half : half + len(content) // 4] = bytes(len(content) // 4)
+    path = tmp_path / video.name
+    path.write_bytes(content)
+    assert video_problem(path) is None
+    kind, sentence = video_problem(path, decode=True)
+    assert kind == 'unreadable'
+    assert 'cannot be decoded' in sentence
+
+
+@pytest.mark.parametrize('content', [b'\x1a\x45\xdf\xa3', b'RIFF', b'\0' * 100])
+def test_fragments(content, tmp_path):
+    path = tmp_path / 'clip.webm'
+    path.write_bytes(content)
+    assert video_problem(path)[0] in ('truncated', 'unreadable')
+
+
+def encode(video, path, *options, before=()) -> None:
+    try:
+        ffmpeg = find_ffmpeg()
+    except FileNotFoundError:
+        pytest.skip('neither ffmpeg nor imageio-ffmpeg is installed')
+    command = [ffmpeg, '-loglevel', 'error', *before, '-i', str(video)]
+    subprocess.run([*command, *options, str(path)], check=True)
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'codec'),
+    [
+        ('clip.avi', ['-vf', 'scale=1:1', '-c:v', 'mjpeg'], 'MJPG, 1x1'),
+        ('clip.mp4', ['-vf', 'scale=2:2', '-c:v', 'libx264'], 'h264, 2x2'),
+        ('clip.gif', [], 'gif, 64x48'),
+        ('clip.mp4', ['-c:v', 'libaom-av1', '-cpu-used', '8'], 'AV01, 64x48'),
+    ],
+)
+def test_what_the_decoder_cannot_read(name, options, codec, video, tmp_path):
+    """Training asks decord for these frames in vain."""
+    path = tmp_path / name
+    encode(video, path, *options)
+    kind, sentence = video_problem(path, decode=True)
+    assert kind == 'unreadable'
+    assert f'codec {codec} pixels' in sentence
+
+
+def test_other_frames_than_asked_for(video, tmp_path):
+    """In an MPEG-TS decord starts at the second keyframe, frame 12."""
+    path = tmp_path / 'clip.ts'
+    options = ['-c:v', 'libx264', '-g', '12', '-bf', '2']
+    encode(video, path, *options)
+    assert video_problem(path) is None
+    kind, _ = video_problem(path, decode=True)
+    assert kind in ('other_frames', 'unreadable')  # the latter where it is refused
+    encode(video, tmp_path / 'clip.mp4', *options)
+    assert video_problem(tmp_path / 'clip.mp4', decode=True) is None
+
+
+class Shifted:
+    """A decoder whose frames are not those asked for."""
+
+    def __init__(self, change) -> None:
+        self.change = change
+
+    def __call__(self, results):
+        images = [np.full((48, 64, 3), 6 * i, np.uint8) for i in range(40)]
+        for image in images:
+            image[:24, :16] = 255
+        return {'imgs': self.change(images, results['frame_inds'])}
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        (lambda images, wanted: [images[i] for i in wanted], None),
+        (
+            lambda images, wanted: [images[max(i - 1, 0)] for i in wanted],
+            'asked for frame 2, Decord gives 1',
+        ),
+        (
+            lambda images, wanted: [images[i][::-1, ::-1] for i in wanted],
+            'is not turned upright by Decord',
+        ),
+        (
+            lambda images, wanted: [images[i].swapaxes(0, 1) for i in wanted],
+            'has frames of 64x48 pixels, of which Decord makes 48x64',
+        ),
+        (lambda images, wanted: images[99], 'cannot be decoded by Decord (list index'),
+        (lambda images, wanted: os.abort(), 'ends the process in which Decord decodes'),
+        (lambda images, wanted: time.sleep(60), 'is not decoded by Decord after 2 s'),
+    ],
+)
+def test_what_a_decoder_may_do(change, sentence, tmp_path, monkeypatch):
+    path = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter_fourcc(*'MJPG'), 12, (64, 48)
+    )
+    wanted = np.arange(40)
+    for image in Shifted(lambda images, _: images)({'frame_inds': wanted})['imgs']:
+        writer.write(image)
+    writer.release()
+    build = TRANSFORMS.build
+    monkeypatch.setattr(
+        TRANSFORMS,
+        'build',
+        lambda cfg: Shifted(change) if 'Decode' in cfg['type'] else build(cfg),
+    )
+    monkeypatch.setattr(decoding, 'TIMEOUT', 2)
+    problem = video_problem(path, decode=True)
+    assert problem is None if sentence is None else sentence in problem[1]
+
+
+def test_container_that_announces_more(video, tmp_path):
+    """A WebM that was cut short where its length is not known, and one with sound."""
+    whole = tmp_path / 'whole.mkv'
+    encode(video, whole, '-c:v', 'libx264', '-g', '4', '-cluster_time_limit', '300')
+    content = whole.read_bytes()
+    segment = content.index(b'\x18\x53\x80\x67') + 4
+    unknown = content[:segment] + b'\x01' + b'\xff' * 7 + content[segment + 8 :]
+    path = tmp_path / 'clip.mkv'
+    path.write_bytes(unknown)
+    assert video_problem(path, decode=True) is None
+    path.write_bytes(unknown[: len(unknown) * 6 // 10])
+    assert video_problem(path) is None
+    kind, sentence = video_problem(path, decode=True)
+    assert kind in ('length', 'unreadable')
+    assert 'of the 3.3 seconds' in sentence or 'frames' in sentence
+    sound = tmp_path / 'sound.mkv'
+    options = ['-f', 'lavfi', '-i', 'sine=d=8', '-c:v', 'libx264', '-c:a', 'aac']
+    encode(video, sound, *options)
+    assert video_problem(sound, decode=True) is None
+
+
+def test_hidden_frames_do_not_count(video, tmp_path):
+    """A cut without encoding keeps frames from the keyframe on and hides them."""
+    whole, path = tmp_path / 'whole.mp4', tmp_path / 'clip.mp4'
+    encode(video, whole, '-c:v', 'libx264', '-g', '40')
+    encode(whole, path, '-c', 'copy', before=['-ss', '2'])
+    capture = cv2.VideoCapture(str(path))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 40
+    problem = video_problem(path, decode=True)
+    assert problem is None or problem[0] == 'other_frames'  # decord seeks wrongly
+
+
+def test_rotation_is_named(video, tmp_path):
+    upright, path = tmp_path / 'upright.mp4', tmp_path / 'clip.mp4'
+    encode(video, upright, '-c:v', 'libx264', '-vf', 'scale=64:64')
+    encode(upright, path, '-c', 'copy', before=['-display_rotation', '90'])
+    for decode in (False, True):
+        assert video_problem(path, decode)[0] == 'rotated'
+
+
+def test_codec_that_another_decoder_may_know(video, tmp_path, monkeypatch):
+    """OpenCV reads no AV1; here a decoder does that is not Decord or OpenCV."""
+    path = tmp_path / 'clip.mp4'
+    encode(video, path, '-c:v', 'libaom-av1', '-cpu-used', '8')
+    images = [np.zeros((48, 64, 3), np.uint8)] * 40
+    steps = {
+        'PyAVInit': lambda results: {**results, 'total_frames': 40},
+        'PyAVDecode': lambda results: {'imgs': images[: len(results['frame_inds'])]},
+    }
+    monkeypatch.setattr(TRANSFORMS, 'build', lambda cfg: steps[cfg['type']])
+    assert video_problem(path, decode=True, decoder='PyAV') is None

@@ -1,0 +1,91 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Imports go one way only, as the table of docs/architecture.md says."""
+
+import ast
+import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / 'selfy_mmaction'
+# A room uses rooms of the same line, of earlier lines, and itself.
+ORDER = [
+    ('atomic_files', 'version'),
+    ('compat',),
+    ('ops',),
+    ('models.layers',),
+    ('models.selfy',),
+    ('models.comparators', 'models.neck', 'models.heads', 'models.insertion'),
+    ('models.backbones',),
+    ('models',),  # what it exports
+    ('datasets',),
+    ('data_preparation', 'motion_benchmark', 'checkpoints', 'engine'),
+    ('evaluation',),
+    ('run', 'doctor'),
+    ('',),  # the package itself
+]
+RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    parts = module.split('.')
+    nested = '.'.join(parts[:2])
+    return nested if nested in RANKS else parts[0]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports, without its name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            folder = ('selfy_mmaction', *path.relative_to(PACKAGE).parent.parts)
+            base = folder[: len(folder) + 1 - node.level] if node.level else ()
+            names = ['.'.join((*base, *([node.module] if node.module else [])))]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name == 'selfy_mmaction' or name.startswith('selfy_mmaction.'):
+                found.add(name.removeprefix('selfy_mmaction').lstrip('.'))
+    return found
+
+
+def arrows() -> dict[tuple[str, str], str]:
+    found = {}
+    for path in sorted(PACKAGE.rglob('*.py')):
+        here = room_of(module_name(path))
+        for module in imports(path):
+            if module and room_of(module) != here:
+                found[here, room_of(module)] = f'{path.name} imports {module}'
+    return found
+
+
+def test_nothing_reaches_up_and_there_is_no_circle():
+    wrong = {
+        arrow: why
+        for arrow, why in arrows().items()
+        if RANKS[arrow[0]] < RANKS[arrow[1]]
+    }
+    assert not wrong
+    pairs = set(arrows())
+    assert not {pair for pair in pairs if pair[::-1] in pairs}
+
+
+def test_few_arrows_between_the_rooms_of_the_models():
+    rooms = {
+        (here, there)
+        for here, there in arrows()
+        if here.startswith('models.') and there.startswith('models.')
+    }
+    assert len(rooms) <= 12, rooms
+
+
+def test_the_docs_name_every_room():
+    text = (PACKAGE.parent / 'docs' / 'architecture.md').read_text()
+    for room in RANKS.keys() - {'', 'version', 'models'}:
+        folder = room.replace('.', '/')
+        assert re.search(rf'`{folder}(/|\.py)`', text), room
