@@ -37,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument('--block', default='SELFYBlock', metavar='TYPE')
     parser.add_argument('--num-segments', type=int, help='where the host says none')
-    parser.add_argument('--layout', help="such as 'n (t h w) c'; default: found")
+    parser.add_argument('--layout', help="such as 'n (t h w) c'; default: that of maps")
     parser.add_argument('--output', type=int, help='which of several the layer gives')
     args = parser.parse_args()
     path = Path(args.config)

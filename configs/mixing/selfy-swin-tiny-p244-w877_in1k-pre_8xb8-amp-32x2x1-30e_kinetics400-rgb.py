@@ -6,7 +6,7 @@ _base_ = [
 _base_.model.backbone = dict(
     type='InsertBlocks',
     backbone=_base_.model.backbone,
-    blocks=[dict(after='layers.1', block=dict(type='SELFYBlock'))],
+    blocks=[dict(after='layers.1', layout='n t h w c')],
     input_shape=(1, 3, 32, 224, 224),
 )
 # The recipe trains the pretrained backbone at a tenth of the learning rate; the block,

@@ -45,12 +45,12 @@ class Row(NamedTuple):
 
     @property
     def spec(self) -> dict:
-        """Element of ``blocks``; what can be found is left out."""
+        """Element of ``blocks``; what needs not be given is left out."""
         spec = dict(after=re.match('`(.*?)`', self.layer)[1])
         if output := re.search(r'output=(\d+)', self.layer):
             spec['output'] = int(output[1])
         pattern = re.match("'(.*?)'", self.layout)[1]
-        if len(re.sub(r'\(.*?\)', 'x', pattern).split()) == 3:
+        if pattern not in ('(n t) c h w', 'n c t h w'):
             spec['layout'] = pattern
         return spec
 

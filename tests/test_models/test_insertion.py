@@ -527,7 +527,7 @@ def test_nothing_is_changed_where_one_place_is_wrong():
         (SLOW_ONLY, dict(after='layer2'), None, 'give input_shape'),
         (SLOW_ONLY, dict(after='layer2'), FRAMES, 'does not run on input_shape'),
         (dict(type='ResNet', depth=18), dict(after='layer2'), None, 'input_shape'),
-        (TOKENS, dict(after='blocks.0'), CLIP, r'\(1, 8, 8\).*say it.*layout='),
+        (TOKENS, dict(after='blocks.0'), CLIP, r'\(1, 8, 8\).*to be given.*layout='),
         (TOKENS, dict(after='blocks'), CLIP, r'ModuleList\) did not run'),
         (TOKENS, dict(after='fc_norm'), CLIP, r'\(1, 8\).*no feature map'),
         (TOKENS, dict(after='patch_embed'), CLIP,

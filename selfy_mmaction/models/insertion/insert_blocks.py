@@ -101,8 +101,9 @@ def insert_blocks(
             - new: Whether a training may start from a checkpoint without the block's
               weights; see :class:`~selfy_mmaction.engine.CheckpointCheckHook`.
               Default: False.
-            - layout, sizes, class_tokens: As for :class:`FeatureLayout`. The layout of
-              tokens has to be given. Default: found.
+            - layout, sizes, class_tokens: As for :class:`FeatureLayout`. Default:
+              '(n t) c h w' for features of four dimensions, 'n c t h w' for five; any
+              other layout has to be given. Sizes and class tokens are found.
             - output: Index or key, where the layer gives several tensors.
               Default: None, the output is the feature.
         input_shape: Shape of one clip at the backbone's input, (T, C, H, W) for
@@ -225,15 +226,11 @@ def _prepare(
             'itself in a forward pass; choose a layer in it, or after it'
         )
 
-    def look_again(input_shape: tuple[int, ...]) -> Any:
-        return _choose(probe(host, [after], input_shape).outputs[after], output, after)
-
     features = _choose(seen.outputs[after], output, after)
     layout = find_layout(
         seen,
         after,
         features,
-        look_again,
         spec.get('layout'),
         spec.get('sizes'),
         spec.get('class_tokens'),

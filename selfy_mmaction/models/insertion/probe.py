@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .layout import FeatureLayout, grouped_axes, parse_layout
 
-# By number of dimensions, the layouts that their sizes tell apart.
+# By number of dimensions: the layout where none is given, and others there are.
 _LAYOUTS = {
     4: ('(n t) c h w', '(n t) h w c'),
     5: ('n c t h w', 'n t h w c', 'n t c h w'),
@@ -97,7 +97,6 @@ def find_layout(
     seen: Probe,
     layer: str,
     features: Any,
-    look_again: Callable[[tuple[int, ...]], Any],
     pattern: str | None = None,
     sizes: Mapping[str, int] | None = None,
     class_tokens: int | None = None,
@@ -108,9 +107,8 @@ def find_layout(
         seen: What the forward pass showed.
         layer: Name of the layer, for messages.
         features: What the layer gave, or the chosen part of it.
-        look_again: From another input shape to the features there; may raise a
-            ValueError. Called where one shape leaves a choice.
-        pattern: The layout. Default: None, to be found, except for tokens.
+        pattern: The layout. Default: None, '(n t) c h w' for features of four
+            dimensions and 'n c t h w' for features of five, if their sizes can be that.
         sizes: Sizes of axes in parentheses. Default: None, those that fit what the
             host's convolutions gave.
         class_tokens: How many. Default: None, 0 or 1, whichever fits.
@@ -126,13 +124,14 @@ def find_layout(
         raise ValueError(f'{saw}, which is no feature map{_advice(features)}')
     shape = tuple(features.shape)
     if pattern is None:
-        pattern = _find_pattern(seen, shape, look_again)
-    if pattern is None:
-        raise ValueError(
-            f'{saw}, whose order of frames, rows and columns cannot be seen; say it, '
-            f'for example layout={_LAYOUTS.get(len(shape), _TOKENS)[0]!r} '
-            f'({", ".join(map(repr, _LAYOUTS.get(len(shape), _TOKENS)[1:]))}, ...)'
-        )
+        default, *others = _LAYOUTS.get(len(shape), (None, *_TOKENS))
+        if default is None or not _is_likely(default, shape, seen):
+            raise ValueError(
+                f'{saw}, whose order of clips, frames, channels, rows and columns has '
+                f'to be given: dict(after={layer!r}, layout={others[0]!r}, ...), or '
+                f'{", ".join(map(repr, others[1:]))} or another'
+            )
+        pattern = default
     has_tokens = any({'h', 'w'} <= set(axes) for axes in parse_layout(pattern))
     if class_tokens is None:
         numbers = (0, 1) if has_tokens else (0,)
@@ -181,33 +180,11 @@ def _advice(features: Any) -> str:
     return '; choose a layer before'
 
 
-def _find_pattern(
-    seen: Probe, shape: tuple[int, ...], look_again: Callable
-) -> str | None:
-    patterns = [p for p in _LAYOUTS.get(len(shape), ()) if _is_likely(p, shape, seen)]
-    if len(patterns) <= 1:
-        return patterns[0] if patterns else None
-    # Frames and rows are more at a larger input; channels are not.
-    *clips, height, width = seen.input_shape
-    if len(clips) == 3:
-        clips[-1] *= 2
-    try:
-        larger = look_again((*clips, 2 * height, width)).shape
-    except ValueError:
-        return None
-    grown = {dim for dim, size in enumerate(shape) if larger[dim] > size}
-    growing = {'t', 'h'} if len(clips) == 3 else {'h'}
-    patterns = [
-        pattern
-        for pattern in patterns
-        if grown
-        == {d for d, axes in enumerate(parse_layout(pattern)) if growing & set(axes)}
-    ]
-    return patterns[0] if len(patterns) == 1 else None
-
-
 def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
-    """Not more frames than at the input, and frames of about its proportions."""
+    """Not more frames than at the input, and frames of about its proportions.
+
+    This does not guess a layout, it keeps the default from being taken for another.
+    """
     *clips, height, width = seen.input_shape
     frames = clips[-1] if len(clips) == 3 else clips[0]
     sizes = FeatureLayout(pattern, {'t': shape[0]} if '(n t)' in pattern else None)

@@ -99,6 +99,14 @@ class SELFYBlock(ZeroInitBlock):
         if out_channels is None:
             out_channels = in_channels
         check_int('out_channels', out_channels)
+        self.reduction = build(
+            'reduction',
+            reduction,
+            'ConvReduction',
+            decided=dict(in_channels=in_channels, out_channels=reduced_channels),
+            scale=scale,
+            norm_cfg=norm_cfg,
+        )
         self.transformation = build(
             'transformation',
             transformation,
@@ -108,14 +116,6 @@ class SELFYBlock(ZeroInitBlock):
             num_segments=num_segments,
             offsets=offsets,
             window=window,
-        )
-        self.reduction = build(
-            'reduction',
-            reduction,
-            'ConvReduction',
-            decided=dict(in_channels=in_channels, out_channels=reduced_channels),
-            scale=scale,
-            norm_cfg=norm_cfg,
         )
         self.extraction = build(
             'extraction',
