@@ -17,7 +17,7 @@ STEP = dict(in_channels=4)
 # What each module needs to be built.
 MODULES = {
     'ConvReduction': STEP,
-    'STSSTransformation': STEP,
+    'STSSTransformation': {},
     'EmbeddedGaussianTransformation': STEP,
     'ConvExtraction': {},
     'MLPExtraction': {},
@@ -70,17 +70,6 @@ RIGHT = {
     'with_cp': [True],
     'sub_sample': [True],
     'level': [0],
-    ('STSSTransformation', 'in_channels'): [None],
-    # They make no norm, and another step would refuse it.
-    **{
-        (name, 'norm_cfg'): [None, {'type': 'Unknown'}]
-        for name in (
-            'UpsampleRestoration',
-            'SoftArgmaxExtraction',
-            'KernelSoftArgmaxExtraction',
-        )
-    },
-    ('UpsampleRestoration', 'scale'): [None],
     ('SELFYNeck', 'num_segments'): [None],
     ('SELFYBlock', 'out_channels'): [None],
     ('SELFYSBlock', 'out_channels'): [None],

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from selfy_mmaction.models.layers.norms import norm_2d
 from selfy_mmaction.models.layers.positions import distances
 from selfy_mmaction.models.layers.zero_init import ZeroInitBlock
-from selfy_mmaction.models.selfy.reduction import SCALES
 from selfy_mmaction.ops import (
-    check_choice,
     check_int,
     check_num_segments,
 )
@@ -41,7 +39,6 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Ignored; the block works at the size of its input. Default: 0.5.
         reduction: C over the channels of queries, keys and values. Default: 4, that of
             a ResNet's bottleneck.
         num_heads: Heads. Default: 4, as in the source.
@@ -60,7 +57,6 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         self,
         in_channels: int,
         num_segments: int = 8,
-        scale: float = 0.5,
         reduction: int = 4,
         num_heads: int = 4,
         max_distance: int = 27,
@@ -70,7 +66,6 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_int('in_channels', in_channels)
-        check_choice('scale', scale, SCALES)
         check_int('reduction', reduction, most=in_channels)
         width = in_channels // reduction
         check_heads('in_channels // reduction', width, num_heads)

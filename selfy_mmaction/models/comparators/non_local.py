@@ -7,10 +7,8 @@ from torch import Tensor
 
 from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.norms import norm_3d
-from selfy_mmaction.models.selfy.reduction import SCALES
 from selfy_mmaction.ops import (
     check_bool,
-    check_choice,
     check_int,
     check_num_segments,
 )
@@ -30,7 +28,6 @@ class NonLocalBlock(Module):
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Ignored; the block works at the size of its input. Default: 0.5.
         reduction: C over the channels of queries, keys and values. Default: 2, as in
             the source.
         sub_sample: Max-pool keys and values by two in x and y, the source's trick for
@@ -47,7 +44,6 @@ class NonLocalBlock(Module):
         self,
         in_channels: int,
         num_segments: int = 8,
-        scale: float = 0.5,
         reduction: int = 2,
         sub_sample: bool = False,
         zero_init_last_norm: bool = True,
@@ -55,7 +51,6 @@ class NonLocalBlock(Module):
     ) -> None:
         super().__init__()
         self.num_segments = check_int('num_segments', num_segments)
-        check_choice('scale', scale, SCALES)
         self.non_local = NonLocal3d(
             check_int('in_channels', in_channels),
             sub_sample=check_bool('sub_sample', sub_sample),

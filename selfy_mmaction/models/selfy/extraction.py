@@ -257,7 +257,6 @@ class SoftArgmaxExtraction(Module):
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
         temperature: tau. Default: 0.01, the paper's.
-        norm_cfg: Not needed. Default: None.
         init_cfg: Initialization config. Default: None.
 
     Raises:
@@ -273,11 +272,9 @@ class SoftArgmaxExtraction(Module):
         self,
         window: int | Sequence[int] = (9, 9),
         temperature: float = 0.01,
-        norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        norm_2d(norm_cfg, (), self)
         self.window = check_window(window)
         self.temperature = check_positive('temperature', temperature)
         # Buffers, so that they follow the module to its device; not persistent, since
@@ -335,7 +332,6 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         temperature: tau. Default: 0.01, MotionSqueeze's.
         sigma: Standard deviation of the Gaussian kernel, in grid cells. Default: 5,
             MotionSqueeze's.
-        norm_cfg: Not needed. Default: None.
         init_cfg: Initialization config. Default: None.
 
     Raises:
@@ -352,10 +348,9 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         window: int | Sequence[int] = (9, 9),
         temperature: float = 0.01,
         sigma: float = 5,
-        norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(window, temperature, norm_cfg, init_cfg)
+        super().__init__(window, temperature, init_cfg)
         self.sigma = check_positive('sigma', sigma, least=1e-18)  # squared in float32
 
     def forward(self, stss: Tensor) -> Tensor:

@@ -26,8 +26,6 @@ class UpsampleRestoration(Module):
             matter whether Eq. 9's ReLU comes before or after it.
         in_channels: Width of the integrated features. Default: None, unchecked.
         out_channels: C, the width of the visual features. Default: None, unchecked.
-        scale: Not needed. Default: None.
-        norm_cfg: Not needed. Default: None.
 
     Raises:
         ValueError: Another mode, unusable arguments, or widths that differ:
@@ -39,8 +37,6 @@ class UpsampleRestoration(Module):
         mode: str = 'nearest',
         in_channels: int | None = None,
         out_channels: int | None = None,
-        scale: float | None = None,
-        norm_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for name, width in (
@@ -57,8 +53,6 @@ class UpsampleRestoration(Module):
                 '(ConvIntegration), or restoration='
                 "dict(type='TransposedConvRestoration')"
             )
-        check_choice('scale', scale, (None, *SCALES))
-        norm_2d(norm_cfg, (), self)
         self.mode = check_choice('mode', mode, ('nearest', 'bilinear', 'area'))
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -32,7 +32,6 @@ class STSSTransformation(Module):
             Default: (9, 9).
         eps: Added to the squared norms of the cosine similarity; positive.
             Default: 1e-6.
-        in_channels: Not needed. Default: None.
         backend: 'auto', 'torch' or 'triton', see
             :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
 
@@ -46,12 +45,9 @@ class STSSTransformation(Module):
         offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
         window: int | Sequence[int] = (9, 9),
         eps: float = 1e-6,
-        in_channels: int | None = None,
         backend: str = 'auto',
     ) -> None:
         super().__init__()
-        if in_channels is not None:
-            check_int('in_channels', in_channels)
         self.num_segments = check_int('num_segments', num_segments)
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
