@@ -136,11 +136,15 @@ def _claim_folder(out: Path, identity: dict) -> dict:
             )
         return recorded
     # A run that was killed before it wrote its first file leaves a partial one.
-    if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
+    there = set(out.iterdir()) if out.is_dir() else set()
+    leftovers = {path for path in there if path.match(f'*motion.json*{PARTIAL}')}
+    if there - leftovers:
         raise FileExistsError(
             f'{out} is not empty and has no motion.json: choose another folder'
         )
     try:
+        for path in leftovers:
+            path.unlink()
         out.mkdir(parents=True, exist_ok=True)
         _write_text(record, json.dumps(identity, indent=2) + '\n')
     except OSError as error:

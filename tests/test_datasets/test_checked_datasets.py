@@ -241,8 +241,8 @@ def test_names_with_blanks(videos):
     ('content', 'message'),
     [
         ('0.avi 0\nB\xe4r.avi 1\n'.encode('latin-1'), 'line 2: byte 0xe4 is not UTF-8'),
-        ('0.avi 0\n'.encode('utf-16'), 'is UTF-16, expected UTF-8'),
-        ('0.avi 0\n'.encode('utf-16-le'), 'line 1: a zero byte'),
+        ('0.avi 0\n'.encode('utf-16'), 'is UTF-16 or UTF-32, expected UTF-8'),
+        ('0.avi 0\n'.encode('utf-16-le'), 'line 1: has a zero byte'),
         (b'\x89PNG\r\n\x1a\n', 'line 1: byte 0x89 is not UTF-8'),
     ],
 )
