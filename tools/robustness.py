@@ -18,11 +18,10 @@ import selfy_mmaction  # noqa: F401  registers everything
 from selfy_mmaction.evaluation.robustness import (
     CORRUPTIONS,
     choose_levels,
-    draw_curves,
     prepare_network,
     run_levels,
-    show_tables,
 )
+from selfy_mmaction.evaluation.robustness_figure import draw_curves, show_tables
 
 
 def name_networks(pairs: list[tuple[str, str]], names: list[str] | None) -> list[str]:

@@ -1,7 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """From official downloads to mmaction2's lists, and checks; see docs/data.md."""
 
-from .checking import check, show
+from .check_report import show
+from .checking import check
 from .diving48 import DIVING48
 from .gym import GYM
 from .kinetics400 import KINETICS400

@@ -6,11 +6,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -26,13 +25,9 @@ from selfy_mmaction.datasets.transforms.occlude_frame import OCCLUSION_SIDES
 
 CORRUPTIONS = ('occlusion', 'motion_blur')
 _TRANSFORMS = dict(occlusion='OccludeFrame', motion_blur='MotionBlurFrame')
-_LABELS = dict(
+LABELS = dict(
     occlusion=[str(side) for side in OCCLUSION_SIDES],
     motion_blur=[f'({radius}, {sigma})' for radius, sigma in MOTION_BLURS],
-)
-_TITLES = dict(
-    occlusion='Occlusion: side of the square (px of a 224x224 input)',
-    motion_blur='Motion blur: radius, sigma (px of a 224x224 input)',
 )
 
 
@@ -50,7 +45,7 @@ class Level(NamedTuple):
     def __str__(self) -> str:
         if self.level == 0:
             return 'clean'
-        label = _LABELS[self.corruption][self.level - 1]
+        label = LABELS[self.corruption][self.level - 1]
         return f'{self.corruption} {self.level}: {label}'
 
 
@@ -374,71 +369,3 @@ def run_levels(
 def _write_results(path: Path, results: dict[str, dict[str, Any]]) -> None:
     with replacing(path) as partial:
         partial.write_text(json.dumps(results, indent=2) + '\n')
-
-
-def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
-    """Tables in Markdown, one a corruption.
-
-    Args:
-        figures: Result of :func:`run_levels`.
-        metric: The metric's name.
-
-    Returns:
-        The text.
-    """
-    tables = []
-    for corruption, levels in _by_corruption(figures):
-        labels = ['model', *_tick_labels(levels)]
-        lines = [
-            f'{_TITLES[corruption]}, {metric} in percent',
-            '',
-            f'| {" | ".join(labels)} |',
-            f'|{" --- |" * len(labels)}',
-        ]
-        for name, row in figures.items():
-            cells = (f'{row[level]:.1f}' for level in levels)
-            lines.append(f'| {name} | {" | ".join(cells)} |')
-        tables.append('\n'.join(lines))
-    return '\n\n'.join(tables)
-
-
-def draw_curves(
-    path: Path, figures: dict[str, dict[Level, float]], metric: str
-) -> None:
-    """Draw the curves of Fig. 5a and 5b.
-
-    Args:
-        path: Picture to write.
-        figures: Result of :func:`run_levels`.
-        metric: The metric's name.
-    """
-    panels = list(_by_corruption(figures))
-    figure = Figure(figsize=(5.5 * len(panels), 4), layout='constrained')
-    rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)
-    for axes, (corruption, levels) in zip(rows[0], panels, strict=True):
-        for name, row in figures.items():
-            axes.plot([row[level] for level in levels], 'o-', label=name)
-        axes.set_xticks(range(len(levels)), _tick_labels(levels), fontsize=8)
-        axes.set_title(_TITLES[corruption], fontsize=9)
-        axes.grid(alpha=0.3)
-    rows[0][0].set_ylabel(f'{metric} (%)')
-    rows[0][0].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-
-
-def _by_corruption(
-    figures: dict[str, dict[Level, float]],
-) -> Iterable[tuple[str, list[Level]]]:
-    tested = next(iter(figures.values()))
-    for corruption in CORRUPTIONS:
-        levels = [level for level in tested if level.corruption == corruption]
-        if levels:
-            yield corruption, [CLEAN, *levels]
-
-
-def _tick_labels(levels: Iterable[Level]) -> list[str]:
-    return [
-        'clean' if level == CLEAN else _LABELS[level.corruption][level.level - 1]
-        for level in levels
-    ]

@@ -8,11 +8,10 @@ from selfy_mmaction.evaluation.robustness import (
     CLEAN,
     Level,
     choose_levels,
-    draw_curves,
     insert_step,
     make_step,
-    show_tables,
 )
+from selfy_mmaction.evaluation.robustness_figure import draw_curves, show_tables
 
 ROOT = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(

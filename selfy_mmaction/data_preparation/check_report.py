@@ -1,0 +1,93 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""What a check found: facts, errors and notes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from .layout import DataSet
+
+NUM_EXAMPLES = 5
+
+
+class Report:
+    """What was found: facts, errors and notes."""
+
+    def __init__(self, data_set: DataSet, out: Path) -> None:
+        self.facts = {'dataset': data_set.name, 'folder': str(out)}
+        self.facts |= {'lists': {}, 'classes': {}}
+        self.findings: list[dict] = []
+
+    def error(
+        self, kind: str, where: str, message: str, examples: Iterable[str] = ()
+    ) -> None:
+        """Note something with which training would be wrong."""
+        self._add('error', kind, where, message, examples)
+
+    def note(
+        self, kind: str, where: str, message: str, examples: Iterable[str] = ()
+    ) -> None:
+        """Note something that is worth knowing and does not make training wrong."""
+        self._add('note', kind, where, message, examples)
+
+    def _add(self, level, kind, where, message, examples) -> None:
+        self.findings.append(
+            dict(
+                level=level,
+                kind=kind,
+                where=where,
+                message=message,
+                examples=list(examples)[:NUM_EXAMPLES],
+            )
+        )
+
+    def as_dict(self) -> dict:
+        """The report, ready for JSON; ``ok`` says whether there was no error."""
+        found = {finding['level'] for finding in self.findings}
+        return {'ok': 'error' not in found, **self.facts, 'findings': self.findings}
+
+
+def show(report: dict) -> str:
+    """A report as text.
+
+    Args:
+        report: What ``check`` returns.
+
+    Returns:
+        A table of the lists, the classes, and the findings, errors first.
+    """
+    rows = [('list', 'labels', 'clips', 'published', 'classes', 'decoded')]
+    for name, facts in report['lists'].items():
+        version, published = facts['label_version'], facts['published']
+        rows.append(
+            (
+                name,
+                version or 'unknown',
+                str(facts['samples']),
+                str(published[version])
+                if version
+                else ' or '.join(str(n) for n in published.values()),
+                str(facts['classes']),
+                str(facts.get('decoded', 0)),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    for name, facts in report['classes'].items():
+        lines += [
+            '',
+            f'{name}: {facts["count"]} classes, order '
+            f'{facts["label_order"] or "unknown"}, fingerprint {facts["fingerprint"]}',
+        ]
+        if facts['left_or_right']:
+            lines.append('left or right in the name, never flipped:')
+        lines += [f'  {label:>4} {x}' for label, x in facts['left_or_right'].items()]
+    for level in ('error', 'note'):
+        for finding in report['findings']:
+            if finding['level'] == level:
+                lines += ['', f'{level}: {finding["where"]}: {finding["message"]}']
+                lines += [f'    {example}' for example in finding['examples']]
+    lines += ['', 'ok' if report['ok'] else 'NOT OK: training on it would be wrong']
+    return '\n'.join(line.rstrip() for line in lines)

@@ -1,0 +1,300 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Labels and class names of the lists, compared with the official files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from selfy_mmaction.datasets.class_names import (
+    fingerprint_class_names,
+    labels_with_direction,
+    read_class_names,
+)
+
+from .check_report import Report
+from .layout import Annotation, DataSet, LabelSet
+from .list_checks import check_range, check_splits
+from .official_files import read_text
+from .prepared_lists import ClipList
+from .preparing import describe_repeated, order_of
+
+
+def read_annotations(data_set: DataSet, root: Path, report: Report) -> list[Annotation]:
+    """Read the official files, if they are there.
+
+    Args:
+        data_set: The dataset.
+        root: Folder of the official files.
+        report: Takes a note if they are not there.
+
+    Returns:
+        One for each label set; none without official files.
+    """
+    try:
+        annotations = data_set.read_annotations(root)
+    except FileNotFoundError as error:
+        report.note(
+            'no_annotation',
+            data_set.name,
+            'the labels were not held against the official files, whose folder can be '
+            f'given as --raw: {error}',
+        )
+        return []
+    for annotation in annotations:
+        if annotation.repeated:
+            report.note(
+                'repeated',
+                annotation.label_set,
+                describe_repeated(annotation),
+                annotation.repeated,
+            )
+    return annotations
+
+
+def check_label_set(
+    data_set: DataSet,
+    label_set: LabelSet,
+    out: Path,
+    lists: list[ClipList],
+    annotations: list[Annotation],
+    allow_partial: bool,
+    report: Report,
+) -> None:
+    """Compare the lists of a label set with its classes and the official files.
+
+    Args:
+        data_set: The dataset.
+        label_set: The label set.
+        out: Folder of the lists.
+        lists: Its lists.
+        annotations: What the official files say of it.
+        allow_partial: Whether other numbers than the published ones are only noted.
+        report: Takes what is found.
+    """
+    names = _read_names(label_set, out, report)
+    for found in lists:
+        check_range(found, len(names) if names else label_set.num_classes, report)
+    orders = set()
+    for found in lists:
+        orders |= _check_against_annotation(data_set, found, annotations, names, report)
+    if len(orders) > 1:
+        report.error(
+            'class_order',
+            label_set.name,
+            f'the lists follow different orders of the classes: {", ".join(orders)}',
+        )
+    _check_counts(data_set, label_set, lists, allow_partial, report)
+    check_splits(lists, report)
+    _describe_classes(
+        data_set, label_set, names, annotations, orders, allow_partial, report
+    )
+    for found in lists:
+        labels = [sample.label for sample in found.samples]
+        report.facts['lists'][found.name] = {
+            'label_set': label_set.name,
+            'label_version': found.version,
+            'split': found.split,
+            'kind': found.media.kind,
+            'samples': len(labels),
+            'published': {
+                version: counts[found.split]
+                for version, counts in label_set.published.items()
+            },
+            'classes': len(set(labels)),
+        }
+
+
+def _read_names(label_set: LabelSet, out: Path, report: Report) -> list[str] | None:
+    path = out / label_set.class_file
+    if not path.exists():
+        report.note(
+            'no_class_names',
+            label_set.class_file,
+            'does not exist: the names of the labels are not known, and SelectiveFlip '
+            'refuses to start where a config has it. prepare writes it and keeps '
+            'lists that are right',
+        )
+        return None
+    read_text(path)  # what is no text ends the check
+    try:
+        return read_class_names(str(path))
+    except ValueError as error:
+        report.error('class_names', label_set.class_file, str(error))
+        return None
+
+
+def _check_against_annotation(
+    data_set: DataSet,
+    found: ClipList,
+    annotations: list[Annotation],
+    names: list[str] | None,
+    report: Report,
+) -> set[str]:
+    """Hold a list against the official labels by name, and tell its version.
+
+    Returns:
+        The orders of the classes that the list follows, where there are no names.
+    """
+    candidates = []
+    for annotation in annotations:
+        if found.version not in (None, annotation.version):
+            continue
+        for order, arranged in _arranged(data_set, annotation, names):
+            wrong = _disagreements(found, annotation, arranged)
+            candidates.append((len(wrong), annotation.version, order, wrong))
+    if not candidates:
+        if annotations:
+            report.note(
+                'no_annotation',
+                found.name,
+                f'no official files of its version {found.version} to hold it against',
+            )
+        return set()
+    fewest, version, order, wrong = min(candidates, key=lambda entry: entry[0])
+    if fewest:
+        report.error(
+            'class_order' if names else 'labels',
+            found.name,
+            f'{fewest} of {len(found.samples)} clips do not have the class that the '
+            f'official files ({version}) give them: the order of the classes, or the '
+            'version of the labels, is another',
+            wrong,
+        )
+        return set()
+    found.version = version
+    return {order} if order else set()
+
+
+def _arranged(
+    data_set: DataSet, annotation: Annotation, names: list[str] | None
+) -> Iterator[tuple[str | None, list[str]]]:
+    """Class names in the order of the labels: the file's, or each that is in use."""
+    if not annotation.class_names:
+        yield None, []
+    elif names is not None:
+        yield None, names
+    else:
+        for order, arrange in data_set.arrange.items():
+            yield order, arrange(annotation.class_names)
+
+
+def _disagreements(
+    found: ClipList, annotation: Annotation, names: list[str]
+) -> list[str]:
+    by_name = {fingerprint_class_names([name]): i for i, name in enumerate(names)}
+    label_of = {
+        label: by_name.get(fingerprint_class_names([name]))
+        for label, name in enumerate(annotation.class_names)
+    }
+    clips = annotation.splits[found.split]
+    wrong = []
+    for sample in found.samples:
+        if sample.clip not in clips:
+            wrong.append(f'{sample.path}: not in the official {found.split} split')
+            continue
+        official = clips[sample.clip]
+        expected = label_of[official] if names else official
+        if sample.label != expected:
+            said = (
+                repr(names[sample.label]) if sample.label < len(names) else 'no class'
+            )
+            true = repr(annotation.class_names[official]) if names else official
+            wrong.append(
+                f'{sample.path}: label {sample.label} ({said}), official {true}'
+            )
+    return wrong
+
+
+def _check_counts(
+    data_set: DataSet,
+    label_set: LabelSet,
+    lists: list[ClipList],
+    allow_partial: bool,
+    report: Report,
+) -> None:
+    for found in lists:
+        counts = {
+            version: splits[found.split]
+            for version, splits in label_set.published.items()
+        }
+        count = len(found.samples)
+        if found.version is None:
+            found.version = _version_by_count(lists, found)
+        if found.version is None:
+            expected = ' or '.join(f'{n} ({v})' for v, n in counts.items())
+            fits = count in counts.values() or data_set.loses_videos
+        else:
+            expected = f'{counts[found.version]} ({found.version})'
+            fits = count == counts[found.version]
+            fits |= data_set.loses_videos and count < counts[found.version]
+        if count in counts.values() and fits:
+            continue
+        message = f'has {count} clips, published were {expected}'
+        other = [v for v, n in counts.items() if n == count and v != found.version]
+        if other:
+            message += f'; {count} is the number of {other[0]}'
+        if fits or allow_partial:
+            report.note('count', found.name, message)
+        else:
+            report.error('count', found.name, message)
+
+
+def _version_by_count(lists: list[ClipList], found: ClipList) -> str | None:
+    """The one version whose published numbers the lists of both splits have."""
+    fitting = [
+        version
+        for version, published in found.label_set.published.items()
+        if all(
+            published[other.split] == len(other.samples)
+            for other in lists
+            if other.template == found.template
+        )
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _describe_classes(
+    data_set: DataSet,
+    label_set: LabelSet,
+    names: list[str] | None,
+    annotations: list[Annotation],
+    orders: set[str],
+    allow_partial: bool,
+    report: Report,
+) -> None:
+    order = None
+    if names is not None:
+        order = order_of(label_set, names) or next(
+            (
+                known
+                for known, arrange in data_set.arrange.items()
+                for annotation in annotations
+                if fingerprint_class_names(arrange(annotation.class_names))
+                == fingerprint_class_names(names)
+            ),
+            None,
+        )
+    elif len(orders) == 1:
+        (order,) = orders
+        names = next(
+            data_set.arrange[order](a.class_names) for a in annotations if a.class_names
+        )
+    if names is None:
+        return
+    fingerprint = fingerprint_class_names(names)
+    if fingerprint not in label_set.orders.values():
+        known = ', '.join(f'{v} ({k})' for k, v in label_set.orders.items())
+        add = report.note if allow_partial else report.error
+        add(
+            'class_names',
+            label_set.class_file,
+            f'the {len(names)} names have the fingerprint {fingerprint}, which is not '
+            f'that of a known order: {known}',
+        )
+    report.facts['classes'][label_set.name] = {
+        'count': len(names),
+        'fingerprint': fingerprint,
+        'label_order': order,
+        'left_or_right': {
+            label: names[label] for label in sorted(labels_with_direction(names))
+        },
+    }

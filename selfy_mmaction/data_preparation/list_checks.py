@@ -1,0 +1,83 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Labels, splits and doubles of the lists."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from .check_report import Report
+from .layout import SPLITS
+from .prepared_lists import ClipList, Sample, media_folder
+
+
+def check_range(found: ClipList, num_classes: int, report: Report) -> None:
+    """Report labels outside the classes.
+
+    Args:
+        found: A list.
+        num_classes: Number of classes.
+        report: Takes what is found.
+    """
+    beyond = [
+        f'{sample.path} {sample.label}'
+        for sample in found.samples
+        if sample.label >= num_classes
+    ]
+    if beyond:
+        report.error(
+            'label_range',
+            found.name,
+            f'{len(beyond)} labels are beyond 0 to {num_classes - 1}',
+            beyond,
+        )
+
+
+def check_splits(lists: list[ClipList], report: Report) -> None:
+    """Report clips that stand in several splits.
+
+    Args:
+        lists: All lists of a label set.
+        report: Takes what is found.
+    """
+    groups = defaultdict(list)
+    for found in lists:
+        groups[found.template].append({sample.clip for sample in found.samples})
+    for template, group in groups.items():
+        both = sorted(set.intersection(*group)) if len(group) == len(SPLITS) else []
+        if both:
+            report.error(
+                'both_splits',
+                template,
+                f'{len(both)} clips are in train and in val',
+                both,
+            )
+
+
+def check_files_named_twice(lists: list[ClipList], out: Path, report: Report) -> None:
+    """Find clips of two names that are one file, by links or by spelling."""
+    owners: dict[tuple, tuple[ClipList, Sample]] = {}
+    doubles = defaultdict(list)
+    for found in lists:
+        folder = media_folder(found, out)
+        for sample in found.samples:
+            try:
+                status = os.stat(folder / sample.path)
+            except (OSError, ValueError):  # a missing one is found with the media
+                continue
+            if not status.st_ino:  # a file system that does not tell
+                continue
+            key = (found.template, status.st_dev, status.st_ino)
+            owner, known = owners.setdefault(key, (found, sample))
+            if known.clip != sample.clip:
+                kind = 'repeated' if owner is found else 'both_splits'
+                doubles[kind, found.name].append(
+                    f'{sample.path} {sample.label} is the file of {known.path} '
+                    f'{known.label} in {owner.name}'
+                )
+    for (kind, name), examples in doubles.items():
+        report.error(
+            kind,
+            name,
+            f'{len(examples)} clips are the same files as others of another name',
+            examples,
+        )

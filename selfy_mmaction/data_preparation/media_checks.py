@@ -1,0 +1,134 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Videos and frames that the lists name."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from .check_report import Report
+from .decoding import decoding_problems
+from .media import (
+    count_frames,
+    frames_problem,
+    progress_bar,
+    run_parallel,
+    video_problem,
+    without_damage,
+    worth_decoding,
+)
+from .prepared_lists import ClipList, Sample, media_folder
+
+PROBLEMS = {
+    'missing': 'do not exist',
+    'empty': 'are empty',
+    'truncated': 'are truncated',
+    'unreadable': 'cannot be read: fetch them again, or, where their codec or size is '
+    'to blame, set SELFY_DECODER=PyAV (pip install av) or encode them again (ffmpeg -i '
+    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4)',
+    'other_frames': 'give other frames than they should: encode them again (ffmpeg -i '
+    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4) or choose another SELFY_DECODER',
+    'length': 'end before the length that their container announces: fetch them again',
+    'rotated': 'are to be turned upright by their display matrix, which many tools '
+    'ignore: frames extracted with those lie on their side',
+    'frame_count': 'have another number of frames than the list says',
+    'missing_frames': 'lack frames',
+}
+
+
+def check_media(
+    found: ClipList,
+    out: Path,
+    num_decoded: int,
+    decoder: str,
+    workers: int | None,
+    report: Report,
+) -> None:
+    """Report files that a list names and training could not read.
+
+    Args:
+        found: A list.
+        out: Folder of the lists.
+        num_decoded: Number of clips to decode.
+        decoder: Decoder of the videos.
+        workers: Number of threads, None for that of the processors.
+        report: Takes what is found.
+    """
+    folder = media_folder(found, out)
+    if not folder.is_dir():
+        report.error(
+            'missing',
+            found.name,
+            f'its clips should be in {folder}, which does not exist; put them there, '
+            'or a link to them',
+        )
+        return
+    num_decoded = min(num_decoded, len(found.samples))
+    decoded = {i * len(found.samples) // num_decoded for i in range(num_decoded)}
+
+    if found.media.kind == 'videos':
+        problems = _video_problems(found, folder, decoded, decoder, workers)
+    else:
+        problems = run_parallel(
+            lambda index: _clip_frames_problem(
+                folder, found.samples[index], found.media.frame_name, index in decoded
+            ),
+            range(len(found.samples)),
+            workers,
+            f'checking {found.name}',
+        )
+    groups = defaultdict(list)
+    for sample, problem in zip(found.samples, problems, strict=True):
+        if problem:
+            groups[problem[0]].append(f'{sample.path} {problem[1]}')
+    for kind, examples in groups.items():
+        add = report.note if kind == 'rotated' else report.error
+        add(
+            kind,
+            found.name,
+            f'{len(examples)} of {len(found.samples)} clips {PROBLEMS[kind]}',
+            examples,
+        )
+    report.facts['lists'][found.name]['decoded'] = len(decoded)
+
+
+def _video_problems(
+    found: ClipList,
+    folder: Path,
+    decoded: set[int],
+    decoder: str,
+    workers: int | None,
+) -> list[tuple[str, str] | None]:
+    """Look at the header of every video, and decode some."""
+    paths = [folder / sample.path for sample in found.samples]
+    problems = run_parallel(video_problem, paths, workers, f'checking {found.name}')
+    chosen = [
+        index
+        for index, problem in enumerate(problems)
+        if worth_decoding(problem, decoder)
+        and (index in decoded or problem != without_damage(problem))
+    ]
+    with progress_bar(len(chosen), f'decoding {found.name}') as progress:
+        results = decoding_problems(
+            [paths[index] for index in chosen], decoder, workers, progress
+        )
+    for index, problem in zip(chosen, results, strict=True):
+        problems[index] = problem or without_damage(problems[index])
+    return problems
+
+
+def _clip_frames_problem(
+    folder: Path, sample: Sample, frame_name: str, decode: bool
+) -> tuple[str, str] | None:
+    folder = folder / sample.path
+    if not os.path.isdir(folder):
+        return 'missing', 'does not exist'
+    last, gaps = count_frames(folder, frame_name)
+    if not last:
+        return 'empty', f'has no frame named {frame_name.format(1)}'
+    if gaps:
+        return 'missing_frames', f'lacks {gaps[0]}'
+    if last != sample.num_frames:
+        return 'frame_count', f'has {last} frames, the list says {sample.num_frames}'
+    if decode:
+        return frames_problem(folder, [frame_name.format(i + 1) for i in range(last)])
+    return None

@@ -1,0 +1,191 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""The lists in a prepared folder, and the record of how they were made."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .check_report import Report
+from .layout import SPLITS, DataSet, LabelSet, Media
+from .official_files import INTEGER, Value, read_json, read_lines
+from .preparing import RECORD
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A line of a list."""
+
+    path: str
+    label: int
+    num_frames: int | None
+
+    @property
+    def clip(self) -> str:
+        name = self.path.rsplit('/', 1)[-1]
+        return name if self.num_frames is not None else os.path.splitext(name)[0]
+
+
+@dataclass
+class ClipList:
+    """A list that was found, and what was read from it."""
+
+    label_set: LabelSet
+    media: Media
+    split: str
+    template: str
+    version: str | None
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.template.format(split=self.split)
+
+    @property
+    def is_hosts(self) -> bool:
+        """Whether mmaction2's scripts named it."""
+        return self.template in _host_templates(self.label_set, self.media)
+
+
+def _host_templates(label_set: LabelSet, media: Media) -> list[str]:
+    name = label_set.host_list_names.get(media.kind)
+    return [name.format(split='{split}', kind=media.kind)] if name else []
+
+
+def find_lists(data_set: DataSet, out: Path, report: Report) -> Iterator[ClipList]:
+    """Find and read the lists of a folder.
+
+    Args:
+        data_set: The dataset.
+        out: The folder.
+        report: Takes what is wrong with them.
+
+    Yields:
+        Each list.
+    """
+    recorded = {
+        name: facts.field('label_version')
+        for entry in read_record(out)
+        for name, facts in entry.field('lists').fields().items()
+    }
+    templates = [
+        (label_set, media, template)
+        for label_set in data_set.label_sets
+        for media in data_set.media
+        for template in _templates(label_set, media)
+    ]
+    num_found = 0
+    for label_set, media, template in templates:
+        there = [s for s in SPLITS if (out / template.format(split=s)).is_file()]
+        for split in SPLITS:
+            found = ClipList(label_set, media, split, template, None)
+            if split in there:
+                num_found += 1
+                found.version = _version_by_name(found, recorded)
+                _read_list(found, out, report)
+                yield found
+            elif there:
+                report.error('missing_list', found.name, 'does not exist')
+    if not num_found:
+        report.error(
+            'missing_list',
+            data_set.name,
+            'no list was found; prepare the data set, or correct --out. Looked for:',
+            [template for _, _, template in templates],
+        )
+
+
+def _templates(label_set: LabelSet, media: Media) -> list[str]:
+    """Names of a list, own and mmaction2's, with ``{split}`` left open."""
+    own = [
+        label_set.list_name.format(split='{split}', kind=media.kind, version=version)
+        for version in label_set.published
+    ]
+    return [*dict.fromkeys(own), *_host_templates(label_set, media)]
+
+
+def _version_by_name(found: ClipList, recorded: dict[str, Value]) -> str | None:
+    label_set = found.label_set
+    if found.name in recorded:
+        version = recorded[found.name].text()
+        if version not in label_set.published:
+            recorded[found.name].refuse(' or '.join(label_set.published))
+        return version
+    if '{version}' in label_set.list_name and not found.is_hosts:
+        return next(
+            version
+            for version in label_set.published
+            if label_set.list_name.format(
+                split=found.split, kind=found.media.kind, version=version
+            )
+            == found.name
+        )
+    versions = list(label_set.published)
+    return versions[0] if len(versions) == 1 else None
+
+
+def _read_list(found: ClipList, out: Path, report: Report) -> None:
+    num_columns = 2 if found.media.kind == 'videos' else 3
+    malformed, repeated, num_contradictory = [], [], 0
+    first: dict[str, tuple[str, int]] = {}
+    for line in read_lines(out / found.name, keep_blank=True):
+        (number,) = line.place
+        path, *numbers = line.content.split() or ['']
+        if len(numbers) != num_columns - 1 or not all(map(INTEGER.fullmatch, numbers)):
+            malformed.append(f'{number}: {line.content!r}')
+            continue
+        *num_frames, label = map(int, numbers)
+        sample = Sample(path, label, num_frames[0] if num_frames else None)
+        before, known = first.setdefault(sample.clip, (number, label))
+        if before != number:
+            repeated.append(f'{number}: {path} {label}, as {before} with label {known}')
+            num_contradictory += label != known
+        found.samples.append(sample)
+    if malformed:
+        columns = 'path label' if num_columns == 2 else 'path frames label'
+        report.error(
+            'malformed',
+            found.name,
+            f'{len(malformed)} lines cannot be read; expected "{columns}"',
+            malformed,
+        )
+    if repeated:
+        report.error(
+            'repeated',
+            found.name,
+            f'{len(repeated)} lines name a clip that an earlier line names'
+            + f', {num_contradictory} with another label' * bool(num_contradictory),
+            repeated,
+        )
+    if not found.samples:
+        report.error('count', found.name, 'has no clips')
+    if found.is_hosts:
+        report.note(
+            'hosts_name',
+            found.name,
+            "has the name that mmaction2's scripts give it; our configs read another: "
+            'set ann_file of the data sets, or run prepare',
+        )
+
+
+def read_record(out: Path) -> list[Value]:
+    """The entries of the label sets in the record, where there is one."""
+    if not (out / RECORD).exists():
+        return []
+    record = read_json(out / RECORD)
+    if not record.has('label_sets'):
+        return [record]
+    return list(record.field('label_sets').fields().values())
+
+
+def media_folder(found: ClipList, out: Path) -> Path:
+    """Folder of the files that a list names.
+
+    Args:
+        found: The list.
+        out: Folder of the lists.
+
+    Returns:
+        The folder.
+    """
+    return out / found.media.folder.format(split=found.split)

@@ -1,0 +1,82 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Tables and curves of accuracy under corruption (Fig. 5)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from .robustness import CLEAN, CORRUPTIONS, LABELS, Level
+
+_TITLES = dict(
+    occlusion='Occlusion: side of the square (px of a 224x224 input)',
+    motion_blur='Motion blur: radius, sigma (px of a 224x224 input)',
+)
+
+
+def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
+    """Tables in Markdown, one a corruption.
+
+    Args:
+        figures: Result of :func:`run_levels`.
+        metric: The metric's name.
+
+    Returns:
+        The text.
+    """
+    tables = []
+    for corruption, levels in _by_corruption(figures):
+        labels = ['model', *_tick_labels(levels)]
+        lines = [
+            f'{_TITLES[corruption]}, {metric} in percent',
+            '',
+            f'| {" | ".join(labels)} |',
+            f'|{" --- |" * len(labels)}',
+        ]
+        for name, row in figures.items():
+            cells = (f'{row[level]:.1f}' for level in levels)
+            lines.append(f'| {name} | {" | ".join(cells)} |')
+        tables.append('\n'.join(lines))
+    return '\n\n'.join(tables)
+
+
+def draw_curves(
+    path: Path, figures: dict[str, dict[Level, float]], metric: str
+) -> None:
+    """Draw the curves of Fig. 5a and 5b.
+
+    Args:
+        path: Picture to write.
+        figures: Result of :func:`run_levels`.
+        metric: The metric's name.
+    """
+    panels = list(_by_corruption(figures))
+    figure = Figure(figsize=(5.5 * len(panels), 4), layout='constrained')
+    rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)
+    for axes, (corruption, levels) in zip(rows[0], panels, strict=True):
+        for name, row in figures.items():
+            axes.plot([row[level] for level in levels], 'o-', label=name)
+        axes.set_xticks(range(len(levels)), _tick_labels(levels), fontsize=8)
+        axes.set_title(_TITLES[corruption], fontsize=9)
+        axes.grid(alpha=0.3)
+    rows[0][0].set_ylabel(f'{metric} (%)')
+    rows[0][0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _by_corruption(
+    figures: dict[str, dict[Level, float]],
+) -> Iterable[tuple[str, list[Level]]]:
+    tested = next(iter(figures.values()))
+    for corruption in CORRUPTIONS:
+        levels = [level for level in tested if level.corruption == corruption]
+        if levels:
+            yield corruption, [CLEAN, *levels]
+
+
+def _tick_labels(levels: Iterable[Level]) -> list[str]:
+    return [
+        'clean' if level == CLEAN else LABELS[level.corruption][level.level - 1]
+        for level in levels
+    ]
