@@ -50,7 +50,7 @@ def similarity_of_all_pairs(
         start = reach + offset
         products = queries @ padded[:, start : start + num_segments].flatten(3)
         clip, frame, query, key = products.stride()
-        # Query (y, x) and neighbour (u, v) meet in column (y + u) * row + x + v.
+        # Query (y, x) and neighbor (u, v) meet in column (y + u) * row + x + v.
         values.append(
             products.as_strided(
                 (len(clips), num_segments, height, width, *case.window),

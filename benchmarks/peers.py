@@ -182,7 +182,7 @@ def similarity_by_sampling(
     """Eq. 1 with an operator that compares two batches of frames.
 
     As such operators ask for it: every frame is repeated for every offset, and put
-    beside the neighbour of that offset.
+    beside the neighbor of that offset.
 
     Args:
         correlation: (B, C, H, W) twice to (B, U, V, H, W).

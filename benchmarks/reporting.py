@@ -208,7 +208,7 @@ def draw(data: dict[str, Any]) -> Figure:
     wide = max(median) > 30 * min(median)
     axes[0].set(xlabel='ms', xscale='log' if wide else 'linear')
     axes[0].set_title(data['benchmark'])
-    colours: dict[tuple[str, str], str] = {}
+    colors: dict[tuple[str, str], str] = {}
     for ax, (scale, points) in zip(axes[1:], data['scaling'].items(), strict=False):
         curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
         for point in points:
@@ -216,12 +216,12 @@ def draw(data: dict[str, Any]) -> Figure:
                 key = row['candidate'], row['pass']
                 curves.setdefault(key, []).append((point['value'], row['ms'][1]))
         for key, curve in curves.items():
-            colour = colours.setdefault(key, f'C{len(colours)}')
-            ax.plot(*zip(*curve, strict=True), 'o-', color=colour, label=', '.join(key))
+            color = colors.setdefault(key, f'C{len(colors)}')
+            ax.plot(*zip(*curve, strict=True), 'o-', color=color, label=', '.join(key))
         ax.set(xlabel=scale, ylabel='ms', xscale='log', yscale='log')
         values = [point['value'] for point in points]
         ax.set_xticks(values, [str(value) for value in values])
         ax.tick_params(axis='x', which='minor', bottom=False, labelbottom=False)
-    if colours:
+    if colors:
         axes[1].legend(fontsize='x-small')
     return figure

@@ -145,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
             ['bash', str(tool), *arguments], env=_environment(os.environ)
         )
     # As `python tool.py` would have them: argparse takes the program's name from
-    # the first, and a tool may import a neighbour through the second.
+    # the first, and a tool may import a neighbor through the second.
     sys.argv = [str(tool), *arguments]
     sys.path[0] = str(tool.parent)
     runpy.run_path(str(tool), run_name='__main__')

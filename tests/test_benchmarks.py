@@ -107,7 +107,7 @@ def test_op_writes_json_table_and_plot(run, tmp_path, capsys):
         for pass_ in ('forward', 'forward and backward')
         for candidate in ('ours', 'all pairs')
     ]
-    # 2 clips, 4 frames, 4x4 positions, 3 offsets, 3x3 neighbours, 8 channels.
+    # 2 clips, 4 frames, 4x4 positions, 3 offsets, 3x3 neighbors, 8 channels.
     values = 2 * 4 * 16 * 3 * 9
     feats = 2 * 4 * 8 * 16
     forward, both = rows['all pairs', 'forward'], rows['ours', 'forward and backward']

@@ -378,7 +378,7 @@ def test_video_that_cannot_be_written_or_has_wrong_values(monkeypatch, tmp_path)
     monkeypatch.setattr(decord, 'VideoReader', Black)
     check = check_video(tmp_path)
     assert check.state == FAIL
-    assert check.detail == 'wrote grey [20, 90, 160, 230], read [0. 0. 0. 0.]'
+    assert check.detail == 'wrote gray [20, 90, 160, 230], read [0. 0. 0. 0.]'
     monkeypatch.setattr(Black, 'asnumpy', lambda self: self.frames[:3])
     check = check_video(tmp_path)
     assert check.state == FAIL

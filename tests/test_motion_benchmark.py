@@ -212,7 +212,7 @@ def test_files_decode_to_the_documented_shape(tiny):
         assert frames.shape == (24, 68, 68, 3)
         assert frames.dtype == np.uint8
         rendered = render_clip('tiny', split, 3).astype(float)
-        # Lossy, yet the same picture with its colours in the same order.
+        # Lossy, yet the same picture with its colors in the same order.
         assert np.corrcoef(frames.ravel(), rendered.ravel())[0, 1] > 0.9
 
 

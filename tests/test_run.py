@@ -77,10 +77,10 @@ def test_list(folder, capsys, argv):
 
 
 def test_python_tool_sees_its_own_command_line(folder, own_argv, capsys):
-    (folder / 'neighbour.py').write_text('value = 3\n')
+    (folder / 'neighbor.py').write_text('value = 3\n')
     (folder / 'train.py').write_text(
         'import sys\n'
-        'from neighbour import value\n'
+        'from neighbor import value\n'
         'print(__name__, sys.argv[0] == __file__, sys.argv[1:], value)\n'
         'sys.exit(5)\n'
     )

@@ -33,7 +33,7 @@ from selfy_mmaction.run import tools_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {'TSN-R18': 'tsn-r18', 'SELFYNet-TSN-R18': 'selfy-tsn-r18'}
-COLOURS = {'TSN-R18': '#8c8c8c', 'SELFYNet-TSN-R18': '#c44e52'}
+COLORS = {'TSN-R18': '#8c8c8c', 'SELFYNet-TSN-R18': '#c44e52'}
 SPLITS = {'val': 'accuracy', 'val_flicker': 'under flicker'}
 PRESET = 'small'
 
@@ -284,9 +284,9 @@ def draw(
         train = np.array(sorted(curve['train'].items()))
         val = np.array(sorted(curve['val'].items()))
         smooth = np.convolve(np.pad(train[:, 1], 2, 'edge'), np.ones(5) / 5, 'valid')
-        colour = COLOURS[model]
-        axes.plot(train[:, 0] / steps_per_epoch, 100 * smooth, ':', color=colour)
-        axes.plot(val[:, 0], 100 * val[:, 1], 'o-', color=colour, label=model)
+        color = COLORS[model]
+        axes.plot(train[:, 0] / steps_per_epoch, 100 * smooth, ':', color=color)
+        axes.plot(val[:, 0], 100 * val[:, 1], 'o-', color=color, label=model)
     chance = 100 / len(names)
     axes.axhline(chance, color='black', linewidth=0.8, linestyle='--')
     axes.text(0.05, chance + 1.5, 'chance', fontsize=8)
@@ -316,7 +316,7 @@ def draw(
                 f'{model}: {names[predicted]} ({right_or_wrong})',
                 fontsize=7.5,
                 ha='right',
-                color=COLOURS[model],
+                color=COLORS[model],
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument(
         '--frame',
         type=int,
-        help='frame of the clip to corrupt, from 0 (default: the centre, which is 3, '
+        help='frame of the clip to corrupt, from 0 (default: the center, which is 3, '
         'the 4th, of 8)',
     )
     parser.add_argument('--metric', default='acc/top1', help='default: %(default)s')

@@ -30,7 +30,7 @@ def render(models: list[dict]) -> str:
         models: Entries of a metafile.
 
     Returns:
-        A row per entry: config, data set, our and the paper's FLOPs, and the
+        A row per entry: config, dataset, our and the paper's FLOPs, and the
         accuracies that the paper reports.
     """
     rows = [

@@ -29,7 +29,7 @@ def close_cpu_distributed() -> bool:
 
     Upstream: not reported.
 
-    Delete when: the oldest supported mmengine initialises gloo and wraps a model
+    Delete when: the oldest supported mmengine initializes gloo and wraps a model
     without ``device_ids`` where ``get_device()`` is ``'cpu'``.
 
     Returns:

@@ -34,7 +34,7 @@ def check(
     is listed; ``sample`` clips of each list, or all, are decoded.
 
     Args:
-        data_set: The data set.
+        data_set: The dataset.
         out: The folder.
         raw: Folder of the official files. Default: None, ``out``.
         full: Whether to decode every clip. Default: False.

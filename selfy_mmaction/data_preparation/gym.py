@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""FineGym: sub-actions cut out of competition videos, labelled in two ways."""
+"""FineGym: sub-actions cut out of competition videos, labeled in two ways."""
 
 import re
 import shutil

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""How a data set is described: its labels, its media, and its official files."""
+"""How a dataset is described: its labels, its media, and its official files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """One way to label a data set, and what its lists and classes are known to be.
+    """One way to label a dataset, and what its lists and classes are known to be.
 
     Attributes:
         name: Name, such as ``gym99``.
@@ -76,7 +76,7 @@ class Media:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that can be prepared and checked.
+    """A dataset that can be prepared and checked.
 
     Attributes:
         name: Name on the command line.

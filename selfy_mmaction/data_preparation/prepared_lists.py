@@ -90,7 +90,7 @@ def find_lists(data_set: DataSet, out: Path, report: Report) -> Iterator[ClipLis
         report.error(
             'missing_list',
             data_set.name,
-            'no list was found; prepare the data set, or correct --out. Looked for:',
+            'no list was found; prepare the dataset, or correct --out. Looked for:',
             [template for _, _, template in templates],
         )
 
@@ -164,7 +164,7 @@ def _read_list(found: ClipList, out: Path, report: Report) -> None:
             'hosts_name',
             found.name,
             "has the name that mmaction2's scripts give it; our configs read another: "
-            'set ann_file of the data sets, or run prepare',
+            'set ann_file of the datasets, or run prepare',
         )
 
 

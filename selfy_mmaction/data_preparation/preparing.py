@@ -26,18 +26,18 @@ def prepare(
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict:
-    """Prepare a data set from its official download.
+    """Prepare a dataset from its official download.
 
     What is there already and right is left untouched, so an interrupted run is resumed
     by the same call. Media outside of ``out`` are not copied: a link in ``out`` leads
     to them.
 
     Args:
-        data_set: The data set.
+        data_set: The dataset.
         raw: Folder of the official files and of the media.
         out: Folder to write to; created if need be. May be ``raw``.
-        label_order: Order of the classes. Default: None, the data set's default.
-        label_version: Version of the labels. Default: None, the data set's default,
+        label_order: Order of the classes. Default: None, the dataset's default.
+        label_version: Version of the labels. Default: None, the dataset's default,
             or all that are there.
         allow_partial: Whether missing clips and unknown numbers of clips or classes
             are noted instead of refused. Default: False.
@@ -51,7 +51,7 @@ def prepare(
         FileNotFoundError: An official file, or every kind of media, is missing.
         FileExistsError: A file in ``out`` differs from what would be written.
         ValueError: An official file cannot be read, clips or frames are missing, or
-            an option is not one of the data set's.
+            an option is not one of the dataset's.
     """
     raw, out = Path(raw), Path(out)
     if not raw.is_dir():

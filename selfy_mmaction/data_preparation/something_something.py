@@ -63,7 +63,7 @@ def read_something(root: Path, name: str, version: str) -> list[Annotation]:
             )
     fingerprints: dict[str, str] = {}  # a template is repeated a thousand times
 
-    def labelled(path: Path) -> Iterator[tuple[Value, str]]:
+    def labeled(path: Path) -> Iterator[tuple[Value, str]]:
         for clip, template in _read_clips(path):
             text = _without_brackets(template.text())
             if text not in fingerprints:
@@ -76,7 +76,7 @@ def read_something(root: Path, name: str, version: str) -> list[Annotation]:
             yield clip, class_names[labels[fingerprints[text]]]
 
     clips, repeated = label_clips(
-        {split: find(part) for split, part in OFFICIAL_SPLITS.items()}, labelled
+        {split: find(part) for split, part in OFFICIAL_SPLITS.items()}, labeled
     )
     label_of = {text: label for label, text in enumerate(class_names)}
     splits = {

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's data sets with their input checked before training starts."""
+"""mmaction2's datasets with their input checked before training starts."""
 
 import logging
 import os

@@ -50,7 +50,7 @@ def read_class_names(path: str) -> list[str]:
 def fingerprint_class_names(names: Iterable[str]) -> str:
     """Fingerprint of classes in their order.
 
-    Two lists of the same data set go together only where their fingerprints agree.
+    Two lists of the same dataset go together only where their fingerprints agree.
     Case, punctuation and spaces do not count: the official files and the lists made
     from them write "[something]" and "something", and place commas differently.
 

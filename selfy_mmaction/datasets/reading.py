@@ -48,7 +48,7 @@ def read_clip(
 
     Args:
         transforms: First part of :func:`split_pipeline`.
-        info: What the data set knows of the clip.
+        info: What the dataset knows of the clip.
 
     Returns:
         The results, with the decoded frames; None if a step returned it.
@@ -98,7 +98,7 @@ class ReadingProcess:
         """Read a clip.
 
         Args:
-            info: What the data set knows of the clip.
+            info: What the dataset knows of the clip.
 
         Returns:
             The results, with the decoded frames; None if a step returned it.

@@ -63,28 +63,28 @@ def check_video(folder: Path) -> Check:
     )
     # Sides of whole macroblocks: decord cannot batch some others.
     width, height = 64, 48
-    grey = [20, 90, 160, 230]
+    gray = [20, 90, 160, 230]
     try:
         import cv2
         import decord
         import numpy as np
 
-        path = str(folder / 'grey.mp4')
+        path = str(folder / 'gray.mp4')
         writer = cv2.VideoWriter(
             path, cv2.VideoWriter_fourcc(*'mp4v'), 5, (width, height)
         )
-        for value in grey:
+        for value in gray:
             writer.write(np.full((height, width, 3), value, np.uint8))
         writer.release()
-        frames = decord.VideoReader(path).get_batch(range(len(grey))).asnumpy()
+        frames = decord.VideoReader(path).get_batch(range(len(gray))).asnumpy()
     except Exception as error:
         return Check(name, FAIL, describe(error), fix)
-    if frames.shape != (len(grey), height, width, 3):
+    if frames.shape != (len(gray), height, width, 3):
         return Check(name, FAIL, f'the frames have shape {frames.shape}', fix)
     seen = frames.mean(axis=(1, 2, 3))
-    if abs(seen - grey).max() > 16:
-        return Check(name, FAIL, f'wrote grey {grey}, read {seen.round(1)}', fix)
-    return Check(name, OK, f'{len(grey)} frames, values right')
+    if abs(seen - gray).max() > 16:
+        return Check(name, FAIL, f'wrote gray {gray}, read {seen.round(1)}', fix)
+    return Check(name, OK, f'{len(gray)} frames, values right')
 
 
 def check_triton(device: str) -> Check:

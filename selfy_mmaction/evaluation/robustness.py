@@ -100,7 +100,7 @@ def make_step(level: Level, frame: int | None, seed: int) -> dict[str, Any] | No
 
     Args:
         level: What to do.
-        frame: Index of the frame in the clip, from 0; None for the centre.
+        frame: Index of the frame in the clip, from 0; None for the center.
         seed: Seed of the blur's angles.
 
     Returns:
@@ -156,7 +156,7 @@ def prepare_network(
         name: What tables and figure call it.
         config_path: Its config.
         checkpoint: Its checkpoint.
-        frame: Index of the frame to corrupt. Default: None, the centre.
+        frame: Index of the frame to corrupt. Default: None, the center.
         options: Options that change the config. Default: None.
 
     Returns:
@@ -321,7 +321,7 @@ def run_levels(
         out: Folder, in which ``robustness.json`` is written after each level. A result
             in it counts where checkpoint, model, data, frame and seed are the same.
         metric: Metric to return. Default: acc/top1.
-        frame: Index of the frame to corrupt. Default: None, the centre.
+        frame: Index of the frame to corrupt. Default: None, the center.
         seed: Seed of the blur's angles. Default: 0.
 
     Returns:

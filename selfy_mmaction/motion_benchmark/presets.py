@@ -10,7 +10,7 @@ SPLITS = ('train', 'val', 'val_flicker')
 
 @dataclass(frozen=True)
 class Preset:
-    """Size of a generated data set.
+    """Size of a generated dataset.
 
     Attributes:
         programmes: Programmes of motion; each gives four classes.

@@ -45,7 +45,7 @@ def displacements(programme: str, distance: int) -> np.ndarray:
     elif programme == 'pback':
         # With 8 segments of 3 frames each excursion fills one segment, and the pause
         # and both rests fill two: whichever frame of a segment is sampled, a sample
-        # at rest and its neighbour never show both excursions.
+        # at rest and its neighbor never show both excursions.
         excursion = distance * np.array([2, 3, 2]) / 3
         rest = np.zeros(6)
         path = np.concatenate([rest, excursion, rest, -excursion, rest])

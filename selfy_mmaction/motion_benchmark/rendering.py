@@ -13,12 +13,12 @@ JITTER = 1
 BRIGHTNESS = 0.05
 """A frame's brightness is multiplied by ``1 +- BRIGHTNESS``."""
 FLICKER_GAIN = (0.3, 1.7)
-"""Range of a frame's contrast about mid-grey in the flicker split."""
+"""Range of a frame's contrast about mid-gray in the flicker split."""
 FLICKER_OFFSET = 17.0
-"""Standard deviation of a frame's colour offset, per channel in grey levels, in the
+"""Standard deviation of a frame's color offset, per channel in gray levels, in the
 flicker split: 0.3 of the standard deviation that ImageNet pixels are divided by."""
 
-_MID_GREY = 128
+_MID_GRAY = 128
 
 
 def _stream(seed: int, split: str, pair: int, part: str) -> np.random.Generator:
@@ -38,7 +38,7 @@ def draw_track(
     """Positions ``(24, 2)`` of the layer in the first clip of a pair.
 
     Args:
-        seed: Seed of the data set.
+        seed: Seed of the dataset.
         split: ``train`` or ``val``.
         pair: Index of the pair in its split.
         programme: Programme of motion of the pair.
@@ -50,7 +50,7 @@ def draw_track(
 def _noise(rng: np.random.Generator, size: int, cell: int, contrast: int) -> np.ndarray:
     cells = -(-size // cell)
     grid = rng.integers(
-        _MID_GREY - contrast, _MID_GREY + contrast, size=(cells, cells, 3)
+        _MID_GRAY - contrast, _MID_GRAY + contrast, size=(cells, cells, 3)
     )
     # The exact variant is computed in integers: the same bits on every processor.
     return cv2.resize(
@@ -95,7 +95,7 @@ def _to_pixels(values: np.ndarray) -> np.ndarray:
 def _flicker(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gain = rng.uniform(*FLICKER_GAIN, size=(NUM_FRAMES, 1, 1, 1))
     offset = rng.normal(0, FLICKER_OFFSET, size=(NUM_FRAMES, 1, 1, 3))
-    return _to_pixels(_MID_GREY + gain * (frames.astype(float) - _MID_GREY) + offset)
+    return _to_pixels(_MID_GRAY + gain * (frames.astype(float) - _MID_GRAY) + offset)
 
 
 def render_pair(
@@ -104,7 +104,7 @@ def render_pair(
     """Render both clips of a pair.
 
     Args:
-        seed: Seed of the data set.
+        seed: Seed of the dataset.
         split: ``train``, ``val``, or ``val_flicker``, which is ``val`` under
             photometric change from frame to frame.
         pair: Index of the pair in its split.
@@ -152,7 +152,7 @@ def render_clip(preset: str, split: str, index: int, seed: int = 0) -> np.ndarra
         split: ``train``, ``val`` or ``val_flicker``.
         index: Index of the clip in its split, from 0; its label is
             ``clip_label(preset, index)``.
-        seed: Seed of the data set. Default: 0.
+        seed: Seed of the dataset. Default: 0.
 
     Returns:
         RGB frames, ``uint8`` of shape ``(24, 68, 68, 3)``.

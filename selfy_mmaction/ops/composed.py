@@ -19,11 +19,11 @@ def self_similarity(
     eps: float,
     similarity: str,
 ) -> Tensor:
-    """Similarities of each position with its spatio-temporal neighbours.
+    """Similarities of each position with its spatio-temporal neighbors.
 
     Args:
         feats: Features of the positions, (N*T, C, H, W).
-        keys: Features of their neighbours; None for ``feats``.
+        keys: Features of their neighbors; None for ``feats``.
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
         num_segments: Frames per clip, ``T``.

@@ -28,7 +28,7 @@ def self_similarity_loops(
         num_segments: Frames per clip, ``T``.
         eps: Added to the squared norms. Default: 1e-6.
         similarity: 'cosine' or 'dot'. Default: 'cosine'.
-        keys: Features of the neighbours, like ``feats``. Default: None, ``feats``.
+        keys: Features of the neighbors, like ``feats``. Default: None, ``feats``.
 
     Returns:
         The STSS tensor, (N, T, H, W, L, U, V).

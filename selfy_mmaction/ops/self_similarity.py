@@ -64,7 +64,7 @@ def self_similarity(
               may overflow; those beyond float32 make Triton's similarities NaN.
             - 'dot': the product :math:`a \cdot b`, of which supplement Table 3e's
               embedded Gaussian is made.
-        keys: Features of the neighbours, in shape and dtype like ``feats``, which are
+        keys: Features of the neighbors, in shape and dtype like ``feats``, which are
             then those of the queries (t, x, y) alone. Default: None, ``feats``.
         backend: What computes them, and their gradients. Default: 'auto'.
 

@@ -43,7 +43,7 @@ def test_two_processes(tmp_path):
 
 
 @pytest.fixture
-def initialised(monkeypatch):
+def initialized(monkeypatch):
     """Arguments that the process group would be made with."""
     calls = []
     monkeypatch.setattr(
@@ -52,12 +52,12 @@ def initialised(monkeypatch):
     return calls
 
 
-def test_other_backends_are_kept(initialised):
+def test_other_backends_are_kept(initialized):
     cpu_distributed._init_dist_on_cpu('mpi', timeout=3)
-    assert initialised == [{'backend': 'mpi', 'timeout': 3}]
+    assert initialized == [{'backend': 'mpi', 'timeout': 3}]
 
 
-def test_other_launch_libraries_are_left_to_mmengine(initialised, monkeypatch):
+def test_other_launch_libraries_are_left_to_mmengine(initialized, monkeypatch):
     asked = []
     monkeypatch.setattr(
         cpu_distributed,
@@ -66,7 +66,7 @@ def test_other_launch_libraries_are_left_to_mmengine(initialised, monkeypatch):
     )
     cpu_distributed._init_dist_on_cpu('nccl', init_backend='deepspeed')
     assert asked == [('nccl', 'deepspeed')]
-    assert initialised == []
+    assert initialized == []
 
 
 @pytest.mark.parametrize('device', ['cuda', 'npu', 'mps'])

@@ -16,7 +16,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'data' / 'prepare.py'
 
 @pytest.fixture(scope='session')
 def video(tmp_path_factory) -> Path:
-    """40 frames at 12 a second; the grey value of frame i is 6 i."""
+    """40 frames at 12 a second; the gray value of frame i is 6 i."""
     path = tmp_path_factory.mktemp('video') / 'clip.avi'
     writer = cv2.VideoWriter(
         str(path),

@@ -33,7 +33,7 @@ def notes(report: dict) -> list[str]:
 
 @pytest.fixture
 def prepared(request, monkeypatch) -> tuple[Path, str]:
-    """A prepared data set, its made-up numbers and classes taken for the published."""
+    """A prepared dataset, its made-up numbers and classes taken for the published."""
     name = request.param
     raw = request.getfixturevalue(name)
     out = raw.parent / 'out'

@@ -17,7 +17,7 @@ NAMES = ['Moving something up', 'Pushing something from left to right']
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Two clips of 40 grey frames, 6 brighter each time, as videos and as frames."""
+    """Two clips of 40 gray frames, 6 brighter each time, as videos and as frames."""
     root = tmp_path_factory.mktemp('sth')
     (root / 'videos').mkdir()
     for name in ('1', '2'):

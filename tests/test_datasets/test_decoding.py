@@ -51,7 +51,7 @@ VIDEOS = {
 def make(tmp_path_factory):
     """Function that writes one of the videos, once, and returns its path."""
     folder = tmp_path_factory.mktemp('videos')
-    # Frame n has the grey level 40 + 4 n, and its bottom left quarter is black.
+    # Frame n has the gray level 40 + 4 n, and its bottom left quarter is black.
     frames = np.empty((NUM_FRAMES, 96, 128, 3), np.uint8)
     frames[:] = 40 + 4 * np.arange(NUM_FRAMES)[:, None, None, None]
     frames[:, 48:, :64] = 0

@@ -35,7 +35,7 @@ def test_the_levels_are_those_of_the_supplement():
 
 
 @pytest.mark.parametrize('level', range(1, 7))
-def test_cuts_a_square_out_of_the_centre_of_the_4th_of_8_frames(level):
+def test_cuts_a_square_out_of_the_center_of_the_4th_of_8_frames(level):
     side = (40, 80, 120, 160, 200, 224)[level - 1]
     images = occlude(clip(), level=level)['imgs']
     assert corrupted(images) == [3]
@@ -60,7 +60,7 @@ def test_levels_scale_with_the_short_side(size, sides):
 
 
 @pytest.mark.parametrize(('frames', 'frame'), [(3, 1), (8, 3), (16, 7)])
-def test_the_centre_of_other_clips(frames, frame):
+def test_the_center_of_other_clips(frames, frame):
     assert corrupted(occlude(clip(frames), level=1)['imgs']) == [frame]
 
 

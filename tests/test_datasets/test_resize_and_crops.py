@@ -27,13 +27,13 @@ def run(steps, image):
 
 
 def picture(height, width, seed=0):
-    """Smooth random colours, as a photo has."""
+    """Smooth random colors, as a photo has."""
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def bilinear(image, width, height):
-    """Weights of the two nearest pixels in each direction, pixel centres at 0.5."""
+    """Weights of the two nearest pixels in each direction, pixel centers at 0.5."""
 
     def along(axis, size):
         old = image.shape[axis]
@@ -60,7 +60,7 @@ def crop_box(width, height):
     ]
     w, h = random.choice(pairs)
     dx, dy = (width - w) // 4, (height - h) // 4
-    places = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2)]  # corners and centre
+    places = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2)]  # corners and center
     places += [(0, 2), (4, 2), (2, 4), (2, 0)]  # sides
     places += [(1, 1), (3, 1), (1, 3), (3, 3)]  # quarters
     column, row = random.choice(places)
@@ -122,7 +122,7 @@ def test_training_clip_is_224():
         assert out['imgs'][0].shape == (224, 224, 3)
 
 
-def test_test_clip_is_the_centre():
+def test_test_clip_is_the_center():
     image = picture(240, 320)
     for loader in ('val', 'test'):
         out = run(spatial_steps(loader), image)['imgs'][0]
@@ -141,4 +141,4 @@ def test_kinetics_takes_three_crops_along_the_longer_side():
         )
     tall = run(spatial_steps('test', 'kinetics400'), picture(600, 400))['imgs']
     assert [crop.shape for crop in tall] == [(256, 256, 3)] * 3
-    assert not np.array_equal(tall[0], tall[1])  # top and bottom, TSM's: the centre
+    assert not np.array_equal(tall[0], tall[1])  # top and bottom, TSM's: the center

@@ -56,7 +56,7 @@ def test_missing_names_are_refused(tmp_path):
 
 @pytest.fixture
 def videos(tmp_path):
-    """A data set of one empty video a class, and its class names."""
+    """A dataset of one empty video a class, and its class names."""
     (tmp_path / 'classes.txt').write_text('\n'.join(NAMES))
     lines = [f'{label}.webm {label}\n' for label in range(len(NAMES))]
     (tmp_path / 'list.txt').write_text(''.join(lines))

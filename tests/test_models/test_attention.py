@@ -30,14 +30,14 @@ def by_position(conv: nn.Module, x: Tensor, num_heads: int) -> Tensor:
     return torch.einsum('oc,tcyx->tyxo', weight, x).unflatten(-1, (num_heads, -1))
 
 
-def attend_loops(query, key, value, neighbours, embedding) -> Tensor:
+def attend_loops(query, key, value, neighbors, embedding) -> Tensor:
     """Sum of the values, position by position and head by head.
 
     Args:
         query: (T, h, w, heads, d).
         key: (T, h, w, heads, d).
         value: (T, h, w, heads, d).
-        neighbours: From a position (t, y, x) to those of its keys.
+        neighbors: From a position (t, y, x) to those of its keys.
         embedding: From head, position and key's position to a vector of d.
 
     Returns:
@@ -47,7 +47,7 @@ def attend_loops(query, key, value, neighbours, embedding) -> Tensor:
     out = torch.zeros_like(value)
     for p in itertools.product(*map(range, size)):
         for head in range(num_heads):
-            keys = neighbours(p)
+            keys = neighbors(p)
             logits = torch.stack(
                 [query[p][head] @ (key[r][head] + embedding(head, p, r)) for r in keys]
             )
@@ -64,7 +64,7 @@ def test_local_self_attention_is_its_definition(size):
     tables = block.position.weight.view(2, 3 + 3 + 5, 2).split((3, 3, 5), 1)
     reach = (1, 1, 2)
 
-    def neighbours(p):
+    def neighbors(p):
         ranges = (
             range(max(i - d, 0), min(i + d, n - 1) + 1)
             for i, d, n in zip(p, reach, (3, *size), strict=True)
@@ -83,7 +83,7 @@ def test_local_self_attention_is_its_definition(size):
                     by_position(layer, clip, 2)
                     for layer in (block.query, block.key, block.value)
                 ),
-                neighbours,
+                neighbors,
                 embedding,
             )
             for clip in x.split(3)

@@ -9,7 +9,7 @@ from mmaction.registry import MODELS
 from torch import Tensor, nn
 
 # (N, T, C, h, w, offsets, window): odd sizes, one frame, one offset, windows larger
-# than the frame, queries that have no neighbour inside the clip.
+# than the frame, queries that have no neighbor inside the clip.
 CASES = {
     'plain': (2, 3, 4, 3, 5, (-1, 0, 1), (3, 5)),
     'any set': (1, 5, 3, 3, 4, (3, -2, 0), (5, 3)),

@@ -96,7 +96,7 @@ def test_second_derivatives(name):
 
 
 @pytest.mark.parametrize('similarity', ['cosine', 'dot'])
-def test_second_derivatives_of_features_that_are_their_own_neighbours(similarity):
+def test_second_derivatives_of_features_that_are_their_own_neighbors(similarity):
     feats = torch.randn(3, 2, 2, 3, dtype=torch.float64)
     for keys in (lambda x: None, lambda x: x):
         check_second_derivatives(

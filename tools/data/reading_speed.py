@@ -100,7 +100,7 @@ def _moving_texture(seed: int, num_frames: int):
 
 
 def readers() -> dict[str, dict[str, Any]]:
-    """What is compared: by name, the decoder and changes of the data set.
+    """What is compared: by name, the decoder and changes of the dataset.
 
     Returns:
         dict(decoder=..., and where it differs num_threads=... or on_unreadable=...).
@@ -125,16 +125,16 @@ def build(
     num_threads: int | None = None,
     on_unreadable: str = 'fail',
 ) -> Any:
-    """Build the training data set of Something-Something V2 on written data.
+    """Build the training dataset of Something-Something V2 on written data.
 
     Args:
         folder: Folder of :func:`write_data`.
         decoder: Value for SELFY_DECODER.
         num_threads: Threads of a decord reader. Default: None, the config's.
-        on_unreadable: Policy of the data set. Default: fail.
+        on_unreadable: Policy of the dataset. Default: fail.
 
     Returns:
-        The data set.
+        The dataset.
     """
     os.environ['SELFY_DECODER'] = decoder
     try:
@@ -158,7 +158,7 @@ def measure(dataset: Any, batch_size: int, num_workers: int) -> float:
     """Clips a second of one epoch; the workers' start does not count.
 
     Args:
-        dataset: A data set.
+        dataset: A dataset.
         batch_size: Clips of a batch.
         num_workers: Processes that read.
 

@@ -1,9 +1,9 @@
 # Supplement A: 8 segments, exactly 240x320, random scaling and flipping for training,
-# the centre 224x224 of one clip for testing. Not in the paper but in the released
+# the center 224x224 of one clip for testing. Not in the paper but in the released
 # recipe: the scales and the positions of the crops, and what becomes of short clips.
 data_root = 'data/sthv2/'
 
-# How clips are read, for all data sets: SELFY_DECODER=OpenCV (or PyAV) in the
+# How clips are read, for all datasets: SELFY_DECODER=OpenCV (or PyAV) in the
 # environment changes the decoder, RawFrame reads frames extracted before. More than
 # decord's one thread a reader gains nothing (tools/data/reading_speed.py).
 kind = 'rawframes' if '{{$SELFY_DECODER:Decord}}' == 'RawFrame' else 'videos'
@@ -50,7 +50,7 @@ if kind == 'rawframes':  # nothing to open
 test_pipeline = val_pipeline  # also what inference_recognizer reads
 
 # A clip that cannot be decoded stops the training, by name. on_unreadable='skip' in
-# the training data set goes on with another. The last batch of an epoch is smaller;
+# the training dataset goes on with another. The last batch of an epoch is smaller;
 # the official code leaves it out (configs/selfy/released), the paper does not say.
 train_dataloader = dict(
     batch_size=8,

@@ -19,7 +19,7 @@ def make_stss(*shape: int) -> torch.Tensor:
 
 
 def moments_by_loops(similarities: torch.Tensor) -> list[float]:
-    """The definition, for one (U, V) map: expectations of centred products."""
+    """The definition, for one (U, V) map: expectations of centered products."""
     rows, cols = similarities.shape
     cells = list(product(range(rows), range(cols)))
     p = {cell: (similarities[cell] / TEMPERATURE).exp().item() for cell in cells}

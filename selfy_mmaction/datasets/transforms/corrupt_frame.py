@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 PAPER_SIDE = 224
 
 
-def centre_frame(clip_length: int) -> int:
+def center_frame(clip_length: int) -> int:
     """The frame that section 4.7 corrupts: the 4th of 8.
 
     Args:
@@ -50,7 +50,7 @@ class CorruptFrame(BaseTransform):
 
     Args:
         frame: Index of the frame in the clip, from 0. Default: None, the
-            :func:`centre_frame`.
+            :func:`center_frame`.
     """
 
     def __init__(self, frame: int | None = None) -> None:
@@ -96,7 +96,7 @@ class CorruptFrame(BaseTransform):
                 f'{len(images)} frames do not divide into clips of {length} '
                 f'(clip_len={clip_len}, num_clips={num_clips})'
             )
-        frame = centre_frame(length) if self.frame is None else self.frame
+        frame = center_frame(length) if self.frame is None else self.frame
         if frame not in range(length):
             raise ValueError(
                 f'frame={frame!r} does not exist in clips of {length} frames; choose '

@@ -135,7 +135,7 @@ class MotionBlurFrame(CorruptFrame):
         if path is None:
             raise ValueError(
                 'MotionBlurFrame draws the angle by the name of the video, but the '
-                'results have neither filename nor frame_dir; use it with a data set '
+                'results have neither filename nor frame_dir; use it with a dataset '
                 'of videos or of raw frames'
             )
         name = zlib.crc32(PurePath(path).stem.encode())

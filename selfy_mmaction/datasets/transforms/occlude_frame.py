@@ -14,7 +14,7 @@ OCCLUSION_SIDES = (40, 80, 120, 160, 200, 224)
 
 @TRANSFORMS.register_module()
 class OccludeFrame(CorruptFrame):
-    """Cut a square out of the centre of one frame of each clip (supplement A).
+    """Cut a square out of the center of one frame of each clip (supplement A).
 
     Args:
         level: Severity from 1 to 6: sides of 40, 80, 120, 160, 200 and 224 px of a

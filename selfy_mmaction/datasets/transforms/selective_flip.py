@@ -23,8 +23,8 @@ class SelectiveFlip(Flip):
 
     The supplement does not flip such clips; mmaction2's ``flip_label_map`` flips them
     and swaps their labels. The classes are found by name, not by number, because the
-    numbers differ between lists of the same data set, and only whole words count. Our
-    checked data sets hold the file against their annotation with
+    numbers differ between lists of the same dataset, and only whole words count. Our
+    checked datasets hold the file against their annotation with
     :meth:`check_annotation`.
 
     Args:
@@ -58,7 +58,7 @@ class SelectiveFlip(Flip):
         Args:
             ann_file: Annotation file.
             labels: Labels in it.
-            num_classes: Number of classes of the data set, None if it does not know.
+            num_classes: Number of classes of the dataset, None if it does not know.
 
         Raises:
             ValueError: They do not go together.
@@ -67,7 +67,7 @@ class SelectiveFlip(Flip):
         fix = 'set class_names to the file that the preparation wrote with the list'
         if num_classes is not None and count != num_classes:
             raise ValueError(
-                f'{self.class_names} has {count} class names, but the data set of '
+                f'{self.class_names} has {count} class names, but the dataset of '
                 f'{ann_file} has num_classes={num_classes}; {fix}, or correct '
                 'num_classes'
             )

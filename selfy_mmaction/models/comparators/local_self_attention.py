@@ -39,7 +39,7 @@ class LocalSelfAttentionBlock(GridBlock):
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
         scale: Side of the grid over the side of the input. Default: 0.5.
-        window: Neighbourhood (L, U, V), odd. Default: (5, 9, 9), as in Table 5.
+        window: Neighborhood (L, U, V), odd. Default: (5, 9, 9), as in Table 5.
         reduced_channels: Channels of queries, keys and values together. Table 3e has
             32. Default: 128, as in SELFY.
         num_heads: Heads. Default: 8, as in the source.
@@ -128,7 +128,7 @@ class LocalSelfAttentionBlock(GridBlock):
         return self.integration(self.attend(x, num_segments).unsqueeze(4))
 
     def attend(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Sum the values of each position's neighbours.
+        """Sum the values of each position's neighbors.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).

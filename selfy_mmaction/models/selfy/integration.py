@@ -83,7 +83,7 @@ class ConvIntegration(Module):
         return self.project.norm
 
     def forward(self, feats: Tensor) -> Tensor:
-        """Integrate the features of a position's neighbours and offsets.
+        """Integrate the features of a position's neighbors and offsets.
 
         Args:
             feats: STSS features F, (N, T, h, w, L, C_F).

@@ -21,7 +21,7 @@ class ConvReduction(Module):
 
     The paper matches on 14x14 positions at an input of 224x224 pixels, wherever the
     block stands: the convolution strides where the features are finer, the features
-    are repeated first (nearest neighbour) where they are coarser.
+    are repeated first (nearest neighbor) where they are coarser.
 
     Args:
         in_channels: Channels ``C`` of the visual features.

@@ -91,7 +91,7 @@ class EmbeddedGaussianTransformation(Module):
 
     theta and phi are 1x1 convolutions without bias. The softmax leaves out positions
     outside the frame and frames outside the clip: their values are zero, and all
-    others of a query (t, x, y) sum to 1. A query with no neighbour inside has zeros.
+    others of a query (t, x, y) sum to 1. A query with no neighbor inside has zeros.
     Products and softmax are computed in float32 at least.
 
     Args:
@@ -157,13 +157,13 @@ class EmbeddedGaussianTransformation(Module):
         )
         outside = ~self._inside(scores)
         # The lowest number rather than minus infinity, whose softmax is NaN where a
-        # query has no neighbour at all.
+        # query has no neighbor at all.
         scores = scores.masked_fill(outside, torch.finfo(dtype).min)
         weights = scores.flatten(-3).softmax(-1).view_as(scores)
         return weights.masked_fill(outside, 0).to(x.dtype)
 
     def _inside(self, stss: Tensor) -> Tensor:
-        """Which neighbours lie inside clip and frame, (T, h, w, L, U, V)."""
+        """Which neighbors lie inside clip and frame, (T, h, w, L, U, V)."""
         (num_frames, height, width), (rows, cols) = stss.shape[1:4], self.window
         in_clip = neighbors_inside(num_frames, self.offsets, stss.device)
         in_rows = neighbors_inside(height, centered(rows), stss.device)

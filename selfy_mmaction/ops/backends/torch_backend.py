@@ -1,11 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Eq. 1 in pure PyTorch, for any device.
 
-A row of W queries sees U rows of neighbours. One matrix product gives all products of
+A row of W queries sees U rows of neighbors. One matrix product gives all products of
 the two, a *band*, of which the windows are a strided view (:class:`_Bands`). There is
 memory for the bands of one pair of frames, used by one pair after the other.
 
-Where the queries are their own neighbours, S(t, x, l, u) = S(t+l, x+u, -l, -u): the
+Where the queries are their own neighbors, S(t, x, l, u) = S(t+l, x+u, -l, -u): the
 bands of an offset are read for its opposite, too, again by strides.
 """
 
@@ -31,13 +31,13 @@ class _Pairs:
     frames: range  # t
 
     def of(self, clips: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        """Clip and frame of the queries and of the neighbours, pair by pair."""
+        """Clip and frame of the queries and of the neighbors, pair by pair."""
         for clip, frame in itertools.product(range(clips), self.frames):
             yield (clip, frame), (clip, frame + self.offset)
 
 
 def _pairs(offsets: Sequence[int], num_segments: int, own: bool) -> Iterator[_Pairs]:
-    """What to compute; ``own`` where the queries are their own neighbours."""
+    """What to compute; ``own`` where the queries are their own neighbors."""
     for index, offset in enumerate(offsets):
         mirrored = own and -offset in offsets
         if abs(offset) >= num_segments or (mirrored and offset < 0):
@@ -59,11 +59,11 @@ def forward(
     eps: float,
     similarity: str,
 ) -> Tensor:
-    """Similarities of each position with its spatio-temporal neighbours.
+    """Similarities of each position with its spatio-temporal neighbors.
 
     Args:
         feats: Features of the positions, (N*T, C, H, W).
-        keys: Features of their neighbours, in shape and dtype like ``feats``; None
+        keys: Features of their neighbors, in shape and dtype like ``feats``; None
             for ``feats``.
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
@@ -84,12 +84,12 @@ def forward(
     values = stss.movedim(4, 2)  # (N, T, L, H, W, U, V)
     with torch.autocast(feats.device.type, enabled=False):
         for pairs in _pairs(offsets, num_segments, own=keys is None):
-            for frame, neighbour in pairs.of(clips):
-                torch.bmm(queries[frame], seen[neighbour], out=bands.products)
+            for frame, neighbor in pairs.of(clips):
+                torch.bmm(queries[frame], seen[neighbor], out=bands.products)
                 values[(*frame, pairs.index)].copy_(bands.seen_by_queries)
                 if pairs.mirror_index is not None and pairs.offset:
-                    opposite = values[(*neighbour, pairs.mirror_index)]
-                    opposite.copy_(bands.seen_by_neighbours)
+                    opposite = values[(*neighbor, pairs.mirror_index)]
+                    opposite.copy_(bands.seen_by_neighbors)
     _clear_columns_outside(stss)
     return stss
 
@@ -136,16 +136,16 @@ def backward(
     values = grad_stss.movedim(4, 2)  # (N, T, L, H, W, U, V)
     with torch.autocast(feats.device.type, enabled=False):
         for pairs in _pairs(offsets, num_segments, own=keys is None):
-            for frame, neighbour in pairs.of(len(unit)):
+            for frame, neighbor in pairs.of(len(unit)):
                 grad, opposite = values[(*frame, pairs.index)], None
                 if pairs.mirror_index is not None:
-                    opposite = values[(*neighbour, pairs.mirror_index)]
-                bands.set_sum(by_queries=grad, by_neighbours=opposite)
-                bands.add_product(seen[neighbour], to=grad_queries[frame])
+                    opposite = values[(*neighbor, pairs.mirror_index)]
+                bands.set_sum(by_queries=grad, by_neighbors=opposite)
+                bands.add_product(seen[neighbor], to=grad_queries[frame])
                 # Frames against themselves: the bands hold both sides already.
                 if keys is not None or pairs.offset:
-                    bands.set_sum(by_queries=opposite, by_neighbours=grad)
-                    bands.add_product(seen_back[frame], to=grad_keys[neighbour])
+                    bands.set_sum(by_queries=opposite, by_neighbors=grad)
+                    bands.add_product(seen_back[frame], to=grad_keys[neighbor])
     grad_feats = _backward_of_prepare(grad_queries, unit, scale, feats.dtype)
     if keys is None:
         return grad_feats, None
@@ -198,7 +198,7 @@ def _backward_of_prepare(
 
 
 def _clear_columns_outside(stss: Tensor) -> None:
-    """Zero the neighbours to the left and right of the frame, (N, T, H, W, L, U, V)."""
+    """Zero the neighbors to the left and right of the frame, (N, T, H, W, L, U, V)."""
     width, reach = stss.size(3), stss.size(-1) // 2
     for distance in range(min(reach, width)):  # from the edge
         stss[:, :, :, distance, :, :, : reach - distance] = 0
@@ -211,7 +211,7 @@ class _Bands:
     Rows above and below the frame are zeros. Left and right of it there is nothing: the
     views run over into the next row, where they read what is to be cleared and write
     what has to be zero (:func:`_clear_columns_outside`). Rows are at least as wide as
-    the window, so that no query uses a product for two of its neighbours.
+    the window, so that no query uses a product for two of its neighbors.
 
     Args:
         height: Rows of a frame, H.
@@ -220,11 +220,11 @@ class _Bands:
         like: Tensor of the dtype and device wanted.
 
     Attributes:
-        products: (H, W, neighbours) of one pair of frames; the neighbours are U rows
+        products: (H, W, neighbors) of one pair of frames; the neighbors are U rows
             and up to 15 more.
         seen_by_queries: View of them, (H, W, U, V): at (x, u), the product of x and
             x + u.
-        seen_by_neighbours: As seen from the other end: at (x, u), the product of x + u
+        seen_by_neighbors: As seen from the other end: at (x, u), the product of x + u
             and x.
     """
 
@@ -232,24 +232,24 @@ class _Bands:
         self.height, self.width, self.window = height, width, window
         self.row = max(width, window[1])
         # Multiples of 16 are faster to multiply, even though there are more of them.
-        self.neighbours = -(-window[0] * self.row // 16) * 16
-        band = self.row * self.neighbours
+        self.neighbors = -(-window[0] * self.row // 16) * 16
+        band = self.row * self.neighbors
         above, left = window[0] // 2, window[1] // 2
         # For the rows outside of the frame, and the columns outside of these.
-        margin = above * band + left * self.neighbours
+        margin = above * band + left * self.neighbors
         self._memory = like.new_zeros(height * band + 2 * margin)
         self.products = self._memory[margin : margin + height * band].view(
-            height, self.row, self.neighbours
+            height, self.row, self.neighbors
         )
         self.seen_by_queries = self._memory.as_strided(
             (height, width, *window),
-            (band, self.neighbours + 1, self.row, 1),
+            (band, self.neighbors + 1, self.row, 1),
             margin - left,
         )
         # The query at (y + u, x + v) has (y, x) in row U-1 - u of those it sees.
-        self.seen_by_neighbours = self._memory.as_strided(
+        self.seen_by_neighbors = self._memory.as_strided(
             (height, width, *window),
-            (band, self.neighbours + 1, band - self.row, self.neighbours),
+            (band, self.neighbors + 1, band - self.row, self.neighbors),
             (window[0] - 1) * self.row,
         )
 
@@ -260,33 +260,33 @@ class _Bands:
             x: (N, T, C, H, W).
 
         Returns:
-            Queries (N, T, H, W, C) and what they see, (N, T, H, C, neighbours), two
+            Queries (N, T, H, W, C) and what they see, (N, T, H, C, neighbors), two
             views of the same padded frames.
         """
         above = self.window[0] // 2
-        more = -(-(self.neighbours - self.window[0] * self.row) // self.row)
+        more = -(-(self.neighbors - self.window[0] * self.row) // self.row)
         padded = F.pad(x, (0, self.row - self.width, above, above + more))
         clip, frame, channel, row, _ = padded.stride()
         seen = padded.as_strided(
-            (*x.shape[:2], self.height, x.size(2), self.neighbours),
+            (*x.shape[:2], self.height, x.size(2), self.neighbors),
             (clip, frame, row, channel, 1),
         )
         inside = padded[:, :, :, above : above + self.height]
         return inside.permute(0, 1, 3, 4, 2), seen
 
-    def set_sum(self, by_queries: Tensor | None, by_neighbours: Tensor | None) -> None:
+    def set_sum(self, by_queries: Tensor | None, by_neighbors: Tensor | None) -> None:
         """Set the products to the sum of what is seen from both ends, where given.
 
         Args:
             by_queries: (H, W, U, V), zero in columns outside of the frame.
-            by_neighbours: As ``by_queries``.
+            by_neighbors: As ``by_queries``.
         """
         self._memory.zero_()
         if by_queries is not None:
             self.seen_by_queries.add_(by_queries)
-        if by_neighbours is not None:
-            self.seen_by_neighbours.add_(by_neighbours)
+        if by_neighbors is not None:
+            self.seen_by_neighbors.add_(by_neighbors)
 
     def add_product(self, seen: Tensor, to: Tensor) -> None:
-        """Multiply the bands with what is seen, (H, C, neighbours), and add it."""
+        """Multiply the bands with what is seen, (H, C, neighbors), and add it."""
         to.baddbmm_(self.products, seen.mT)

@@ -1,14 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Eq. 1 as Triton kernels: one for the values, one for gradients.
 
-A program has 4 x 16 positions of one frame and goes through the rows of neighbours that
+A program has 4 x 16 positions of one frame and goes through the rows of neighbors that
 they see in another, two at a time. One small matrix product gives all products of the
 two, of which the windows are a diagonal band. Features are read where they lie,
 whatever their strides; norms are taken of the tile at hand, and nothing but the result
 is written, each value by one program: runs repeat bit for bit.
 
 Why 4 rows: at 14x14 and a window of 9x9, programs of one row read 106 rows of
-neighbours for each pair of frames, programs of 4 rows 36, and of 8 rows 22, but these
+neighbors for each pair of frames, programs of 4 rows 36, and of 8 rows 22, but these
 waste as much on products that no window holds.
 """
 
@@ -128,18 +128,18 @@ def _forward_kernel(
                         mask=is_query[:, None] & (channel + start < C)[None],
                         other=0,
                     )
-                neighbours = tl.load(
+                neighbors = tl.load(
                     (keys + key_y.to(tl.int64) * KEYS_STRIDES[1])[None]
                     + ((channel + start).to(tl.int64) * KEYS_STRIDES[0])[:, None],
                     mask=(channel + start < C)[:, None] & is_key[None],
                     other=0,
                 )
                 key_squares += tl.sum(
-                    neighbours.to(tl.float32) * neighbours.to(tl.float32), 0
+                    neighbors.to(tl.float32) * neighbors.to(tl.float32), 0
                 )
                 products = tl.dot(
                     queries.to(DOT_TYPE),
-                    neighbours.to(DOT_TYPE),
+                    neighbors.to(DOT_TYPE),
                     products,
                     input_precision='ieee',
                 )
@@ -217,7 +217,7 @@ def _backward_kernel(
         grad_stride_x - grad_stride_v
     )
     from_key = y * grad_stride_u + x * grad_stride_v
-    centre = U // 2 * grad_stride_u + V // 2 * grad_stride_v
+    center = U // 2 * grad_stride_u + V // 2 * grad_stride_v
 
     grad = tl.zeros((BLOCK_Y * BLOCK_X, BLOCK_C), tl.float32)
     for i in range(len(SHIFTS)):
@@ -241,21 +241,21 @@ def _backward_kernel(
                     grad_stride_x - grad_stride_v
                 )
                 weights = tl.load(
-                    queries_at + centre + from_query[:, None] + other_as_key[None],
+                    queries_at + center + from_query[:, None] + other_as_key[None],
                     mask=is_pair & (as_query >= 0),
                     other=0,
                 ).to(tl.float32)
                 # Read with the position last, along which the gradients lie here.
                 weights += tl.trans(
                     tl.load(
-                        keys_at + centre + other_as_query[:, None] + from_key[None],
+                        keys_at + center + other_as_query[:, None] + from_key[None],
                         mask=tl.trans(is_pair) & (as_key >= 0),
                         other=0,
                     ).to(tl.float32)
                 )
                 is_key = (key_y < H) & (key_x < W)
                 place = key_y * KEYS_STRIDES[1] + key_x * KEYS_STRIDES[2]
-                neighbours = tl.load(
+                neighbors = tl.load(
                     keys
                     + (frame + shift) * keys_stride_frame
                     + place[:, None]
@@ -264,10 +264,10 @@ def _backward_kernel(
                     other=0,
                 ).to(tl.float32)
                 if COSINE:
-                    squares = tl.sum(neighbours * neighbours, 1)
+                    squares = tl.sum(neighbors * neighbors, 1)
                     scale = tl.where(is_key, _inverse_norm(squares, eps), 0.0)
                     weights *= scale[None]
-                grad = tl.dot(weights, neighbours, grad, input_precision=PRECISION)
+                grad = tl.dot(weights, neighbors, grad, input_precision=PRECISION)
 
     is_feature = inside[:, None] & (channel < C)[None]
     if COSINE:
@@ -311,7 +311,7 @@ _BLOCK_Y, _BLOCK_X = 4, 16
 
 
 def _blocks(width: int, window: Window) -> dict[str, int]:
-    """Sizes of tiles, of which those of neighbours are what a row of queries sees."""
+    """Sizes of tiles, of which those of neighbors are what a row of queries sees."""
     columns = max(16, window[1], min(width, _BLOCK_X + window[1] - 1))
     columns = triton.next_power_of_2(columns)
     return dict(
@@ -335,12 +335,12 @@ def forward(
     eps: float,
     similarity: str,
 ) -> Tensor:
-    """Similarities of each position with its spatio-temporal neighbours.
+    """Similarities of each position with its spatio-temporal neighbors.
 
     Args:
         feats: Features of the positions, (N*T, C, H, W), in float16, bfloat16 or
             float32.
-        keys: Features of their neighbours, in shape and dtype like ``feats``; None
+        keys: Features of their neighbors, in shape and dtype like ``feats``; None
             for ``feats``.
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
