@@ -84,7 +84,7 @@ EXPLICIT = {
 )
 @pytest.mark.parametrize('autocast', [False, True])
 def test_displacement(type, shape, dtype, tolerance, autocast):
-    extraction = build(type, window=shape[-2:], norm_cfg=dict(type='BN'))
+    extraction = build(type, window=shape[-2:])
     stss = make_stss(shape, dtype)
     rows = [EXPLICIT[type](values) for values in stss.double().reshape(-1, *shape[-2:])]
     expected = torch.tensor(rows, dtype=torch.float64)

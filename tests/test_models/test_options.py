@@ -153,7 +153,10 @@ def test_every_wrong_option_is_named(name):
         (dict(extraction=dict(window=(5, 5))), r'extraction has window=\(5, 5\),.*9'),
         (dict(integration=dict(num_offsets=3)), 'integration has num_offsets=3,.*=5'),
         (dict(integration=dict(in_channels=3)), 'integration has in_channels=3,.*=64'),
-        (dict(restoration=dict(scale=1)), 'restoration has scale=1,.*0.5'),
+        (
+            dict(restoration=dict(type='TransposedConvRestoration', scale=1)),
+            'restoration has scale=1,.*0.5',
+        ),
     ],
 )
 def test_steps_that_do_not_fit(cfg, message):

@@ -151,10 +151,14 @@ def test_in_a_block():
 
 
 @pytest.mark.parametrize(
-    'name', ['STSSTransformation', 'EmbeddedGaussianTransformation']
+    'cfg',
+    [
+        dict(type='STSSTransformation'),
+        dict(type='EmbeddedGaussianTransformation', in_channels=4),
+    ],
 )
-def test_backend_by_name(name):
-    cfg = dict(type=name, in_channels=4, num_segments=3, offsets=(0,), window=(3, 3))
+def test_backend_by_name(cfg):
+    cfg = dict(cfg, num_segments=3, offsets=(0,), window=(3, 3))
     x = torch.randn(3, 4, 3, 3, dtype=torch.float64)
     by_name = MODELS.build(dict(**cfg, backend='triton')).double()
     with pytest.raises(RuntimeError, match="backend='triton' cannot .*float64"):

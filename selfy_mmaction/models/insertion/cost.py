@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from .blocks import insert_blocks
+from .insert_blocks import insert_blocks
 from .layout import FeatureLayout
 from .probe import probe
 
