@@ -8,6 +8,8 @@ import torch
 from mmaction.registry import MODELS
 from torch import nn
 
+from selfy_mmaction.models.layers.building import build as build_block
+
 SELFY_S = dict(
     type='SELFYSBlock',
     offsets=(-1, 0, 1),
@@ -35,8 +37,10 @@ every_block = pytest.mark.parametrize('cfg', BLOCKS.values(), ids=BLOCKS)
 
 
 def build(cfg: dict, **kwargs) -> nn.Module:
+    """With those of the arguments that the block takes."""
     torch.manual_seed(0)
-    block = MODELS.build({**cfg, 'in_channels': 16, 'num_segments': 3, **kwargs})
+    arguments = {'num_segments': 3, **kwargs}
+    block = build_block('block', {**cfg, 'in_channels': 16}, **arguments)
     block.init_weights()
     return block
 
