@@ -242,7 +242,7 @@ def _write_clip(path: Path, frames: np.ndarray) -> None:
     # OpenCV says nothing when the disk is full.
     if not _is_whole(partial):
         raise OSError(f'{partial} is not complete; is the disk full?')
-    partial.replace(path)
+    os.replace(partial, path)
 
 
 def _is_whole(clip: Path) -> bool:
