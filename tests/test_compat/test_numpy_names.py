@@ -121,7 +121,9 @@ def test_no_other_module_of_the_hosts_misses_a_name():
         for package in ('mmaction', 'mmengine', 'mmcv')
         for module in modules_with_missing_names(package)
     }
-    assert found == set(numpy_names._MODULES)
+    assert found <= set(numpy_names._MODULES)
+    if not hasattr(np, 'in1d'):  # numpy 2.0 to 2.3 have some of the names
+        assert found == set(numpy_names._MODULES)
 
 
 @numpy2
