@@ -8,7 +8,8 @@ from typing import Any
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import BaseLoop, Runner, checkpoint
+from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import checkpoint as loading
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -49,9 +50,11 @@ class CheckpointCheckHook(Hook):
             checkpoint: What was read; weights of new blocks are put into it.
         """
         model = inner_model(runner.model)
+        # Where mmengine looks for the checkpoint itself it does not tell hooks which.
+        name = runner._load_from or f'the newest checkpoint in {runner.work_dir}'
         if any(isinstance(m, FullyShardedDataParallel) for m in model.modules()):
             print_log(
-                f'{runner._load_from} cannot be compared with a model sharded by FSDP; '
+                f'{name} cannot be compared with a model sharded by FSDP; '
                 'whether it has the weights of every block is unknown.',
                 logger='current',
                 level=logging.WARNING,
@@ -66,7 +69,7 @@ class CheckpointCheckHook(Hook):
         }
         if runner._resume and 'meta' not in checkpoint:
             raise ValueError(
-                f'{runner._load_from} holds weights only, from which no training can '
+                f'{name} holds weights only, from which no training can '
                 'be resumed; start one from them: load_from without resume'
             )
         in_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
@@ -79,8 +82,8 @@ class CheckpointCheckHook(Hook):
             else:
                 _check_complete(model, state_dict)
         except ValueError as error:
-            raise ValueError(f'{runner._load_from}: {error}') from None
-        if in_training and any(hasattr(m, 'new_blocks') for m in model.modules()):
+            raise ValueError(f'{name}: {error}') from None
+        if in_training and any(getattr(m, 'new_blocks', ()) for m in model.modules()):
             if is_whole:
                 checkpoint.clear()
                 checkpoint.update(state_dict)
@@ -90,7 +93,7 @@ class CheckpointCheckHook(Hook):
 
 def check_loaded_blocks() -> None:
     """Let mmengine's loader check the weights of inserted blocks, whoever calls it."""
-    host_function = checkpoint.load_state_dict
+    host_function = loading.load_state_dict
     if hasattr(host_function, '__wrapped__'):
         return
 
@@ -104,7 +107,7 @@ def check_loaded_blocks() -> None:
             check_block_weights(network, state_dict)
         return host_function(module, state_dict, *args, **kwargs)
 
-    checkpoint.load_state_dict = load_state_dict
+    loading.load_state_dict = load_state_dict
 
 
 def _start_new_blocks(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:

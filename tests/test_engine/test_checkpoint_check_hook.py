@@ -140,6 +140,16 @@ def test_the_right_checkpoint(make_config, save):
             assert torch.equal(value, loaded[key]), key
 
 
+def test_a_checkpoint_that_mmengine_finds_is_told_by_its_folder(
+    make_config, save, tmp_path
+):
+    found = torch.load(save(plain(make_config)), weights_only=True)
+    torch.save(dict(found, message_hub={}), tmp_path / 'epoch_1.pth')
+    match = f'newest checkpoint in {tmp_path}: .*{NO_BLOCK}'
+    with pytest.raises(ValueError, match=match):
+        start(make_config(), None, 'resume')
+
+
 def test_weights_only_cannot_be_resumed(make_config, save, tmp_path):
     path = save(make_config())
     weights = torch.load(path, weights_only=True)['state_dict']
