@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """A SELFY block between backbone and head."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,9 @@ from torch import Tensor
 
 from selfy_mmaction.ops import check_bool, check_int, check_ints
 
-from .layers.building import Module, build
+from .layers.activation_checkpoint import run_with_checkpoint
+from .layers.building import Module, build, check_config, find_type
+from .selfy.block import SELFYBlock
 
 
 @MODELS.register_module()
@@ -83,21 +84,25 @@ class SELFYNeck(Module):
         self.level = check_int('level', level, 0, len(in_channels) - 1)
         self.num_segments = num_segments
         self.new_blocks = frozenset(['block'] if check_bool('new', new) else [])
-        decided = dict(in_channels=in_channels[level], out_channels=in_channels[-1])
+        block = check_config('block', block)
+        kind = find_type('block', block.setdefault('type', 'SELFYBlock'))
+        if not (isinstance(kind, type) and issubclass(kind, SELFYBlock)):
+            raise ValueError(
+                'block must be a SELFYBlock, whose steps lead from one level to '
+                f'another, but got a {kind.__name__}'
+            )
+        # Only the reduction sees the level; the other steps lead to the last one.
+        reduction = check_config('block.reduction', block.get('reduction'))
+        block['reduction'] = {'in_channels': in_channels[level], **reduction}
+        decided = dict(in_channels=in_channels[-1])
         if num_segments is not None:
             decided['num_segments'] = check_int('num_segments', num_segments)
         self.block = build(
             'block',
             block,
-            'SELFYBlock',
             decided=decided,
             restoration=dict(type='UpsampleRestoration', mode='area'),
         )
-        if 'onto' not in inspect.signature(self.block.forward).parameters:
-            raise ValueError(
-                'block must be a SELFYBlock, which can be fused into another level '
-                f'(`onto`), but got a {type(self.block).__name__}'
-            )
 
     def forward(
         self, x: Sequence[Tensor], data_samples: Sequence[Any] | None = None
@@ -134,7 +139,7 @@ class SELFYNeck(Module):
                 f'{num_segments} and of the other'
             )
         last = last.repeat_interleave(num_frames // last.size(2), 2)
-        out = self.block(_as_frames(level), num_segments, _as_frames(last))
+        out = self._fuse(_as_frames(level), _as_frames(last), num_segments)
         out = out.unflatten(0, (-1, num_segments)).mean(1)  # (N * clips, C, H, W)
         if data_samples is not None and len(out) != len(data_samples):
             raise ValueError(
@@ -144,6 +149,19 @@ class SELFYNeck(Module):
                 'samples'
             )
         return out.unsqueeze(2), {}
+
+    def _fuse(self, level: Tensor, last: Tensor, num_segments: int) -> Tensor:
+        """Motion at ``level``, fused with ``last``."""
+        block = self.block
+
+        def represent(x: Tensor) -> Tensor:
+            stss = block.transformation(block.reduction(x), num_segments)
+            out = block.integration(block.extraction(stss))
+            return block.restoration(out, last.shape[-2:])
+
+        if block.with_cp:
+            return block.fusion(last, run_with_checkpoint(block, represent, level))
+        return block.fusion(last, represent(level))
 
     def _check_levels(self, x: Sequence[Tensor]) -> None:
         advice = (

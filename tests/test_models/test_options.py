@@ -148,7 +148,7 @@ def test_every_wrong_option_is_named(name):
             dict(extraction=dict(type='NonLocalBlock', in_channels=4)),
             "extraction .*NonLocalBlock, .*'out_channels'",
         ),
-        (dict(reduction=dict(in_channels=3)), 'reduction has in_channels=3,.*=4'),
+        (dict(reduction=dict(out_channels=3)), 'reduction has out_channels=3,.*=128'),
         (dict(reduction=dict(out_channels=3)), 'reduction has out_channels=3,.*=128'),
         (dict(extraction=dict(window=(5, 5))), r'extraction has window=\(5, 5\),.*9'),
         (dict(integration=dict(num_offsets=3)), 'integration has num_offsets=3,.*=5'),
@@ -192,7 +192,7 @@ def test_blocks_that_are_misspelt(cfg, message):
         (dict(type='SELFYBlok'), "type='SELFYBlok'.*'SELFYBlock'"),
         (dict(type='SELFYBlock', offset=(0,)), "'offset'.*'offsets'"),
         (dict(type='SELFYSBlock', offset=(0,)), "'offset'.*'offsets'"),
-        (dict(type='SELFYBlock', in_channels=5), 'has in_channels=5.*=4'),
+        (dict(type='SELFYBlock', in_channels=5), 'has in_channels=5.*=[48]'),
     ):
         option = dict(block=block) if message == 'block' else dict(blocks=[block])
         with pytest.raises(ValueError, match=f'{message} .*{nearest}'):

@@ -70,7 +70,7 @@ def build(
     """
     cfg = check_config(option, cfg)
     cfg.setdefault('type', default_type)
-    factory = _find(option, cfg['type'])
+    factory = find_type(option, cfg['type'])
     known, is_complete = _arguments(factory)
     what = f'{option} is a {getattr(factory, "__name__", factory)}'
     decided = decided or {}
@@ -129,8 +129,19 @@ def check_config(option: str, cfg: Config | None) -> Config:
     return cfg.copy() if hasattr(cfg, 'copy') else dict(cfg)
 
 
-def _find(option: str, kind: Any) -> Callable[..., nn.Module]:
-    """The class, or function, of a type."""
+def find_type(option: str, kind: Any) -> Callable[..., nn.Module]:
+    """Find the class, or function, of a type.
+
+    Args:
+        option: Name of the option that holds the config, for the error.
+        kind: The config's type: a registered name, a class or a function.
+
+    Returns:
+        The class or function.
+
+    Raises:
+        ValueError: No such type.
+    """
     if callable(kind):
         return kind
     found = MODELS.get(kind) if isinstance(kind, str) and kind else None

@@ -37,7 +37,9 @@ class SELFYBlock(ZeroInitBlock):
         window: Spatial window (U, V), odd; an int is the side of a square one.
             Default: (9, 9).
         reduced_channels: Channels that are compared. Default: 128.
-        reduction: Config of the reduction. Default: :class:`ConvReduction`.
+        reduction: Config of the reduction. Its ``in_channels`` may differ where
+            another module runs the steps, as :class:`SELFYNeck` does, which matches
+            features of another level. Default: :class:`ConvReduction`.
         transformation: Config of the transformation.
             Default: :class:`STSSTransformation`.
         extraction: Config of the extraction. Default: :class:`ConvExtraction`.
@@ -56,9 +58,6 @@ class SELFYBlock(ZeroInitBlock):
             pass. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
-        out_channels: Channels of the features that the representation is fused with,
-            where these are others than those it is made from. Default: None,
-            ``in_channels``.
 
     Raises:
         ValueError: An unusable argument or combination, or steps that do not fit one
@@ -90,20 +89,17 @@ class SELFYBlock(ZeroInitBlock):
         with_cp: bool = False,
         norm_cfg: Config | None = None,
         init_cfg: Config | None = None,
-        out_channels: int | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.with_cp = check_bool('with_cp', with_cp)
         check_int('in_channels', in_channels)
         check_int('reduced_channels', reduced_channels)
-        if out_channels is None:
-            out_channels = in_channels
-        check_int('out_channels', out_channels)
         self.reduction = build(
             'reduction',
             reduction,
             'ConvReduction',
-            decided=dict(in_channels=in_channels, out_channels=reduced_channels),
+            decided=dict(out_channels=reduced_channels),
+            in_channels=in_channels,
             scale=scale,
             norm_cfg=norm_cfg,
         )
@@ -134,7 +130,7 @@ class SELFYBlock(ZeroInitBlock):
                 num_offsets=len(self.transformation.offsets),
             ),
             attributes=('out_channels',),
-            out_channels=out_channels,
+            out_channels=in_channels,
             norm_cfg=norm_cfg,
         )
         self.restoration = build(
@@ -143,7 +139,7 @@ class SELFYBlock(ZeroInitBlock):
             'UpsampleRestoration',
             decided=dict(
                 in_channels=self.integration.out_channels,
-                out_channels=out_channels,
+                out_channels=in_channels,
                 scale=getattr(self.reduction, 'scale', scale),
             ),
             norm_cfg=norm_cfg,
@@ -159,35 +155,28 @@ class SELFYBlock(ZeroInitBlock):
                 return step.last_norm
         return None
 
-    def forward(
-        self, x: Tensor, num_segments: int | None = None, onto: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add the STSS representation to the visual features.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
             num_segments: Frames per clip, T, of these features. Default: None, the
                 ``num_segments`` that the block was built with.
-            onto: Features of the same frames that the representation is fused with
-                instead of V, (N*T, ``out_channels``, H', W'). Default: None.
 
         Returns:
-            (N*T, C, H, W), or the shape of ``onto``.
+            (N*T, C, H, W).
 
         Raises:
             ValueError: N*T is no multiple of ``num_segments``.
         """
-        forward = partial(self._forward, num_segments=num_segments, onto=onto)
+        forward = partial(self._forward, num_segments=num_segments)
         if self.with_cp:
             return run_with_checkpoint(self, forward, x)
         return forward(x)
 
-    def _forward(
-        self, x: Tensor, num_segments: int | None, onto: Tensor | None
-    ) -> Tensor:
-        onto = x if onto is None else onto
+    def _forward(self, x: Tensor, num_segments: int | None) -> Tensor:
         reduced = self.reduction(x)
         stss = self.transformation(reduced, num_segments)  # (N, T, h, w, L, U, V)
         feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
         out = self.integration(feats)  # (N*T, C, h, w)
-        return self.fusion(onto, self.restoration(out, onto.shape[-2:]))
+        return self.fusion(x, self.restoration(out, x.shape[-2:]))
