@@ -20,19 +20,11 @@ def _attention_flop(inputs: list[Any], outputs: list[Any]) -> int:
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
-def _conv2d_small_maps_flop(inputs: list[Any], outputs: list[Any]) -> int:
-    """Weights of an output channel per value of the result, as for a convolution."""
-    return prod(get_shape(inputs[1])[1:]) * prod(get_shape(outputs[0]))
-
-
 def register_flop_count() -> None:
     """Count the self-similarity of Eq. 1 and attention, which mmengine would skip."""
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS.setdefault(
         'aten::scaled_dot_product_attention', _attention_flop
     )
-    complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS.update(
-        {
-            'selfy_mmaction::self_similarity': _self_similarity_flop,
-            'selfy_mmaction::conv2d_small_maps': _conv2d_small_maps_flop,
-        }
-    )
+    complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[
+        'selfy_mmaction::self_similarity'
+    ] = _self_similarity_flop

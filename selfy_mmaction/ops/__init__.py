@@ -14,7 +14,6 @@ from .option_checks import (
 )
 from .reference import self_similarity_loops
 from .self_similarity import self_similarity
-from .small_map_convolution import conv2d_small_maps
 
 __all__ = [
     'check_backend',
@@ -26,7 +25,6 @@ __all__ = [
     'check_offsets',
     'check_positive',
     'check_window',
-    'conv2d_small_maps',
     'self_similarity',
     'self_similarity_loops',
 ]

@@ -16,7 +16,7 @@ SELFY_S = dict(
     window=(5, 5),
     # With few features some positions are all but dead: rounding turns their direction.
     reduced_channels=16,
-    extraction=dict(channels=(2, 3, 4, 5), strides=(1, 2, 1, 1)),
+    extraction=dict(channels=(2, 3, 4, 5)),
 )
 STCB = dict(type='STCB', reduced_channels=4, channels=(4, 4, 4, 4))
 BLOCKS = dict(

@@ -260,16 +260,6 @@ def test_every_similarity_reaches_the_features(side):
     assert (grad > 0).all()
 
 
-def test_strides_as_given():
-    extraction = build('ConvExtraction', window=(5, 5), strides=(2, 1, 1, 1))
-    assert [layer.conv.stride for layer in extraction.layers] == [
-        (2, 2),
-        (1, 1),
-        (1, 1),
-        (1, 1),
-    ]
-
-
 CASES = [
     ('SoftArgmaxExtraction', {}),
     ('KernelSoftArgmaxExtraction', {}),
@@ -322,14 +312,6 @@ def test_in_a_block(type, kwargs):
 @pytest.mark.parametrize(
     ('cfg', 'message'),
     [
-        (
-            dict(type='ConvExtraction', window=(5, 5), strides=(1, 2, 2, 1)),
-            r'\(5, 5\) to .*end at \(1, 1\)',
-        ),
-        (
-            dict(type='ConvExtraction', channels=(4, 8), strides=(1, 2, 2, 1)),
-            r'channels=\(4, 8\)',
-        ),
         (dict(type='ConvExtraction', channels=()), 'channels is empty'),
         (dict(type='ConvExtraction', temporal_kernel=2), 'must be 1 or 3, but got 2'),
         (dict(type='ConvExtraction', window=(4, 5)), r'odd .*\(4, 5\)'),

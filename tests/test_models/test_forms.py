@@ -19,7 +19,7 @@ SMALL = dict(
     offsets=(-1, 0, 1),
     window=(5, 5),
     reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 5), strides=(1, 2, 1, 1)),
+    extraction=dict(channels=(2, 3, 4, 5)),
 )
 RELEASED = dict(
     integration=dict(type='ReleasedIntegration', channels=(4, 4, 4, 4)),

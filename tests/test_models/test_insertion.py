@@ -25,7 +25,7 @@ SMALL_BLOCK = dict(
     offsets=(-1, 0, 1),
     window=(5, 5),
     reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 4), strides=(1, 2, 1, 1)),
+    extraction=dict(channels=(2, 3, 4, 4)),
     integration=dict(channels=(4, 4)),
 )
 RANDOM_BLOCK = dict(SMALL_BLOCK, zero_init_last_norm=False)

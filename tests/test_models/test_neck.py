@@ -16,7 +16,7 @@ SMALL_BLOCK = dict(
     offsets=(-1, 0, 1),
     window=(5, 5),
     reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 4), strides=(1, 2, 1, 1)),
+    extraction=dict(channels=(2, 3, 4, 4)),
     integration=dict(channels=(4, 4)),
 )
 CHANNELS = (6, 5, 10)

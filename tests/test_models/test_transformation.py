@@ -74,7 +74,7 @@ def embedded_gaussian_loops(x: Tensor, transformation: nn.Module, case) -> Tenso
 @pytest.mark.parametrize('name', CASES)
 def test_embedded_gaussian(name):
     case = CASES[name]
-    transformation = build(case, embed_channels=5).double()
+    transformation = build(case).double()
     x = make_feats(case)
     expected = embedded_gaussian_loops(x, transformation, case)
     torch.testing.assert_close(transformation(x), expected)
@@ -127,7 +127,6 @@ def test_width_of_the_embedding():
     transformation = build(CASES['plain'])
     shapes = {name: tuple(p.shape) for name, p in transformation.named_parameters()}
     assert shapes == {'theta.weight': (4, 4, 1, 1), 'phi.weight': (4, 4, 1, 1)}
-    assert build(CASES['plain'], embed_channels=7).phi.weight.shape == (7, 4, 1, 1)
 
 
 def test_in_a_block():
@@ -172,7 +171,6 @@ def test_backend_by_name(cfg):
     [
         (dict(offsets=()), 'offsets is empty'),
         (dict(window=(8, 9)), r'odd .*\(8, 9\)'),
-        (dict(embed_channels=0), 'embed_channels must be an integer .* got 0'),
     ],
 )
 def test_bad_config(changed, message):

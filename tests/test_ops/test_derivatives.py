@@ -1,20 +1,12 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Derivatives beyond a first backward pass, of both operators.
-
-Against plain operations: the loops of Eq. 1, and torch's own convolution.
-"""
+"""Derivatives beyond a first backward pass, against the loops of Eq. 1."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import func
 from torch.autograd import forward_ad
 
-from selfy_mmaction.ops import (
-    conv2d_small_maps,
-    self_similarity,
-    self_similarity_loops,
-)
+from selfy_mmaction.ops import self_similarity, self_similarity_loops
 
 ARGS = ((2, -1, 0), (3, 1), 3, 1e-6)
 
@@ -22,26 +14,18 @@ ARGS = ((2, -1, 0), (3, 1), 3, 1e-6)
 def make_case(name):
     """A function of two tensors, its plain form, and the tensors."""
     torch.manual_seed(0)
-    if name == 'convolution':
-        shapes = (2, 1, 5, 4), (2, 1, 3, 3)
-        options = (None, (2, 1), (1, 0))
-        actual, expected = (
-            lambda maps, weight, f=f: f(maps, weight, *options)
-            for f in (conv2d_small_maps, F.conv2d)
-        )
-    else:
-        shapes = (3, 2, 2, 3), (3, 2, 2, 3)
-        actual, expected = (
-            lambda feats, keys, f=f: f(feats, *ARGS, name, keys)
-            for f in (self_similarity, self_similarity_loops)
-        )
+    shapes = (3, 2, 2, 3), (3, 2, 2, 3)
+    actual, expected = (
+        lambda feats, keys, f=f: f(feats, *ARGS, name, keys)
+        for f in (self_similarity, self_similarity_loops)
+    )
     return actual, expected, [torch.randn(s, dtype=torch.float64) for s in shapes]
 
 
-every_operator = pytest.mark.parametrize('name', ['cosine', 'dot', 'convolution'])
+every_similarity = pytest.mark.parametrize('name', ['cosine', 'dot'])
 
 
-@every_operator
+@every_similarity
 def test_forward_mode(name):
     actual, expected, inputs = make_case(name)
     tangents = [torch.randn_like(x) for x in inputs]
@@ -61,7 +45,7 @@ def test_forward_mode(name):
         torch.testing.assert_close(found, tangent)
 
 
-@every_operator
+@every_similarity
 def test_transforms(name):
     actual, expected, inputs = make_case(name)
     batch = [torch.stack([x, x + 1]) for x in inputs]
@@ -87,7 +71,7 @@ def check_second_derivatives(function, inputs):
     torch.testing.assert_close(first, again)
 
 
-@every_operator
+@every_similarity
 def test_second_derivatives(name):
     actual, _, inputs = make_case(name)
     check_second_derivatives(actual, inputs)
@@ -104,7 +88,7 @@ def test_second_derivatives_of_features_that_are_their_own_neighbors(similarity)
         )
 
 
-@every_operator
+@every_similarity
 def test_batched_gradients(name):
     actual, expected, inputs = make_case(name)
     inputs = [x.requires_grad_() for x in inputs]
@@ -137,7 +121,7 @@ def test_offsets_far_beyond_the_clip():
     assert torch.equal(stss[0], self_similarity(feats, (0, 60000), 3, 2))
 
 
-@every_operator
+@every_similarity
 def test_compiled_transforms(name):
     actual, expected, inputs = make_case(name)
     tangents = [torch.randn_like(x) for x in inputs]

@@ -5,6 +5,6 @@ block = dict(
     offsets=(-2, -1, 0, 1, 2),
     window=(5, 5),
     reduced_channels=32,
-    extraction=dict(channels=(4, 8, 16, 16), strides=(1, 2, 1, 1)),
+    extraction=dict(channels=(4, 8, 16, 16)),
     integration=dict(channels=(16, 16, 16, 16)),
 )

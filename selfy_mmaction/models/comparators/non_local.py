@@ -30,8 +30,6 @@ class NonLocalBlock(Module):
         num_segments: Frames per clip, T. Default: 8.
         reduction: C over the channels of queries, keys and values. Default: 2, as in
             the source.
-        sub_sample: Max-pool keys and values by two in x and y, the source's trick for
-            a quarter of the products. Needs H, W of 2 or more. Default: False.
         zero_init_last_norm: Start as the identity. False leaves the norm's scale at
             mmcv's small random values. Default: True.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
@@ -45,7 +43,6 @@ class NonLocalBlock(Module):
         in_channels: int,
         num_segments: int = 8,
         reduction: int = 2,
-        sub_sample: bool = False,
         zero_init_last_norm: bool = True,
         norm_cfg: Config | None = None,
     ) -> None:
@@ -53,7 +50,7 @@ class NonLocalBlock(Module):
         self.num_segments = check_int('num_segments', num_segments)
         self.non_local = NonLocal3d(
             check_int('in_channels', in_channels),
-            sub_sample=check_bool('sub_sample', sub_sample),
+            sub_sample=False,
             reduction=check_int('reduction', reduction, most=in_channels),
             norm_cfg=norm_3d(norm_cfg, (in_channels,), self),
             mode='embedded_gaussian',
@@ -61,7 +58,7 @@ class NonLocalBlock(Module):
         )
 
     def init_weights(self) -> None:
-        """Nothing: mmcv initializes at build, and cannot again with ``sub_sample``."""
+        """Nothing: mmcv initializes when it builds, as ``zeros_init`` says."""
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add to each position the mean of all, weighted by similarity.

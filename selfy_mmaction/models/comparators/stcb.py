@@ -4,16 +4,19 @@
 from collections.abc import Sequence
 
 from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import check_config
-from selfy_mmaction.models.layers.convolution import FoldingConvModule
 from selfy_mmaction.models.layers.norms import norm_3d
 from selfy_mmaction.models.selfy.block import SELFYBlock
 from selfy_mmaction.ops import check_ints
 
 from .grid_block import Config, GridBlock
+
+# (t, x, y): the receptive field (5, 9, 9) of a SELFY block on its grid.
+_KERNELS = ((1, 3, 3), (3, 3, 3), (3, 3, 3), (1, 3, 3))
 
 
 @MODELS.register_module()
@@ -21,18 +24,16 @@ class STCB(GridBlock):
     """Spatio-temporal convolution block: Section 4.6, Figure 4a.
 
     Convolutions over (t, x, y) with norm and ReLU on the matching grid, then a 1x1x1
-    convolution with norm to C channels. The paper says "several"; these have the
-    receptive field (5, 9, 9) of a SELFY block on that grid, and about the parameters
-    of :class:`SELFYSBlock`. Around them the block is a SELFY block, and like one does
-    not start as the identity by default.
+    convolution with norm to C channels. The paper says "several"; these four, of
+    1x3x3, 3x3x3, 3x3x3 and 1x3x3, have the receptive field (5, 9, 9) of a SELFY block
+    on that grid, and about the parameters of :class:`SELFYSBlock`. Around them the
+    block is a SELFY block, and like one does not start as the identity by default.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
         scale: Side of the grid over the side of the input. Default: 0.5.
-        channels: Width of each convolution. Default: (32, 32, 32, 32).
-        kernel_sizes: Kernel (t, x, y) of each, odd. Default: 1x3x3, 3x3x3, 3x3x3,
-            1x3x3.
+        channels: Width of each of the four convolutions. Default: (32, 32, 32, 32).
         reduced_channels: Channels on the grid. Default: 128.
         fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
             Eq. 9.
@@ -42,8 +43,7 @@ class STCB(GridBlock):
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: channels and kernel_sizes differ in number or are none, a kernel
-            that is not three odd numbers, another unusable argument or combination.
+        ValueError: Not four channels, or another unusable argument or combination.
     """
 
     def __init__(
@@ -52,12 +52,6 @@ class STCB(GridBlock):
         num_segments: int = 8,
         scale: float = 0.5,
         channels: Sequence[int] = (32, 32, 32, 32),
-        kernel_sizes: Sequence[Sequence[int]] = (
-            (1, 3, 3),
-            (3, 3, 3),
-            (3, 3, 3),
-            (1, 3, 3),
-        ),
         reduced_channels: int = 128,
         fusion: Config | None = None,
         zero_init_last_norm: bool = False,
@@ -74,17 +68,16 @@ class STCB(GridBlock):
             init_cfg,
         )
         channels = check_ints('channels', channels)
-        kernel_sizes = _check_kernel_sizes(kernel_sizes)
-        if len(channels) != len(kernel_sizes):
+        if len(channels) != len(_KERNELS):
             raise ValueError(
-                'channels and kernel_sizes must have one entry per layer, but got '
-                f'channels={channels} and kernel_sizes={kernel_sizes}'
+                f'channels must have {len(_KERNELS)} entries, one per convolution, but '
+                f'got {channels}'
             )
         norm_cfg = norm_3d(norm_cfg, (*channels, in_channels), self)
         layer_cfg = dict(conv_cfg=dict(type='Conv3d'), norm_cfg=norm_cfg)
         self.layers = Sequential(
             *(
-                FoldingConvModule(
+                ConvModule(
                     before,
                     after,
                     kernel,
@@ -94,12 +87,12 @@ class STCB(GridBlock):
                 for before, after, kernel in zip(
                     (reduced_channels, *channels[:-1]),
                     channels,
-                    kernel_sizes,
+                    _KERNELS,
                     strict=True,
                 )
             )
         )
-        self.project = FoldingConvModule(
+        self.project = ConvModule(
             channels[-1], in_channels, 1, act_cfg=None, **layer_cfg
         )
         self.start_at_zero(zero_init_last_norm)
@@ -124,19 +117,6 @@ class STCB(GridBlock):
         clips = x.unflatten(0, (-1, num_segments)).transpose(1, 2)
         out = self.project(self.layers(clips))
         return out.transpose(1, 2).flatten(0, 1)
-
-
-def _check_kernel_sizes(kernel_sizes: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
-    try:
-        kernels = [check_ints('kernel_sizes', kernel) for kernel in kernel_sizes]
-    except (TypeError, ValueError):
-        kernels = [()]
-    if any(len(kernel) != 3 or any(n % 2 == 0 for n in kernel) for kernel in kernels):
-        raise ValueError(
-            'kernel_sizes must be (t, x, y), three positive odd numbers, per layer, '
-            f'such as [(1, 3, 3), (3, 3, 3)], but got {kernel_sizes!r}'
-        )
-    return kernels
 
 
 @MODELS.register_module()

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
-from selfy_mmaction.models.layers.convolution import FoldingConvModule
 from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
 from selfy_mmaction.ops import (
     check_choice,
@@ -28,33 +28,29 @@ class ConvExtraction(Module):
 
     1x3x3 kernels, each followed by norm and ReLU, that stride (U, V) down and keep L.
 
-    The paper gives no strides. For 9x9 those of the authors' code are (1, 2, 2, 1),
-    with a padding of 1 except in the last layer. Where ``strides`` is not given, one
-    rule serves every odd window, rows and columns apart. Between the first and the
-    last layer the stride is 2 where 5 or more positions are left, with the padding, 1
-    or 0, that leaves an odd number. The last layer has no padding and takes sides of up
-    to 9 to 1. Larger sides it takes to 2 or more, which are averaged: its stride is 2,
-    with a padding of 1 where 3 positions are left. Sides of 5, 9, 13 and 17 become
-    5-3-3-1, 9-5-3-1, 13-7-3-2 and 17-9-5-2; with these our counts of multiply-adds are
-    0.7 to 1.1 % below each of supplement Table 3a. Of all strides up to 4 and paddings
-    up to 2, none that ends at 1 and sees every position comes within 6 % at 17.
+    The paper gives no strides. For 9x9 those of the official code are (1, 2, 2, 1),
+    with a padding of 1 except in the last layer. One rule, which gives these, serves
+    every odd window, rows and columns apart. Between the first and the last layer the
+    stride is 2 where 5 or more positions are left, with the padding, 1 or 0, that
+    leaves an odd number. The last layer has no padding and takes sides of up to 9 to 1.
+    Larger sides it takes to 2 or more, which are averaged: its stride is 2, with a
+    padding of 1 where 3 positions are left. Sides of 5, 9, 13 and 17 become 5-3-3-1,
+    9-5-3-1, 13-7-3-2 and 17-9-5-2; with these our counts of multiply-adds are 0.7 to
+    1.1 % below each of supplement Table 3a. Of all strides up to 4 and paddings up to
+    2, none that ends at 1 and sees every position comes within 6 % at 17.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
         channels: Width of each layer; the last is C_F. Default: (4, 16, 64, 64), as
             in the authors' code.
-        strides: Stride of each layer over (u, v). They must take the window to 1x1,
-            with a padding of 1 in all layers but the last. Default: None, the rule
-            above.
         temporal_kernel: Size of the kernels along l, 1 or 3; 3 is that of supplement
             Table 3d, padded by 1. Default: 1.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: The layers do not take the window to 1x1, channels and strides
-            differ in number, there are no channels, another temporal kernel, or
-            another unusable argument.
+        ValueError: There are no channels, another temporal kernel, or another
+            unusable argument.
 
     Attributes:
         out_channels: C_F.
@@ -64,7 +60,6 @@ class ConvExtraction(Module):
         self,
         window: int | Sequence[int] = (9, 9),
         channels: Sequence[int] = (4, 16, 64, 64),
-        strides: Sequence[int] | None = None,
         temporal_kernel: int = 1,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -73,11 +68,7 @@ class ConvExtraction(Module):
         self.window = check_window(window)
         self.temporal_kernel = check_choice('temporal_kernel', temporal_kernel, (1, 3))
         channels = check_ints('channels', channels)
-        if strides is None:
-            layout = _choose_layout(self.window, len(channels))
-        else:
-            strides = check_ints('strides', strides)
-            layout = _check_layout(self.window, channels, strides)
+        layout = _choose_layout(self.window, len(channels))
         self.out_channels = channels[-1]
 
         def layer(before: int, after: int, stride: Pair, padding: Pair) -> nn.Module:
@@ -89,7 +80,7 @@ class ConvExtraction(Module):
                     conv_cfg=dict(type='Conv3d'),
                     norm_cfg=norm_3d(norm_cfg, channels, self),
                 )
-            return FoldingConvModule(before, after, 3, stride, padding, **kwargs)
+            return ConvModule(before, after, 3, stride, padding, **kwargs)
 
         widths = zip((1, *channels[:-1]), channels, strict=True)
         self.layers = Sequential(
@@ -114,25 +105,11 @@ class ConvExtraction(Module):
             # A kernel of size 1 along l sees one offset at a time, so l joins the
             # batch: the same sums as a 3D convolution, many times faster on a CPU.
             maps = stss.reshape(-1, 1, *stss.shape[-2:])  # (N*T*h*w*L, 1, U, V)
-            first, *others = self.layers
-            # Few channels on many small maps: twice as fast on a CPU. The layers keep
-            # the layout of their input.
-            maps = first(maps).contiguous(memory_format=torch.channels_last)
-            for layer in others:
-                maps = layer(maps)
-            feats = maps.mean((-2, -1))  # (N*T*h*w*L, C_F)
+            feats = self.layers(maps).mean((-2, -1))  # (N*T*h*w*L, C_F)
         else:
             volumes = stss.flatten(0, 3).unsqueeze(1)  # (N*T*h*w, 1, L, U, V)
             feats = self.layers(volumes).mean((-2, -1)).mT  # (N*T*h*w, L, C_F)
         return feats.reshape(*stss.shape[:-2], self.out_channels)
-
-
-def _output_size(size: Pair, stride: Pair, padding: Pair) -> Pair:
-    """Size after a 3x3 convolution."""
-    rows, cols = (
-        (n + 2 * p - 3) // s + 1 for n, s, p in zip(size, stride, padding, strict=True)
-    )
-    return rows, cols
 
 
 def _choose_layout(window: Pair, num_layers: int) -> list[tuple[Pair, Pair]]:
@@ -158,30 +135,6 @@ def _choose_side_layout(side: int, num_layers: int) -> list[tuple[int, int]]:
             stride, padding = 2, (left + 1) // 2 % 2
         layout.append((stride, padding))
         left = (left + 2 * padding - 3) // stride + 1
-    return layout
-
-
-def _check_layout(
-    window: Pair, channels: tuple[int, ...], strides: tuple[int, ...]
-) -> list[tuple[Pair, Pair]]:
-    """Strides as given, and the paddings that go with them."""
-    if len(channels) != len(strides):
-        raise ValueError(
-            'channels and strides must have one entry a layer, but got '
-            f'channels={channels} and strides={strides}'
-        )
-    paddings = [1] * (len(channels) - 1) + [0]
-    layout = [((s, s), (p, p)) for s, p in zip(strides, paddings, strict=True)]
-    sizes = [window]
-    for stride, padding in layout:
-        sizes.append(_output_size(sizes[-1], stride, padding))
-    if sizes[-1] != (1, 1):
-        raise ValueError(
-            f'strides={strides} take a window of {window} to '
-            f'{" -> ".join(map(str, sizes[1:]))}; choose strides that end at (1, 1), '
-            'for example (1, 2, 2, 1) for 9x9 and (1, 2, 1, 1) for 5x5, or leave '
-            'strides out'
-        )
     return layout
 
 
@@ -225,7 +178,7 @@ class MLPExtraction(Module):
         # of the registry fits.
         self.layers = Sequential(
             *(
-                FoldingConvModule(before, after, kernel_size=1, norm_cfg=norm_cfg)
+                ConvModule(before, after, kernel_size=1, norm_cfg=norm_cfg)
                 for before, after in zip(widths[:-1], widths[1:], strict=True)
             )
         )

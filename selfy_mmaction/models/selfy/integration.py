@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
-from selfy_mmaction.models.layers.convolution import FoldingConvModule
 from selfy_mmaction.models.layers.norms import norm_2d
 from selfy_mmaction.ops import check_int, check_ints
 
@@ -60,7 +60,7 @@ class ConvIntegration(Module):
         self.out_channels = out_channels
         self.layers = Sequential(
             *(
-                FoldingConvModule(
+                ConvModule(
                     before,
                     after,
                     kernel_size=self._kernel_size,
@@ -70,7 +70,7 @@ class ConvIntegration(Module):
                 for before, after in zip(widths[:-1], widths[1:], strict=True)
             )
         )
-        self.project = FoldingConvModule(
+        self.project = ConvModule(
             num_offsets * widths[-1],
             out_channels,
             norm_cfg=norm_cfg,
@@ -93,10 +93,8 @@ class ConvIntegration(Module):
             :class:`ReleasedIntegration` as many channels as ``out_channels`` says.
         """
         num_offsets = feats.size(4)
-        x = feats.permute(0, 1, 4, 2, 3, 5).flatten(0, 2)  # (N*T*L, h, w, C_F)
-        # Channels last, which the layers keep: few channels on many small maps are
-        # twice as fast so on a CPU.
-        x = self.layers(x.permute(0, 3, 1, 2))
+        x = feats.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)  # (N*T*L, C_F, h, w)
+        x = self.layers(x)
         x = x.unflatten(0, (-1, num_offsets)).flatten(1, 2)  # (N*T, L*C_F, h, w)
         return self.project(x)
 

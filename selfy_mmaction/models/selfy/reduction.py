@@ -5,10 +5,10 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmaction.registry import MODELS
+from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from selfy_mmaction.models.layers.building import Module
-from selfy_mmaction.models.layers.convolution import FoldingConvModule
 from selfy_mmaction.models.layers.norms import norm_2d
 from selfy_mmaction.ops import check_choice, check_int
 
@@ -48,7 +48,7 @@ class ConvReduction(Module):
         check_int('in_channels', in_channels)
         check_int('out_channels', out_channels)
         self.scale = check_choice('scale', scale, SCALES)
-        self.conv = FoldingConvModule(
+        self.conv = ConvModule(
             in_channels,
             out_channels,
             kernel_size=3,

@@ -101,8 +101,6 @@ class EmbeddedGaussianTransformation(Module):
             Default: -2 to 2.
         window: Spatial window (U, V), odd. An int is the side of a square one.
             Default: (9, 9).
-        embed_channels: Width of theta and phi, which is not in the paper. Default:
-            None, ``in_channels``.
         backend: 'auto', 'torch' or 'triton', see
             :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
         init_cfg: Initialization config. Default: None.
@@ -117,7 +115,6 @@ class EmbeddedGaussianTransformation(Module):
         num_segments: int = 8,
         offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
         window: int | Sequence[int] = (9, 9),
-        embed_channels: int | None = None,
         backend: str = 'auto',
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -127,11 +124,9 @@ class EmbeddedGaussianTransformation(Module):
         self.window = check_window(window)
         self.backend = check_backend(backend)
         check_int('in_channels', in_channels)
-        if embed_channels is None:
-            embed_channels = in_channels
-        check_int('embed_channels', embed_channels)
-        self.theta = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
-        self.phi = nn.Conv2d(in_channels, embed_channels, 1, bias=False)
+        # Their width is not in the paper.
+        self.theta = nn.Conv2d(in_channels, in_channels, 1, bias=False)
+        self.phi = nn.Conv2d(in_channels, in_channels, 1, bias=False)
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Transform the features.
