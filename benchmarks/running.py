@@ -172,7 +172,7 @@ def markdown(data: dict[str, Any]) -> str:
         for row in table['rows']:
             cells.append([row['candidate'], row['pass']])
             for low, median, high in (row['ms'], row['ratio']):
-                cells[-1].append(f'{median:.3g} ({low:.3g} to {high:.3g})')
+                cells[-1].append(f'{median:.4g} ({low:.4g} to {high:.4g})')
             for key in ('peak_mib', 'gmacs', 'times_arithmetic'):
                 cells[-1].append('' if row[key] is None else f'{row[key]:.4g}')
         lines += [f'| {" | ".join(each)} |' for each in cells]
