@@ -1,137 +1,71 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Time and memory of the SELFY block and of its steps, against the released code.
+"""Time and memory of the SELFY block, of its steps, and of the official block.
 
-    python benchmarks/block.py --peer-released ../SELFY
+    python benchmarks/block.py --official ../SELFY --sampler
 
 docs/performance.md says how to read the result.
 """
 
-import copy
-from typing import Any
+from argparse import Namespace
 
+import network
 import torch
-from measuring import Candidate, autocast, module_candidate
+from baselines import copy_weights, official
+from measuring import Candidate, passes_of
 from mmaction.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from networks import CONFIGS, initialize
-from peers import copy_weights
-from running import Case, Settings, make_parser, run
-from torch import Tensor, nn
+from running import make_parser, run
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-import selfy_mmaction  # noqa: F401  registers everything
-
-PAPER, RELEASED = 'ours', 'ours, released form'
-STEPS = (
-    'reduction',
-    'transformation',
-    'extraction',
-    'integration',
-    'restoration',
-    'fusion',
-)
+OURS, OFFICIAL_FORM = 'ours', 'ours, official form'
 
 
-def build_blocks(case: Case) -> dict[str, nn.Module]:
-    """The block in both forms, in float32 on the CPU."""
-    init_default_scope('mmaction')
-    config = Config.fromfile(CONFIGS / '_base_/models/selfy_tsm_r50_released.py')
-    forms = {PAPER: {}, RELEASED: config.model.backbone.selfy.block}
-    blocks = {}
-    for name, form in forms.items():
-        cfg = dict(
-            form,
-            type='SELFYBlock',
-            in_channels=case.channels,
-            num_segments=case.frames,
-            offsets=case.offsets,
-            window=case.window,
-            # Zeros would hide what the block computes from the comparison of results.
-            zero_init_last_norm=False,
-        )
-        blocks[name] = MODELS.build(cfg)
-        initialize(blocks[name])
-    return blocks
-
-
-def _prepare(
-    block: nn.Module, case: Case, settings: Settings
-) -> tuple[tuple[nn.Module, nn.Module], Tensor]:
-    """Copies for inference and training, and an input."""
-    modules = (
-        copy.deepcopy(block).to(settings.device, settings.dtype),
-        copy.deepcopy(block).to(settings.device, settings.training_dtype),
+def build(args: Namespace) -> list[Candidate]:
+    """Our block in both forms, the official block, and each step of ours."""
+    torch.manual_seed(0)
+    shape = args.batch * args.t, args.channels, args.size, args.size
+    # After a ReLU, as after a stage of a ResNet.
+    x = torch.randn(shape).relu_().to(args.device, args.dtype)
+    form = network.load_model(network.OFFICIAL_FORM).backbone.selfy.block
+    options = dict(
+        type='SELFYBlock',
+        in_channels=args.channels,
+        num_segments=args.t,
+        offsets=args.offsets,
+        window=args.window,
+        # Zeros would hide the block from the comparison of results.
+        zero_init_last_norm=False,
     )
-    generator = torch.Generator().manual_seed(0)
-    shape = (case.batch * case.frames, case.channels, *case.size)
-    # After a ReLU, as behind a stage of a ResNet.
-    x = torch.randn(shape, generator=generator).relu_()
-    return modules, x.to(settings.device, settings.dtype)
-
-
-def build(case: Case, settings: Settings) -> list[Candidate]:
-    """Our block in both forms, and the released code's with the same weights."""
-    candidates = {}
-    blocks = build_blocks(case)
-    for name, block in blocks.items():
-        modules, x = _prepare(block, case, settings)
-        candidates[name] = module_candidate(name, modules, ([x], [x]), settings.dtype)
-    released = settings.peers.released('SELFYBlock', case.offsets, case.window)
-    for name, make in released.items():
-        with settings.peers.skipping(name):
-            modules = []
-            for dtype in (settings.dtype, settings.training_dtype):
-                module = make(dtype, case.channels, 128, case.frames)
-                copy_weights(blocks[RELEASED], module)
-                modules.append(module.to(settings.device, dtype))
-            candidates[name] = module_candidate(
-                name, tuple(modules), ([x], [x]), settings.dtype, candidates[RELEASED]
-            )
-    return list(candidates.values())
-
-
-def build_steps(case: Case, settings: Settings) -> dict[str, list[Candidate]]:
-    """The block and each step alone, fed with what it gets in the block."""
-    tables = {}
-    for name, block in build_blocks(case).items():
-        modules, x = _prepare(block, case, settings)
-        whole = module_candidate('whole block', modules, ([x], [x]), settings.dtype)
-        with torch.no_grad():
-            for_inference = _inputs_of_steps(modules[0], x)
-            with autocast(settings.device, settings.dtype):
-                for_training = _inputs_of_steps(modules[1], x)
-        tables[f'Steps of the block, {name}'] = [whole] + [
-            module_candidate(
-                step,
-                tuple(getattr(module, step) for module in modules),
-                (for_inference[step], for_training[step]),
-                settings.dtype,
-            )
-            for step in STEPS
-        ]
-    return tables
-
-
-def _inputs_of_steps(block: nn.Module, x: Tensor) -> dict[str, tuple[Any, ...]]:
-    inputs = {}
-
-    def keep(step: str):
-        return lambda module, args: inputs.__setitem__(step, args)
-
-    handles = [
-        getattr(block, step).register_forward_pre_hook(keep(step)) for step in STEPS
+    pairs: dict[str, list[nn.Module]] = {}  # for inference and for training
+    for dtype in (args.dtype, args.training_dtype):
+        blocks = {
+            name: network.initialize(MODELS.build({**form, **options}))
+            for name, form in ((OFFICIAL_FORM, form), (OURS, {}))
+        }
+        theirs = official(args, 'SELFYBlock', dtype, args.channels, 128)
+        for block in theirs.values():
+            copy_weights(blocks[OFFICIAL_FORM], block)
+        for name, block in (blocks | theirs).items():
+            pairs.setdefault(name, []).append(block.to(args.device, dtype))
+    infer, train = pairs[OURS]
+    for step, module in infer.named_children():
+        pairs[f'step: {step}'] = [module, train.get_submodule(step)]
+    inputs: dict[nn.Module, tuple] = {}  # of each block and step
+    with torch.no_grad(), register_module_forward_pre_hook(inputs.__setitem__):
+        for name in (*blocks, *theirs):
+            infer, train = pairs[name]
+            infer.eval()(x)
+            with args.autocast():
+                train(x)
+    return [
+        Candidate(
+            name,
+            passes_of(pair, [inputs[module] for module in pair], args.autocast),
+            like=OFFICIAL_FORM if name in theirs else None,
+        )
+        for name, pair in pairs.items()
     ]
-    block(x)
-    for handle in handles:
-        handle.remove()
-    return inputs
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = make_parser(__doc__, baseline=RELEASED, size=28, channels=512)
-    run('block', parser, build, build_steps)
 
 
 if __name__ == '__main__':
-    main()
+    run(make_parser(__doc__, size=28, channels=512), build, size=10, channels=8)

@@ -1,57 +1,138 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Inference of SELFYNet-TSM over its backbone, TSM.
+"""Inference and training of SELFYNet-TSM, and of its backbone, TSM.
 
-    python benchmarks/network.py --peer-released ../SELFY
+    python benchmarks/network.py --official ../SELFY --sampler
 
-docs/performance.md says how to read the result.
+A training step is the forward pass, the loss, the backward pass and a step of SGD with
+momentum. docs/performance.md says how to read the result.
 """
 
+import logging
+from argparse import Namespace
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
-from measuring import FORWARD, Candidate, Counts, count_macs, tensor_bytes
-from networks import (
-    BACKBONE,
-    OURS,
-    RELEASED,
-    build_networks,
-    make_clips,
-    make_network_parser,
-    scores,
-)
-from running import Case, Settings, run
+import torch.nn.functional as F
+from baselines import copy_weights, official
+from measuring import Candidate
+from mmaction.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseModule
+from mmengine.registry import init_default_scope
+from running import make_parser, run
+from torch import Tensor, nn
+
+import selfy_mmaction  # noqa: F401  registers everything
+
+BACKBONE, OURS, OFFICIAL_FORM = 'TSM', 'SELFYNet-TSM', 'SELFYNet-TSM, official form'
+WITH_CP = f'{OURS}, with_cp'
+CONFIGS = {
+    BACKBONE: 'tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py',
+    OURS: 'selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py',
+    OFFICIAL_FORM: 'released/selfy-tsm-r50_1x1x8_sthv1-rgb.py',
+}
 
 
-def build(case: Case, settings: Settings) -> list[Candidate]:
-    """The backbone, ours in both forms, and those with the released code's block."""
-    clips = make_clips(case, settings).to(settings.dtype)
-    candidates = {}
-    for name, network in build_networks(case, settings, settings.dtype).items():
-        network.eval()
-        is_peer = name not in (BACKBONE, OURS, RELEASED)
-        forward = torch.no_grad()(partial(scores, network, clips))
-        weights = tensor_bytes(*network.state_dict().values())
-        if is_peer:
-            counts = candidates[RELEASED].counts
-        else:
-            result = tensor_bytes(forward())
-            least = tensor_bytes(clips) + weights + result
-            counts = {FORWARD: Counts(count_macs(forward), least)}
-        candidates[name] = Candidate(
-            name,
-            {FORWARD: forward},
-            counts,
-            same_as=RELEASED if is_peer else None,
-            is_peer=is_peer,
-            held_bytes=weights + tensor_bytes(clips),
-        )
-    return list(candidates.values())
+def load_model(name: str) -> ConfigDict:
+    """The model of one of ``CONFIGS``."""
+    init_default_scope('mmaction')
+    folder = Path(__file__).resolve().parents[1] / 'configs' / 'selfy'
+    return Config.fromfile(folder / CONFIGS[name]).model
 
 
-def main() -> None:
-    """Run the command line."""
-    run('network', make_network_parser(__doc__), build)
+def initialize(module: BaseModule) -> BaseModule:
+    """Draw the weights, always the same, without mmengine's line for each."""
+    torch.manual_seed(0)
+    logging.disable(logging.INFO)
+    try:
+        module.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)
+    return module
+
+
+def build_network(name: str, args: Namespace, **block: Any) -> nn.Module:
+    """A recognizer, in float32 on the CPU, with changes of the block's config."""
+    model = load_model(name)
+    model.backbone.update(depth=args.depth, num_segments=args.t)
+    model.backbone.update(pretrained=None, pretrained2d=False)
+    width = 512 if args.depth < 50 else 2048
+    # Without dropout, losses can be compared.
+    model.cls_head.update(num_segments=args.t, in_channels=width, dropout_ratio=0)
+    if 'selfy' in model.backbone:
+        changes = dict(offsets=args.offsets, window=args.window)
+        # Zeros would hide the block from the comparison of results.
+        model.backbone.selfy.block.update(changes, zero_init_last_norm=False, **block)
+    return initialize(MODELS.build(model))
+
+
+def build_networks(args: Namespace, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """Networks on the device, by name of the candidate."""
+    networks = {name: build_network(name, args) for name in CONFIGS}
+    networks[WITH_CP] = build_network(OURS, args, with_cp=True)
+    ours = networks[OFFICIAL_FORM]
+    channels = 128 if args.depth < 50 else 512
+    for name, block in official(args, 'SELFYBlock', dtype, channels, 128).items():
+        theirs = build_network(OFFICIAL_FORM, args, type=lambda block=block, **_: block)
+        theirs.load_state_dict(ours.state_dict(), strict=False)
+        copy_weights(ours.backbone.inserted_blocks['layer2'], block)
+        networks[f'TSM, {name}'] = theirs
+    return {name: each.to(args.device, dtype) for name, each in networks.items()}
+
+
+def build(args: Namespace) -> list[Candidate]:
+    """The backbone, ours in both forms and with_cp, and TSM with the official block."""
+    torch.manual_seed(0)
+    clips = torch.randn(args.batch, args.t, 3, args.size, args.size)
+    infer_clips = clips.to(args.device, args.dtype)
+    train_clips = clips.to(args.device, args.training_dtype)
+    trained = build_networks(args, args.training_dtype)
+    candidates = []
+    for name, network in build_networks(args, args.dtype).items():
+        passes, held = {}, {}
+        if name != WITH_CP:  # which changes nothing in inference
+            forward = partial(scores, network.eval(), infer_clips)
+            passes['forward'] = torch.no_grad()(forward)
+            held['forward'] = [infer_clips, *network.state_dict().values()]
+        network = trained[name]
+        passes['training step'] = training_step(network, train_clips, args)
+        momentum = list(network.parameters())
+        held['training step'] = [train_clips, *network.state_dict().values(), *momentum]
+        like = OURS if name == WITH_CP else None if name in CONFIGS else OFFICIAL_FORM
+        candidates.append(Candidate(name, passes, like, held))
+    return candidates
+
+
+def training_step(
+    network: nn.Module, clips: Tensor, args: Namespace
+) -> Callable[[], Tensor]:
+    """A function that makes a step and returns the loss."""
+    network.train()
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    labels = torch.zeros(len(clips), dtype=torch.long, device=clips.device)
+
+    def step() -> Tensor:
+        with args.autocast():
+            loss = F.cross_entropy(scores(network, clips).to(clips.dtype), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    return step
+
+
+def scores(network: nn.Module, clips: Tensor) -> Tensor:
+    """Scores of a recognizer, (N, classes)."""
+    return network.extract_feat(clips, stage='head')[0]
 
 
 if __name__ == '__main__':
-    main()
+    parser = make_parser(__doc__, size=224)
+    parser.add_argument('--depth', type=int, choices=[18, 34, 50, 101], default=50)
+    run(parser, build, size=96, depth=18)

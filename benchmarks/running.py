@@ -1,276 +1,201 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The command line that all benchmarks share, and what it sets in motion."""
+"""The command line that the benchmarks share, and their report."""
 
-import argparse
-import copy
+import json
+import math
 import os
+import platform
+import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import RawDescriptionHelpFormatter as Formatter
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from measuring import Candidate, Limits, Measurement, measure, measure_limits
-from peers import Peers
-from reporting import Report, describe_machine
+from matplotlib.figure import Figure
+from measuring import Candidate, check_results, measure, measure_rates
 
-from selfy_mmaction.ops import check_offsets, check_window
+import selfy_mmaction
 
-SCALES = ('t', 'l', 'window', 'size', 'batch', 'threads')
-DTYPES = ('float32', 'float16', 'bfloat16')
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured.
-
-    Attributes:
-        frames: Frames per clip, T.
-        offsets: Temporal offsets.
-        window: ``(U, V)``.
-        size: Height and width of the input.
-        channels: Channels of the input.
-        batch: Clips.
-        threads: Of the CPU.
-
-    Raises:
-        ValueError: Any of them is unusable.
-    """
-
-    frames: int
-    offsets: tuple[int, ...]
-    window: tuple[int, int]
-    size: tuple[int, int]
-    channels: int
-    batch: int
-    threads: int
-
-    def __post_init__(self) -> None:
-        check_offsets(self.offsets)
-        check_window(self.window)
-        for name in ('frames', 'channels', 'batch', 'threads'):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f'{name} must be 1 or more, but got {value}')
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f'size must be 1 or 2 positive numbers, not {self.size}')
-        if self.threads > _cpus():
-            raise ValueError(
-                f'threads={self.threads}, but this process may use {_cpus()} CPUs only'
-            )
-
-    def scaled(self, scale: str, value: int) -> 'Case':
-        """The same with another value of one of ``SCALES``."""
-        if scale == 'l':
-            if value < 1 or value % 2 == 0:
-                raise ValueError(f'l={value}: offsets -n to n are an odd number')
-            return replace(self, offsets=tuple(range(-(value // 2), value // 2 + 1)))
-        if scale in ('window', 'size'):
-            return replace(self, **{scale: (value, value)})
-        return replace(self, **{'frames' if scale == 't' else scale: value})
+# What --scale varies, and the values.
+SCALES = {
+    't': (4, 8, 16, 32),
+    'l': (1, 3, 5, 7, 9),
+    'window': (5, 9, 13, 17),
+    'size': (7, 14, 28),
+    'batch': (1, 2, 4, 8),
+}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where and how everything runs; ``args`` has the options of one benchmark."""
-
-    device: torch.device
-    dtype: torch.dtype
-    peers: Peers
-    args: argparse.Namespace
-
-    @property
-    def training_dtype(self) -> torch.dtype:
-        """Of weights in training, which for half precision runs under autocast."""
-        return torch.promote_types(self.dtype, torch.float32)
-
-    def in_float64(self) -> 'Settings':
-        """The same in float64; peers that fail in it are not noted."""
-        peers = copy.copy(self.peers)
-        peers.skipped = []
-        return replace(self, dtype=torch.float64, peers=peers)
-
-
-class _HelpFormatter(
-    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
-):
-    pass
-
-
-def make_parser(
-    doc: str, baseline: str, size: int, channels: int | None = None
-) -> argparse.ArgumentParser:
+def make_parser(doc: str, **inputs: int) -> ArgumentParser:
     """The options that all benchmarks have.
 
     Args:
         doc: What the benchmark does.
-        baseline: What ratios refer to unless the user says otherwise.
-        size: Default height and width of the input.
-        channels: Default channels of the input. Default: None, three and no choice.
+        inputs: Defaults of options of its own, for the sizes of the input.
     """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=_HelpFormatter)
-    parser.set_defaults(channels=channels or 3)
+    parser = ArgumentParser(description=doc, formatter_class=Formatter)
     add = parser.add_argument
-    add('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    add('--dtype', choices=DTYPES, default='float32', help='of features')
-    add('--threads', type=int, default=1, help='of the CPU')
-    add('--repeats', type=int, default=20, help='rounds')
-    add('--batch', type=int, default=1, help='clips')
-    add('--frames', type=int, default=8, help='per clip, T')
-    add('--offsets', type=int, nargs='+', default=[-2, -1, 0, 1, 2], help='temporal')
-    add('--window', type=int, nargs=2, default=[9, 9], help='U V')
-    add('--size', type=int, nargs='+', default=[size], help='height and width, or both')
-    if channels:
-        add('--channels', type=int, help='of the input')
-    scale_help = f'vary {", ".join(SCALES)}; batch=1,2,4 chooses the values'
-    add('--scale', nargs='+', default=[], metavar='QUANTITY', help=scale_help)
-    add('--baseline', default=baseline, help='what ratios refer to')
-    add('--out', type=Path, default=Path('work_dirs/benchmarks'), help='folder')
-    sampler_help = "the authors' compiled sampler (spatial-correlation-sampler)"
-    add('--peer-sampler', action='store_true', help=sampler_help)
-    released_help = "checkout of the authors' repository, of which ops/selfy.py is run"
-    add('--peer-released', type=Path, metavar='PATH', help=released_help)
+    add('--device', choices=['cpu', 'cuda'], default='cpu')
+    add('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32')
+    for name, default, text in (
+        ('threads', 1, 'of the CPU'),
+        ('repeats', 20, 'rounds'),
+        ('batch', 1, 'clips'),
+        ('t', 8, 'frames per clip'),
+        ('l', 5, 'temporal offsets, an odd number: from -(l // 2) to l // 2'),
+        ('window', 9, 'U and V, an odd number'),
+        *((name, default, 'of the input') for name, default in inputs.items()),
+    ):
+        text += f' (default: {default})'
+        add(f'--{name}', type=_positive, default=default, help=text)
+    add('--official', type=Path, metavar='PATH', help='checkout of the official code')
+    text = 'run the official code with its compiled sampler, too'
+    add('--sampler', action='store_true', help=text)
+    text = 'two rounds of tiny sizes, to see that everything runs'
+    add('--quick', action='store_true', help=text)
+    add('--out', type=Path, default='work_dirs/benchmarks', help='folder of the report')
     return parser
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ArgumentTypeError(f'must be 1 or more, but got {value}')
+    return value
+
+
 def run(
-    name: str,
-    parser: argparse.ArgumentParser,
-    build: Callable[[Case, Settings], list[Candidate]],
-    build_steps: Callable[[Case, Settings], dict[str, list[Candidate]]] | None = None,
+    parser: ArgumentParser,
+    build: Callable[[Namespace], list[Candidate]],
+    **quick: int,
 ) -> None:
-    """Read the command line, measure and write the report.
+    """Read the command line, measure, and write the report after each table.
 
     Args:
-        name: Of the benchmark, and of its files.
         parser: Of :func:`make_parser`, with options of its own.
-        build: Makes the candidates for a case.
-        build_steps: Makes tables of further candidates, the first of each its
-            baseline, for the case of the command line. Default: None.
+        build: Makes the candidates of a case; ratios refer to the first. A case is the
+            command line, with what :func:`_case` adds.
+        quick: Defaults under ``--quick``.
     """
     args = parser.parse_args()
-    threads = torch.get_num_threads()
+    if args.quick:
+        parser.set_defaults(t=2, l=3, repeats=2, **quick)
+        args = parser.parse_args()
+    _check(parser, args)
+    data = dict(
+        command=shlex.join(['python', *sys.argv]),
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        machine=describe_machine(args.device),
+        options={name: str(value) for name, value in vars(args).items()},
+        tables=[],
+    )
+    args.device, args.dtype = torch.device(args.device), getattr(torch, args.dtype)
+    path = args.out / Path(parser.prog).stem
+    torch.set_num_threads(args.threads)
     try:
-        case, scaling = _read_cases(args)
-        settings = _read_settings(args)
         args.out.mkdir(parents=True, exist_ok=True)
-        torch.set_num_threads(case.threads)
-        candidates = build(case, settings)
-        ours = [candidate.name for candidate in candidates if not candidate.is_peer]
-        if args.baseline not in ours:
-            raise ValueError(
-                f'--baseline {args.baseline!r} is none of our candidates {ours}'
-            )
-    except (OSError, ValueError) as error:
-        parser.exit(2, f'error: {error}\n')
-    try:
-        _run(name, settings, case, scaling, candidates, build, build_steps)
-    except KeyboardInterrupt:
-        parser.exit(130, f'\ninterrupted; finished tables, if any, are in {args.out}\n')
-    finally:
-        torch.set_num_threads(threads)
+        check_results(build(_case(args, dtype=torch.float64)))
+        data['rates'] = measure_rates(args.device, args.dtype)
+        changes = [{}]
+        for name in getattr(args, 'scale', ()):
+            changes += [{name: value} for value in SCALES[name]]
+        for change in changes:
+            print(change or 'main table', file=sys.stderr)
+            candidates = build(_case(args, **change))
+            speed = data['rates']['gmacs_per_s']
+            rows = measure(candidates, args.repeats, args.device, speed)
+            data['tables'].append(dict(change=change, rows=rows))
+            path.with_suffix('.json').write_text(json.dumps(data, indent=1))
+            path.with_suffix('.md').write_text(markdown(data))
+    except (ImportError, OSError, ValueError) as error:
+        parser.exit(2, f'{parser.prog}: error: {error}\n')
+    if changes[1:]:
+        draw(data['tables'][1:]).savefig(path.with_suffix('.png'), dpi=120)
+    print(f'\n{markdown(data)}\nAll times: {path}.json')
 
 
-def _run(name, settings, case, scaling, candidates, build, build_steps) -> None:
-    args = settings.args
-    chosen = {key: vars(args)[key] for key in ('device', 'dtype', 'repeats')}
-    report = Report(
-        args.out / name,
-        describe_machine(settings.device),
-        dict(chosen, baseline=args.baseline),
-        asdict(case),
-        settings.peers.skipped,
-    )
-    limits: dict[int, Limits] = {}
-
-    def measure_case(
-        title: str, case: Case, candidates: Sequence[Candidate], baseline: str
-    ) -> Measurement:
-        if case.threads not in limits:
-            _say("the machine's own limits")
-            limits[case.threads] = measure_limits(settings.device, settings.dtype)
-            report.add_limits(case.threads, limits[case.threads])
-        _say(f'{title}: {"; ".join(candidate.name for candidate in candidates)}')
-        return measure(
-            candidates,
-            baseline,
-            args.repeats,
-            limits[case.threads],
-            settings.device,
-            settings.dtype,
-            lambda: build(case, settings.in_float64()),
-        )
-
-    report.add_results(measure_case(name, case, candidates, args.baseline))
-    if build_steps is not None:
-        for title, steps in build_steps(case, settings).items():
-            report.add_steps(title, measure_case(title, case, steps, steps[0].name))
-    for scale, values in scaling.items():
-        for value in values:
-            scaled = case.scaled(scale, value)
-            torch.set_num_threads(scaled.threads)
-            candidates = build(scaled, settings)
-            title = f'{scale}={value}'
-            found = measure_case(title, scaled, candidates, args.baseline)
-            report.add_scaling(scale, value, found)
-    print(f'\n{report.markdown()}\nJSON, table and plot: {report.path}.*')
-
-
-def _read_cases(args: argparse.Namespace) -> tuple[Case, dict[str, list[int]]]:
-    """The case of the command line, and values for each scaled quantity."""
-    if args.repeats < 2:
-        raise ValueError(f'--repeats {args.repeats}: quartiles need 2 or more')
-    case = Case(
-        args.frames,
-        tuple(args.offsets),
-        tuple(args.window),
-        tuple(args.size) * (2 if len(args.size) == 1 else 1),
-        args.channels,
-        args.batch,
-        args.threads,
-    )
-    side = max(case.size)
-    defaults = dict(
-        t=[4, 8, 16, 32],
-        l=[1, 3, 5, 7, 9],
-        window=[5, 9, 13, 17],
-        size=[side // 2, side, side * 2],
-        batch=[1, 2, 4, 8],
-        threads=[2**i for i in range(_cpus().bit_length())],
-    )
-    scaling = {}
-    for text in args.scale:
-        scale, _, values = text.partition('=')
-        if scale not in SCALES:
-            raise ValueError(f'--scale {scale!r} is unknown; choose from {SCALES}')
-        if scale == 'threads' and args.device != 'cpu':
-            raise ValueError('--scale threads is for --device cpu')
-        try:
-            chosen = [int(value) for value in values.split(',')] if values else None
-        except ValueError as error:
-            raise ValueError(
-                f'--scale {text!r} must be like {scale}=1,2,4, with whole numbers'
-            ) from error
-        scaling[scale] = chosen or defaults[scale]
-        for value in scaling[scale]:
-            case.scaled(scale, value)  # raises before long work
-    return case, scaling
-
-
-def _read_settings(args: argparse.Namespace) -> Settings:
+def _check(parser: ArgumentParser, args: Namespace) -> None:
     if args.device == 'cuda' and not torch.cuda.is_available():
-        raise ValueError('--device cuda: torch finds no CUDA device here')
-    device = torch.device(args.device)
-    peers = Peers(device, args.peer_sampler, args.peer_released)
-    return Settings(device, getattr(torch, args.dtype), peers, args)
+        parser.error('--device cuda: torch finds no CUDA device here')
+    if args.threads > os.cpu_count():
+        parser.error(f'--threads {args.threads}: there are {os.cpu_count()} CPUs')
+    if args.repeats < 2:
+        parser.error(f'--repeats {args.repeats}: quartiles need 2 or more')
+    if args.l % 2 == 0 or args.window % 2 == 0:
+        parser.error(f'--l {args.l} --window {args.window}: both must be odd')
+    if args.sampler and not args.official:
+        parser.error('--sampler needs --official PATH')
 
 
-def _cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _case(args: Namespace, **changes: Any) -> Namespace:
+    case = Namespace(**(vars(args) | changes))
+    case.offsets = range(-(case.l // 2), case.l // 2 + 1)
+    # In half precision, training runs under autocast with weights in float32.
+    case.training_dtype = torch.promote_types(case.dtype, torch.float32)
+    options = dict(dtype=case.dtype, enabled=case.dtype.itemsize < 4)
+    case.autocast = partial(torch.autocast, case.device.type, **options)
+    return case
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def describe_machine(device: str) -> dict[str, Any]:
+    """What a figure depends on."""
+    cpus = Path('/proc/cpuinfo')
+    model = re.search('model name.*: (.*)', cpus.read_text() if cpus.exists() else '')
+    return dict(
+        cpu=model[1] if model else platform.processor(),
+        cpus=os.cpu_count(),
+        load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None,
+        gpu=torch.cuda.get_device_name() if device == 'cuda' else None,
+        system=platform.platform(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        selfy_mmaction=selfy_mmaction.__version__,
+    )
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """All tables, and what they depend on."""
+    facts = {**data['machine'], **data['options'], **data['rates']}
+    lines = [f'`{data["command"]}`, {data["date"]}', '']
+    lines.append(', '.join(f'{key} {value}' for key, value in facts.items()))
+    titles = ['', 'pass', 'ms', f'times {data["tables"][0]["rows"][0]["candidate"]}']
+    titles += ['peak MiB', 'G multiply-adds', 'times its arithmetic']
+    for table in data['tables']:
+        lines += ['', *(f'{key} = {n}\n' for key, n in table['change'].items())]
+        cells = [titles, ['---'] * len(titles)]
+        for row in table['rows']:
+            cells.append([row['candidate'], row['pass']])
+            for low, median, high in (row['ms'], row['ratio']):
+                cells[-1].append(f'{median:.4g} ({low:.4g} to {high:.4g})')
+            for key in ('peak_mib', 'gmacs', 'times_arithmetic'):
+                cells[-1].append('' if row[key] is None else f'{row[key]:.4g}')
+        lines += [f'| {" | ".join(each)} |' for each in cells]
+    return '\n'.join(lines) + '\n'
+
+
+def draw(tables: list[dict[str, Any]]) -> Figure:
+    """Median times over each quantity that was varied."""
+    points: dict[str, list[tuple[int, list]]] = {}
+    for table in tables:
+        ((name, value),) = table['change'].items()
+        points.setdefault(name, []).append((value, table['rows']))
+    columns = min(len(points), 3)
+    shape = math.ceil(len(points) / columns), columns
+    figure = Figure(figsize=(6 * shape[1], 4.5 * shape[0]), layout='constrained')
+    for number, (name, found) in enumerate(points.items(), start=1):
+        ax = figure.add_subplot(*shape, number)
+        values, tables_of_rows = zip(*found, strict=True)
+        for rows in zip(*tables_of_rows, strict=True):
+            label = f'{rows[0]["candidate"]}, {rows[0]["pass"]}'
+            ax.plot(values, [row['ms'][1] for row in rows], 'o-', label=label)
+        ax.set(xlabel=name, ylabel='ms', xscale='log', yscale='log')
+        ax.set_xticks(values, map(str, values))
+        ax.tick_params(axis='x', which='minor', bottom=False, labelbottom=False)
+    figure.axes[0].legend(fontsize='x-small')
+    return figure

@@ -1,11 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Measure how many clips a second the Something-Something pipeline reads."""
+"""Measure how many clips per second the Something-Something pipeline reads."""
 
 import argparse
 import importlib.util
-import json
 import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -19,18 +17,31 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 import selfy_mmaction  # noqa: F401  registers everything
 from selfy_mmaction.data_preparation.decoding import DECODERS
 
-CONFIG = (
-    Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'sthv2.py'
-).resolve()
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/sthv2.py'
 SIZE = (427, 240)
 # As Something-Something V2, or what every OpenCV can write.
 CODECS = (('VP90', '.webm'), ('mp4v', '.mp4'))
-SHIPPED = 'Decord, num_threads=1'
+
+# What is compared: the decoder, and changes of the dataset or the step that opens
+# videos. Ratios refer to the first, which the configs ship.
+READERS = [
+    *(dict(decoder='Decord', num_threads=number) for number in (1, 2, 4, 0)),
+    dict(decoder='Decord', num_threads=1, on_unreadable='skip'),
+    dict(decoder='OpenCV'),
+    dict(decoder='RawFrame'),
+]
+if importlib.util.find_spec(DECODERS['PyAV']):
+    READERS.append(dict(decoder='PyAV'))
+
+
+def name_of(decoder: str, **changes: Any) -> str:
+    """Such as ``Decord, num_threads=1``."""
+    return ', '.join([decoder, *(f'{key}={value!r}' for key, value in changes.items())])
 
 
 def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
@@ -39,7 +50,7 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
     Args:
         folder: An empty folder.
         num_clips: Number of clips.
-        num_frames: Frames of a clip.
+        num_frames: Frames per clip.
 
     Returns:
         The code of the codec.
@@ -49,92 +60,44 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
     """
     (folder / 'videos').mkdir()
     (folder / 'classes.txt').write_text('Moving something\n')
-    codec, ending = next(
-        (codec for codec in CODECS if _can_write(folder, *codec)), (None, None)
-    )
-    if codec is None:
-        raise RuntimeError(
-            f'this OpenCV writes none of {[codec for codec, _ in CODECS]}; install '
-            'opencv-python from PyPI'
-        )
-    lists = {'videos': [], 'rawframes': []}
+    lists = dict(videos='', rawframes='')
     for clip in track_iter_progress(range(num_clips)):
-        name = f'{clip:04}{ending}'
-        frames = folder / 'rawframes' / f'{clip:04}'
-        frames.mkdir(parents=True)
-        writer = _writer(folder / 'videos' / name, codec)
-        for number, image in enumerate(_moving_texture(clip, num_frames), start=1):
+        images = folder / 'rawframes' / f'{clip:04}'
+        images.mkdir(parents=True)
+        for codec, ending in CODECS:
+            video = folder / 'videos' / f'{clip:04}{ending}'
+            fourcc = cv2.VideoWriter_fourcc(*codec)
+            writer = cv2.VideoWriter(str(video), fourcc, 12, SIZE)
+            if writer.isOpened():
+                break
+        else:
+            raise RuntimeError(
+                f'this OpenCV writes none of {CODECS}; install opencv-python from PyPI'
+            )
+        noise = np.random.default_rng(clip).integers(0, 256, (15, 27, 3), np.uint8)
+        texture = cv2.resize(noise, SIZE, interpolation=cv2.INTER_CUBIC)
+        for number in range(num_frames):
+            image = np.roll(texture, (number, 2 * number), (0, 1))
             writer.write(image)
-            cv2.imwrite(str(frames / f'img_{number:05}.jpg'), image)
+            cv2.imwrite(str(images / f'img_{number + 1:05}.jpg'), image)
         writer.release()
-        lists['videos'].append(f'{name} 0\n')
-        lists['rawframes'].append(f'{clip:04} {num_frames} 0\n')
-    for kind, lines in lists.items():
-        (folder / f'{kind}.txt').write_text(''.join(lines))
+        lists['videos'] += f'{video.name} 0\n'
+        lists['rawframes'] += f'{images.name} {num_frames} 0\n'
+    for kind, text in lists.items():
+        (folder / f'{kind}.txt').write_text(text)
     return codec
 
 
-def _writer(path: Path, codec: str) -> cv2.VideoWriter:
-    return cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 12, SIZE)
-
-
-def _can_write(folder: Path, codec: str, ending: str) -> bool:
-    path = folder / f'try{ending}'
-    writer = _writer(path, codec)
-    opened = writer.isOpened()
-    writer.release()
-    path.unlink(missing_ok=True)
-    return opened
-
-
-def _moving_texture(seed: int, num_frames: int):
-    rng = np.random.default_rng(seed)
-    width, height = SIZE
-    margin = 2 * num_frames
-    noise = rng.integers(0, 256, (height + margin, width + margin, 3), np.uint8)
-    texture = cv2.normalize(
-        cv2.GaussianBlur(noise, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX
-    )
-    for number in range(num_frames):
-        yield np.ascontiguousarray(texture[number:, 2 * number :][:height, :width])
-
-
-def readers() -> dict[str, dict[str, Any]]:
-    """What is compared: by name, the decoder and changes of the dataset.
-
-    Returns:
-        dict(decoder=..., and where it differs num_threads=... or on_unreadable=...).
-    """
-    compared = {
-        f'Decord, num_threads={threads}': dict(decoder='Decord', num_threads=threads)
-        for threads in (1, 2, 4, 0)
-    }
-    compared[f"{SHIPPED}, on_unreadable='skip'"] = dict(
-        decoder='Decord', num_threads=1, on_unreadable='skip'
-    )
-    for decoder in ('OpenCV', 'PyAV'):
-        if importlib.util.find_spec(DECODERS[decoder]):
-            compared[decoder] = dict(decoder=decoder)
-    compared['RawFrame'] = dict(decoder='RawFrame')
-    return compared
-
-
 def build(
-    folder: Path,
-    decoder: str,
-    num_threads: int | None = None,
-    on_unreadable: str = 'fail',
-) -> Any:
+    folder: Path, decoder: str, num_threads: int | None = None, **changes: Any
+) -> Dataset:
     """Build the training dataset of Something-Something V2 on written data.
 
     Args:
         folder: Folder of :func:`write_data`.
         decoder: Value for SELFY_DECODER.
         num_threads: Threads of a decord reader. Default: None, the config's.
-        on_unreadable: Policy of the dataset. Default: fail.
-
-    Returns:
-        The dataset.
+        changes: Other options of the dataset.
     """
     os.environ['SELFY_DECODER'] = decoder
     try:
@@ -142,29 +105,23 @@ def build(
     finally:
         del os.environ['SELFY_DECODER']
     ((prefix, path),) = dataset.data_prefix.items()
-    dataset.data_prefix[prefix] = str(folder / Path(path).name)
-    dataset.ann_file = str(folder / f'{Path(path).name}.txt')
-    dataset.num_classes = 1
-    dataset.on_unreadable = on_unreadable
+    kind = Path(path).name
+    dataset.update(
+        data_prefix={prefix: str(folder / kind)},
+        ann_file=str(folder / f'{kind}.txt'),
+        num_classes=1,
+        **changes,
+    )
     for step in dataset.pipeline:
-        if step.type == 'SelectiveFlip':
+        if 'class_names' in step:
             step.class_names = str(folder / 'classes.txt')
     if num_threads is not None:
         dataset.pipeline[0].num_threads = num_threads
     return DATASETS.build(dataset)
 
 
-def measure(dataset: Any, batch_size: int, num_workers: int) -> float:
-    """Clips a second of one epoch; the workers' start does not count.
-
-    Args:
-        dataset: A dataset.
-        batch_size: Clips of a batch.
-        num_workers: Processes that read.
-
-    Returns:
-        Clips a second.
-    """
+def clips_per_second(dataset: Dataset, batch_size: int, num_workers: int) -> float:
+    """Speed of one epoch; the workers' start does not count."""
     loader = DataLoader(
         dataset,
         batch_size,
@@ -180,81 +137,58 @@ def measure(dataset: Any, batch_size: int, num_workers: int) -> float:
     return len(dataset) / (time.perf_counter() - start)
 
 
-def compare(
-    folder: Path, batch_size: int, num_workers: int, repeats: int
-) -> dict[str, list[float]]:
-    """Measure all readers in turns, so that a busy moment meets each alike.
-
-    Args:
-        folder: Folder of :func:`write_data`.
-        batch_size: Clips of a batch.
-        num_workers: Processes that read.
-        repeats: How often each is measured.
-
-    Returns:
-        Clips a second of each measurement, by reader.
-    """
-    datasets = {name: build(folder, **how) for name, how in readers().items()}
-    speeds = {name: [] for name in datasets}
-    for name in track_iter_progress([*datasets] * repeats):
-        speeds[name].append(measure(datasets[name], batch_size, num_workers))
-    return speeds
-
-
 def table(speeds: dict[str, list[float]]) -> str:
-    """Markdown table of medians and ratios to what the configs ship."""
-    lines = [
-        '| reader | clips/s | ratio | lowest to highest ratio |',
-        '| --- ' * 4 + '|',
-    ]
+    """Markdown table of medians, and of ratios to the first within each round."""
+    lines = ['| reader | clips/s | ratio | lowest to highest ratio |']
+    lines.append('| --- ' * 4 + '|')
+    baseline = next(iter(speeds.values()))
     for name, values in speeds.items():
-        # Each against the shipped reader in the same round.
-        ratios = [a / b for a, b in zip(values, speeds[SHIPPED], strict=True)]
+        ratios = np.divide(values, baseline)
         lines.append(
-            f'| {name} | {statistics.median(values):.1f} | '
-            f'{statistics.median(ratios):.2f} | '
-            f'{min(ratios):.2f} to {max(ratios):.2f} |'
+            f'| {name} | {np.median(values):.1f} | {np.median(ratios):.2f} | '
+            f'{ratios.min():.2f} to {ratios.max():.2f} |'
         )
     return '\n'.join(lines)
 
 
+OPTIONS = (
+    # Name, default, least value, help.
+    ('clips', 60, 1, 'number of clips'),
+    ('frames', 40, 1, 'per clip'),
+    ('workers', os.cpu_count(), 0, 'processes that read'),
+    ('batch-size', 8, 1, 'clips per batch'),
+    ('repeats', 5, 1, 'rounds, in which each reader is measured once'),
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--clips', type=int, default=60, help='clips (default 60)')
-    parser.add_argument('--frames', type=int, default=40, help='a clip (default 40)')
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count(),
-        help='processes that read (default: the number of processors)',
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('--batch-size', type=int, default=8, help='default 8')
-    parser.add_argument('--repeats', type=int, default=5, help='default 5')
-    parser.add_argument('--out', type=Path, help='JSON file for all measurements')
+    for name, default, _, text in OPTIONS:
+        parser.add_argument(f'--{name}', type=int, default=default, help=text)
     args = parser.parse_args()
-    for name in ('clips', 'frames', 'batch_size', 'repeats'):
-        if getattr(args, name) < 1:
-            option = name.replace('_', '-')
-            parser.error(f'--{option} must be at least 1, got {getattr(args, name)}')
-    if args.workers < 0:
-        parser.error(f'--workers must be at least 0, got {args.workers}')
-    if args.out and not args.out.parent.is_dir():
-        parser.error(f'--out {args.out}: the folder {args.out.parent} does not exist')
+    for name, _, least, _ in OPTIONS:
+        value = getattr(args, name.replace('-', '_'))
+        if value < least:
+            parser.error(f'--{name} must be at least {least}, got {value}')
     MMLogger.get_instance('reading_speed', log_level='ERROR')
     init_default_scope('mmaction')
     cv2.setNumThreads(0)  # as the configs' env_cfg does
     with tempfile.TemporaryDirectory() as folder:
         codec = write_data(Path(folder), args.clips, args.frames)
-        speeds = compare(Path(folder), args.batch_size, args.workers, args.repeats)
+        datasets = {name_of(**how): build(Path(folder), **how) for how in READERS}
+        speeds = {name: [] for name in datasets}
+        # In turns, so that a busy moment meets each alike.
+        for name in track_iter_progress([*datasets] * args.repeats):
+            speed = clips_per_second(datasets[name], args.batch_size, args.workers)
+            speeds[name].append(speed)
     print(
         f'\n{args.clips} clips of {args.frames} frames, {SIZE[1]}x{SIZE[0]}, {codec}; '
         f'8 frames read; {args.workers} workers; median of {args.repeats}\n'
     )
     print(table(speeds))
-    if args.out:
-        args.out.write_text(
-            json.dumps(dict(vars(args), out=str(args.out), clips_per_s=speeds))
-        )
 
 
 if __name__ == '__main__':
