@@ -4,6 +4,7 @@ model = dict(
         type='ResNetTSM',
         depth=50,
         num_segments=8,
+        # From scratch: pretrained=None and pretrained2d=False.
         pretrained='torchvision://resnet50',
     ),
     # TSMHead averages over the frames of a clip, then over the clips of a video.
