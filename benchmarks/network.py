@@ -32,7 +32,7 @@ WITH_CP = f'{OURS}, with_cp'
 CONFIGS = {
     BACKBONE: 'tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py',
     OURS: 'selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py',
-    OFFICIAL_FORM: 'released/selfy-tsm-r50_1x1x8_sthv1-rgb.py',
+    OFFICIAL_FORM: 'official/selfy-tsm-r50_1x1x8_sthv1-rgb.py',
 }
 
 
