@@ -35,7 +35,7 @@ STEPS = (
 def build_blocks(case: Case) -> dict[str, nn.Module]:
     """The block in both forms, in float32 on the CPU."""
     init_default_scope('mmaction')
-    config = Config.fromfile(CONFIGS / '_base_/models/selfy_tsm_r50_released.py')
+    config = Config.fromfile(CONFIGS / '_base_/models/selfy_tsm_r50_official.py')
     forms = {PAPER: {}, RELEASED: config.model.backbone.selfy.block}
     blocks = {}
     for name, form in forms.items():

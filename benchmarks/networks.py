@@ -22,7 +22,7 @@ BACKBONE, OURS, RELEASED = 'TSM', 'SELFYNet-TSM', 'SELFYNet-TSM, released form'
 _FILES = {
     BACKBONE: 'selfy/tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py',
     OURS: 'selfy/selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py',
-    RELEASED: 'selfy/released/selfy-tsm-r50_1x1x8_sthv1-rgb.py',
+    RELEASED: 'selfy/official/selfy-tsm-r50_1x1x8_sthv1-rgb.py',
 }
 
 

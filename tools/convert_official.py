@@ -33,13 +33,13 @@ from selfy_mmaction.checkpoints.official import (
     load_official,
 )
 
-RELEASED = Path(__file__).resolve().parents[1] / 'configs' / 'selfy' / 'released'
+OFFICIAL = Path(__file__).resolve().parents[1] / 'configs' / 'selfy' / 'official'
 
 
 def default_config(depth: int) -> Path:
-    """The config of the released form with the blocks of a depth."""
+    """The config of the official form with the blocks of a depth."""
     name = 'r18' if depth < 50 else 'r50'
-    return RELEASED / f'selfy-tsm-{name}_1x1x8_sthv1-rgb.py'
+    return OFFICIAL / f'selfy-tsm-{name}_1x1x8_sthv1-rgb.py'
 
 
 def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument(
         '--config',
         type=Path,
-        help='config that must fit; default: the one of configs/selfy/released for the '
+        help='config that must fit; default: the one of configs/selfy/official for the '
         'depth in the file, with the offsets and classes of the file',
     )
     args = parser.parse_args()

@@ -1,4 +1,5 @@
-# What a recipe of mmaction2 needs to be used with blocks of this package.
+# What a recipe of mmaction2 needs for blocks of this package. The hooks are those of
+# default_runtime.py.
 custom_imports = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
 custom_hooks = [
     dict(type='ClipLengthCheckHook'),

@@ -1,3 +1,6 @@
-_base_ = './tsn-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
-
-model = dict(backbone=dict(type='ResNetTSMSELFY'))
+_base_ = [
+    '../_base_/models/tsm_r18.py',
+    '../_base_/datasets/sthv1.py',
+    '../_base_/schedules/sgd_50e_sth.py',
+    '../_base_/default_runtime.py',
+]

@@ -3,12 +3,15 @@ _base_ = [
     '../_base_/mixing.py',
 ]
 
-_base_.model.backbone = dict(
-    type='InsertBlocks',
-    backbone=_base_.model.backbone,
-    blocks=[dict(after='layers.1', layout='n t h w c')],
-    input_shape=(1, 3, 32, 224, 224),
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='InsertBlocks',
+        backbone=_base_.model.backbone,
+        blocks=[dict(after='layers.1', layout='n t h w c')],
+        input_shape=(1, 3, 32, 224, 224),
+    )
 )
-# The recipe trains the pretrained backbone at a tenth of the learning rate; the block,
-# which starts from nothing, learns at that of the head.
+# The recipe trains the pretrained backbone at a tenth of the learning rate. The block
+# is not pretrained and learns at the rate of the head.
 optim_wrapper = dict(paramwise_cfg=dict(inserted_blocks=dict(lr_mult=10)))

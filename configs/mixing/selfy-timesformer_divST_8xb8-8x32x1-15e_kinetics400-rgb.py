@@ -3,9 +3,12 @@ _base_ = [
     '../_base_/mixing.py',
 ]
 
-_base_.model.backbone = dict(
-    type='InsertBlocks',
-    backbone=_base_.model.backbone,
-    blocks=[dict(after='transformer_layers.layers.5', layout='n (h w t) c')],
-    input_shape=(1, 3, 8, 224, 224),
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='InsertBlocks',
+        backbone=_base_.model.backbone,
+        blocks=[dict(after='transformer_layers.layers.5', layout='n (h w t) c')],
+        input_shape=(1, 3, 8, 224, 224),
+    )
 )

@@ -3,8 +3,11 @@ _base_ = [
     '../_base_/mixing.py',
 ]
 
-_base_.model.backbone = dict(
-    type='InsertBlocks',
-    backbone=_base_.model.backbone,
-    blocks=[dict(after='layer3', block=dict(type='SELFYBlock'))],
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='InsertBlocks',
+        backbone=_base_.model.backbone,
+        blocks=[dict(after='layer3', block=dict(type='SELFYBlock'))],
+    )
 )

@@ -1,3 +1,6 @@
-_base_ = './tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
-
-model = dict(backbone=dict(type='ResNetTSMSELFY'))
+_base_ = [
+    '../_base_/models/tsm_r18_slim.py',
+    '../_base_/datasets/motion.py',
+    '../_base_/schedules/adamw_6e.py',
+    '../_base_/default_runtime.py',
+]

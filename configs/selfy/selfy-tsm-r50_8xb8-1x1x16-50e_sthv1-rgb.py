@@ -1,12 +1,6 @@
 _base_ = [
-    '../_base_/models/selfy_tsn_r50.py',
+    '../_base_/models/selfy_tsm_r50_16f.py',
     '../_base_/datasets/sthv1_16f.py',
     '../_base_/schedules/sgd_50e_sth.py',
     '../_base_/default_runtime.py',
 ]
-
-selfy = dict(block=dict(offsets=(-4, -3, -2, -1, 0, 1, 2, 3, 4)))
-model = dict(
-    backbone=dict(type='ResNetTSMSELFY', num_segments=16, selfy=selfy),
-    cls_head=dict(num_segments=16),
-)

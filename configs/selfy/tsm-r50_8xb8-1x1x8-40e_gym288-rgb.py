@@ -1,8 +1,8 @@
 _base_ = [
-    '../_base_/models/tsn_r50.py',
+    '../_base_/models/tsm_r50.py',
     '../_base_/datasets/gym288.py',
     '../_base_/schedules/sgd_cosine_40e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(backbone=dict(type='ResNetTSMSELFY'), cls_head=dict(num_classes=288))
+model = dict(cls_head=dict(num_classes=288))

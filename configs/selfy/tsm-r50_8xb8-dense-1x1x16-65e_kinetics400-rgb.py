@@ -1,11 +1,8 @@
 _base_ = [
-    '../_base_/models/tsn_r50.py',
+    '../_base_/models/tsm_r50_16f.py',
     '../_base_/datasets/kinetics400.py',
     '../_base_/schedules/sgd_cosine_65e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(
-    backbone=dict(type='ResNetTSMSELFY', num_segments=16),
-    cls_head=dict(num_segments=16, num_classes=400),
-)
+model = dict(cls_head=dict(num_classes=400))

@@ -209,7 +209,7 @@ def fit_config(config: Config, state: Mapping[str, Tensor], kind: str) -> None:
     serves any.
 
     Args:
-        config: One of ``configs/selfy/released``, changed in place.
+        config: One of ``configs/selfy/official``, changed in place.
         state: Result of :func:`load_official`.
         kind: Whose checkpoint, 'selfy' or 'tsm'. For 'tsm' backbone and head become
             mmaction2's ``ResNetTSM`` and ``TSMHead``.

@@ -21,7 +21,7 @@ from selfy_mmaction.checkpoints.official import (
 )
 
 ROOT = Path(__file__).parents[2]
-RELEASED = ROOT / 'configs/selfy/released'
+OFFICIAL = ROOT / 'configs/selfy/official'
 BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -222,7 +222,7 @@ def test_tsm_values():
 
 def test_the_hosts_resnet101_does_not_pass_for_the_released_one():
     state = make_state(official_shapes(101), 'meta')
-    config = Config.fromfile(next(RELEASED.glob('*r50*')))
+    config = Config.fromfile(next(OFFICIAL.glob('*r50*')))
     config.model.backbone.depth = 101
     with torch.device('meta'):
         model = MODELS.build(config.model)
@@ -371,7 +371,7 @@ def test_places_that_cannot_be_written(state, monkeypatch, tmp_path):
 
 
 def test_config_that_does_not_fit(state, monkeypatch, tmp_path):
-    (config,) = RELEASED.glob('*r50*')
+    (config,) = OFFICIAL.glob('*r50*')
     with pytest.raises(SystemExit, match=f'wrong shape: {CONV1}'):
         run(monkeypatch, tmp_path, state, '--config', str(config))
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']

@@ -24,7 +24,7 @@ from selfy_mmaction.checkpoints.official import (
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests' / 'data' / 'golden'
 TOOL = ROOT / 'tools' / 'convert_official.py'
-CONFIG = ROOT / 'configs/selfy/released/selfy-tsm-r18_1x1x8_sthv1-rgb.py'
+CONFIG = ROOT / 'configs/selfy/official/selfy-tsm-r18_1x1x8_sthv1-rgb.py'
 RTOL = 1e-5
 
 

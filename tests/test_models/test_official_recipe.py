@@ -18,12 +18,12 @@ from selfy_mmaction.checkpoints.official import official_name
 
 ROOT = Path(__file__).parents[2]
 LOG = yaml.safe_load((ROOT / 'tests/data/golden/official_training_log.yml').read_text())
-RELEASED = sorted((ROOT / 'configs/selfy/released').glob('*.py'))
+OFFICIAL = sorted((ROOT / 'configs/selfy/official').glob('*.py'))
 
 
 @pytest.fixture(scope='module')
 def config() -> Config:
-    return Config.fromfile(next(path for path in RELEASED if 'r50' in path.name))
+    return Config.fromfile(next(path for path in OFFICIAL if 'r50' in path.name))
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +72,7 @@ def test_every_layer(model):
 
 
 @pytest.mark.parametrize('gpus', [1, 8])
-@pytest.mark.parametrize('path', RELEASED, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', OFFICIAL, ids=lambda path: path.stem)
 def test_iterations_per_epoch(path, gpus, monkeypatch):
     config = Config.fromfile(path)
     loader = config.train_dataloader
@@ -88,7 +88,7 @@ def test_iterations_per_epoch(path, gpus, monkeypatch):
     assert not config.test_dataloader.get('drop_last')
 
 
-@pytest.mark.parametrize('path', RELEASED, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', OFFICIAL, ids=lambda path: path.stem)
 def test_last_layer_starts_xavier_uniform(path):
     torch.manual_seed(0)
     head = MODELS.build(Config.fromfile(path).model.cls_head)
@@ -105,7 +105,7 @@ def test_last_layer_starts_xavier_uniform(path):
 
 def test_the_whole_model_leaves_the_last_layer_so():
     torch.manual_seed(0)
-    config = Config.fromfile(next(path for path in RELEASED if 'r18' in path.name))
+    config = Config.fromfile(next(path for path in OFFICIAL if 'r18' in path.name))
     config.model.backbone.pretrained = None
     model = MODELS.build(config.model)
     model.init_weights()

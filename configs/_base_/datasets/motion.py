@@ -1,5 +1,4 @@
 data_root = 'data/motion/'
-num_classes = 12
 
 train_pipeline = [
     dict(type='DecordInit'),
@@ -17,10 +16,10 @@ val_pipeline = [
     dict(type='DecordDecode'),
     dict(type='CenterCrop', crop_size=64),
     dict(type='FormatShape', input_format='NCHW'),
-    # The name of the clip, by which tools/ensemble.py tells whether dumps match.
+    # tools/ensemble.py matches dumps by the names of clips.
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
-test_pipeline = val_pipeline  # also what inference_recognizer reads
+test_pipeline = val_pipeline  # what inference_recognizer reads
 
 train_dataloader = dict(
     batch_size=12,
@@ -31,7 +30,7 @@ train_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=data_root + 'train.txt',
         data_prefix=dict(video=data_root + 'videos'),
-        num_classes=num_classes,
+        num_classes=12,
         pipeline=train_pipeline,
     ),
 )
@@ -44,7 +43,7 @@ val_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=data_root + 'val.txt',
         data_prefix=dict(video=data_root + 'videos'),
-        num_classes=num_classes,
+        num_classes=12,
         pipeline=val_pipeline,
         test_mode=True,
     ),

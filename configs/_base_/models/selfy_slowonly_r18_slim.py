@@ -1,9 +1,26 @@
-_base_ = ['./slowonly_r18_slim.py', './selfy_slim_block.py']
+_base_ = './slowonly_r18_slim.py'
 
-_base_.model.backbone = dict(
-    type='InsertBlocks',
-    backbone=_base_.model.backbone,
-    # 16x16 positions, matched on 8x8.
-    blocks=[dict(after='layer2', block=dict(_base_.pop('block'), scale=0.5))],
-    input_shape=(1, 3, 8, 64, 64),
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='InsertBlocks',
+        backbone=_base_.model.backbone,
+        blocks=[
+            dict(
+                after='layer2',
+                # The block matches on 8x8 positions, where the paper's window of 9x9
+                # would be mostly padding: window and widths are smaller.
+                block=dict(
+                    type='SELFYBlock',
+                    offsets=(-2, -1, 0, 1, 2),
+                    window=(5, 5),
+                    reduced_channels=32,
+                    extraction=dict(channels=(4, 8, 16, 16)),
+                    integration=dict(channels=(16, 16, 16, 16)),
+                    scale=0.5,  # from 16x16 positions
+                ),
+            )
+        ],
+        input_shape=(1, 3, 8, 64, 64),
+    )
 )

@@ -1,5 +1,6 @@
-# For the motion benchmark's 64x64 pixels: an eighth of the width, and no stride in
-# res3, whose 16x16 positions the block matches on 8x8.
+# For the 64x64 pixels of the motion benchmark: an eighth of the width, and no stride in
+# res3, whose 16x16 positions the block matches on 8x8. mmaction2's ResNet has no
+# base_channels, so the baseline uses our class, too.
 model = dict(
     type='Recognizer2D',
     backbone=dict(
@@ -9,7 +10,7 @@ model = dict(
         base_channels=8,
         strides=(1, 1, 2, 2),
     ),
-    # Averages the frames of one clip, then the clips of one video: SELFY sees clips.
+    # Averages over the frames of a clip, then over the clips of a video.
     cls_head=dict(
         type='TSMHead',
         num_classes=12,

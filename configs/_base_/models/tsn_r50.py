@@ -1,15 +1,10 @@
 model = dict(
     type='Recognizer2D',
-    backbone=dict(
-        type='ResNetSELFY',
-        depth=50,
-        num_segments=8,
-        pretrained='torchvision://resnet50',
-    ),
-    # Averages the frames of one clip, then the clips of one video: SELFY sees clips.
-    # Dropout as in the official recipe. How the last layer starts is not in the paper:
-    # from N(0, 0.001), as in TSM; in the official code Xavier uniform
-    # (selfy_tsm_r50_released.py).
+    backbone=dict(type='ResNet', depth=50, pretrained='torchvision://resnet50'),
+    # TSMHead averages over the frames of a clip, then over the clips of a video.
+    # Dropout is the official recipe's. The paper does not say how the last layer is
+    # initialized: here N(0, 0.001), as in TSM; in the official code Xavier uniform
+    # (selfy_tsm_r50_official.py).
     cls_head=dict(
         type='TSMHead',
         num_classes=174,

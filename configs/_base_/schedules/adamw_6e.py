@@ -5,7 +5,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.02), clip_grad=dict(max_norm=5)
 )
-# Without total_steps and end the schedule takes all epochs, however many.
+# Without total_steps and end, the schedule lasts as long as the training.
 param_scheduler = [
     dict(
         type='OneCycleLR',

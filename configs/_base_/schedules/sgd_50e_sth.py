@@ -1,7 +1,7 @@
 # Supplement A: SGD with momentum 0.9, learning rate 0.01, 50 epochs, decayed by 1/10
-# after the 30th and the 40th. Not in the paper but in the released recipe: Nesterov,
-# a batch of 64, weight decay 5e-4, gradient clipping at 20, and learning rates of the
-# last layer like those of every other (weights x1, biases x2 without decay).
+# after the 30th and the 40th. Not in the paper but in the official recipe: Nesterov, a
+# batch of 64, weight decay 5e-4, gradient clipping at 20, and the same learning rates
+# for the last layer as for all others (weights x1, biases x2 without decay).
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

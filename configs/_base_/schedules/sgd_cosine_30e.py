@@ -1,9 +1,16 @@
-_base_ = './sgd_50e_sth.py'
+# Supplement A, Diving-48: 30 epochs with a cosine schedule, the first 10 of them a
+# gradual warm-up to the learning rate of 0.01. The paper does not say where the warm-up
+# starts. sgd_50e_sth.py says which options of the optimizer are not in the paper.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=30, val_begin=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
 
-# Supplement A, Diving-48: cosine schedule of 30 epochs, the first 10 of them a gradual
-# warm-up to the learning rate of 0.01. Where the warm-up starts is not in the paper.
-# The cosine ends with the last epoch, whichever that is.
-train_cfg = dict(max_epochs=30)
+optim_wrapper = dict(
+    constructor='TSMOptimWrapperConstructor',
+    paramwise_cfg=dict(fc_lr5=False),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True),
+    clip_grad=dict(max_norm=20, norm_type=2),
+)
 param_scheduler = [
     dict(
         type='LinearLR',
@@ -13,6 +20,7 @@ param_scheduler = [
         end=10,
         convert_to_iter_based=True,
     ),
+    # Without end, the cosine ends with the last epoch, even if max_epochs changes.
     dict(
         type='CosineAnnealingLR',
         by_epoch=True,
@@ -20,3 +28,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+
+# 8 GPUs x 8 clips
+auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -1,4 +1,5 @@
 _base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
 
-block = dict(integration=dict(type='MLPIntegration'))
-model = dict(backbone=dict(selfy=dict(block=block)))
+model = dict(
+    backbone=dict(selfy=dict(block=dict(integration=dict(type='MLPIntegration'))))
+)

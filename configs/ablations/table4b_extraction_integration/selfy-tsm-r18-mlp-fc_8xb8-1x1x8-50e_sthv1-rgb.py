@@ -1,6 +1,12 @@
 _base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
 
-block = dict(
-    extraction=dict(type='MLPExtraction'), integration=dict(type='FCIntegration')
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                extraction=dict(type='MLPExtraction'),
+                integration=dict(type='FCIntegration'),
+            )
+        )
+    )
 )
-model = dict(backbone=dict(selfy=dict(block=block)))

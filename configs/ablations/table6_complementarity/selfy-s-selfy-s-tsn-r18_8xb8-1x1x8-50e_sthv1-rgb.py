@@ -1,8 +1,13 @@
 _base_ = '../selfy-tsn-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
 
-block = dict(
-    _delete_=True,
-    type='SequentialBlocks',
-    blocks=[dict(type='SELFYSBlock'), dict(type='SELFYSBlock')],
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                _delete_=True,
+                type='SequentialBlocks',
+                blocks=[dict(type='SELFYSBlock'), dict(type='SELFYSBlock')],
+            )
+        )
+    )
 )
-model = dict(backbone=dict(selfy=dict(block=block)))

@@ -6,6 +6,14 @@ _base_ = (
 
 custom_imports = dict(imports=['my_motion'], allow_failed_imports=False)
 
-# Without _delete_ the new extraction would get the options of the old one, too.
-moments = dict(_delete_=True, type='MomentExtraction', out_channels=16)
-model = dict(backbone=dict(selfy=dict(block=dict(extraction=moments))))
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                # Without _delete_, the new extraction would get the options of the old
+                # one, too.
+                extraction=dict(_delete_=True, type='MomentExtraction', out_channels=16)
+            )
+        )
+    )
+)

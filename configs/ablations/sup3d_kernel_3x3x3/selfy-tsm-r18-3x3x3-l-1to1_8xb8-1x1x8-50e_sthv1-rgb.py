@@ -1,4 +1,0 @@
-_base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
-
-block = dict(offsets=(-1, 0, 1), extraction=dict(temporal_kernel=3))
-model = dict(backbone=dict(selfy=dict(block=block)))

@@ -1,0 +1,14 @@
+_base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                _delete_=True,
+                type='LocalSelfAttentionBlock',
+                reduced_channels=32,
+                integration=dict(channels=(64, 64, 64, 64)),
+            )
+        )
+    )
+)

@@ -1,9 +1,0 @@
-_base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
-
-block = dict(
-    _delete_=True,
-    type='LocalSelfAttentionBlock',
-    reduced_channels=32,
-    integration=dict(channels=(64, 64, 64, 64)),
-)
-model = dict(backbone=dict(selfy=dict(block=block)))

@@ -1,4 +1,0 @@
-_base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
-
-block = dict(extraction=dict(type='KernelSoftArgmaxExtraction'))
-model = dict(backbone=dict(selfy=dict(block=block)))

@@ -1,0 +1,7 @@
+_base_ = '../selfy-tsm-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(block=dict(extraction=dict(type='KernelSoftArgmaxExtraction')))
+    )
+)

@@ -1,4 +1,0 @@
-_base_ = '../../selfy/selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py'
-
-block = dict(_delete_=True, type='MultiHeadSelfAttentionBlock')
-model = dict(backbone=dict(selfy=dict(block=block)))

@@ -1,1 +1,0 @@
-_base_ = '../../selfy/tsm-r50_8xb8-1x1x16-50e_sthv1-rgb.py'

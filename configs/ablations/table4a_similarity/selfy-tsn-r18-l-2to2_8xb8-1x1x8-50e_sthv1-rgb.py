@@ -1,1 +1,0 @@
-_base_ = '../selfy-tsn-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
