@@ -204,6 +204,13 @@ NETWORKS = {
     ('selfy-tsm-r50', 8): selfy(),
     ('selfy-tsm-r50', 16): selfy(frames=16),
 }
+# official; layer by layer: tests/test_models/test_official_recipe.py.
+OFFICIAL_BLOCK = selfy(
+    integration=dict(type='ReleasedIntegration'),
+    restoration=dict(type='TransposedConvRestoration'),
+    fusion=dict(type='ResidualFusion', relu='after'),
+    zero_init_last_norm=True,
+)
 L0, L1, L3, L5 = (0,), (1,), (-1, 0, 1), (-2, -1, 0, 1, 2)
 L7 = (-3, -2, -1, 0, 1, 2, 3)
 FC, MLP = dict(type='FCIntegration'), dict(type='MLPIntegration')
@@ -212,7 +219,7 @@ WITH_T = dict(temporal_kernel=3)
 # The tables' rows, in their order, as metafile.yml numbers them. All on
 # Something-Something V1 with 8 frames.
 ABLATIONS = {
-    'table4a_similarity': [
+    'table4a': [
         ('tsn-r18', None),
         ('tsn-r18', selfy(offsets=L0)),
         ('tsn-r18', selfy(offsets=L1)),
@@ -226,7 +233,7 @@ ABLATIONS = {
         ('tsm-r18', selfy(offsets=L5)),
         ('tsm-r18', selfy(offsets=L7)),
     ],
-    'table4b_extraction_integration': [
+    'table4b': [
         (
             'tsm-r18',
             selfy(extraction=dict(type='SoftArgmaxExtraction'), integration=FC),
@@ -236,13 +243,13 @@ ABLATIONS = {
         ('tsm-r18', selfy(integration=MLP)),
         ('tsm-r18', selfy()),
     ],
-    'table5_self_attention': [
+    'table5': [
         ('tsm-r18', other('LocalSelfAttentionBlock')),
         ('tsm-r18', other('NonLocalBlock')),
         ('tsm-r18', other('MultiHeadSelfAttentionBlock')),
         ('tsm-r18', selfy()),
     ],
-    'table6_complementarity': [
+    'table6': [
         ('tsn-r18', None),
         ('tsn-r18', other('STCB')),
         ('tsn-r18', other('SELFYSBlock')),
@@ -251,13 +258,13 @@ ABLATIONS = {
         ('tsn-r18', chain('ParallelBlocks', 'SELFYSBlock', 'STCB')),
         ('tsn-r18', chain('SequentialBlocks', 'SELFYSBlock', 'STCB')),
     ],
-    'sup3a_matching_region': [
+    'sup3a': [
         ('tsm-r18', selfy(window=(5, 5))),
         ('tsm-r18', selfy(window=(9, 9))),
         ('tsm-r18', selfy(window=(13, 13))),
         ('tsm-r18', selfy(window=(17, 17))),
     ],
-    'sup3b_position': [
+    'sup3b': [
         ('tsm-r18', selfy(after='pool1')),
         ('tsm-r18', selfy(after='res2')),
         ('tsm-r18', selfy(after='res3')),
@@ -265,18 +272,18 @@ ABLATIONS = {
         ('tsm-r18', selfy(after='res5')),
         ('tsm-r18', selfy(after=['res2', 'res3', 'res4'])),
     ],
-    'sup3c_output': [
+    'sup3c': [
         ('tsm-r18', None),
         ('tsm-r18', selfy(fusion=dict(type='ReplacementFusion'))),
         ('tsm-r18', selfy()),
     ],
-    'sup3d_kernel_3x3x3': [
+    'sup3d': [
         ('tsm-r18', selfy(offsets=L3, extraction=WITH_T)),
         ('tsm-r18', selfy(offsets=L5, extraction=WITH_T)),
         ('tsm-r18', selfy(offsets=L7, extraction=WITH_T)),
     ],
     # Sup. C: "we reduce the channel dimension C of appearance feature V to 32"
-    'sup3e_local_self_attention': [
+    'sup3e': [
         (
             'tsm-r18',
             other(
@@ -295,13 +302,13 @@ ABLATIONS = {
         ),
         ('tsm-r18', selfy(reduced_channels=32)),
     ],
-    'sup3f_msnet': [
+    'sup3f': [
         ('tsm-r18', selfy(offsets=L1, extraction=KS_CM)),
         ('tsm-r18', selfy(offsets=L5, extraction=KS_CM)),
         ('tsm-r18', selfy(offsets=L1)),
         ('tsm-r18', selfy(offsets=L5)),
     ],
-    'sup3g_efficiency': [
+    'sup3g': [
         ('tsm-r50', None),
         ('tsm-r50', None),  # 16 frames
         ('tsm-r50', other('NonLocalBlock')),
@@ -317,7 +324,7 @@ SLIM_BLOCK = dict(
     offsets=(-2, -1, 0, 1, 2),
     window=(5, 5),
     reduced_channels=32,
-    extraction=dict(channels=(4, 8, 16, 16), strides=(1, 2, 1, 1)),
+    extraction=dict(channels=(4, 8, 16, 16)),
     integration=dict(channels=(16, 16, 16, 16)),
 )
 SLIM_RESNET = dict(depth=18, num_segments=8, base_channels=8, strides=(1, 1, 2, 2))
@@ -582,7 +589,7 @@ def recognizer(network: str, block: dict | None, recipe: dict, classes: int) -> 
     if backbone['shift'] or block:
         backbone['num_segments'] = frames
     if block:
-        backbone['selfy'] = block
+        backbone['selfy'] = OFFICIAL_BLOCK if 'official_form' in recipe else block
     head = dict(
         type='TSMHead',  # host
         num_classes=classes,
@@ -674,8 +681,6 @@ def expected_motion_config(network: str) -> dict:
     backbone = row['backbone']
     if 'shift' in row:
         backbone = dict(backbone, shift=row['shift'])
-        if not row['shift'] and 'selfy' not in backbone:
-            del backbone['num_segments']
     preprocessor = dict(
         type='ActionDataPreprocessor',
         mean=row['mean'],

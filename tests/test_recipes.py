@@ -6,6 +6,7 @@ The expectations are the tables of ``paper_recipes.py``.
 
 import inspect
 import json
+import re
 from collections import Counter
 from copy import deepcopy
 from functools import cache
@@ -74,12 +75,16 @@ def metafile_rows() -> dict[str, list[tuple[str, int]]]:
     rows = {}
     for path in CONFIGS.rglob('metafile.yml'):
         for model in yaml.safe_load(path.read_text())['Models']:
-            table = model['Metadata'].get('Paper table')
+            table = model['Metadata'].get('Paper table', '').partition('_')[0]
             if table in ABLATIONS:
                 config = Path(model['Config']).relative_to('configs').as_posix()
                 row = model['Metadata']['Paper row']
                 rows.setdefault(config, []).append((table, row))
     return rows
+
+
+def name_of(path: str) -> str:
+    return Path(path).stem
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -111,7 +116,7 @@ def rates_of(name: str) -> dict:
     return RECIPES[recipe]['schedule']['rates']
 
 
-def recipe_in(config: dict, official_form: bool) -> dict:
+def recipe_in(config: dict) -> dict:
     """A config without what makes no difference, in the tables' terms."""
     config = deepcopy({key: config[key] for key in config.keys() & READ})
     del config['param_scheduler']  # test_learning_rates
@@ -127,21 +132,8 @@ def recipe_in(config: dict, official_form: bool) -> dict:
                 flip = inspect.signature(TRANSFORMS.get('SelectiveFlip'))
                 step.setdefault('flip_ratio', flip.parameters['flip_ratio'].default)
     backbone = config['model']['backbone']
-    if backbone['type'].startswith('ResNet') and '3d' not in backbone['type']:
-        # The host's class or ours.
-        shift = backbone['shift'] = 'TSM' in backbone.pop('type')
-        inserted = backbone.get('selfy')
-        if not inserted and not shift:
-            backbone.pop('num_segments', None)
-        # What test_parameter_groups_and_network finds in the network.
-        for key, value in dict(norm_eval=False, shift_div=8).items():
-            if backbone.get(key) == value:
-                del backbone[key]
-        if inserted and inserted['block']['type'] == 'SELFYBlock':
-            block = dict(offsets=OFFSETS[8], window=(9, 9)) | inserted['block']
-            if official_form:  # all of it: tests/test_models/test_official_recipe.py
-                block = {key: block[key] for key in ('type', 'offsets', 'window')}
-            inserted['block'] = block
+    if re.fullmatch('ResNet(TSM)?(SELFY)?', backbone['type']):  # the host's or ours
+        backbone['shift'] = 'TSM' in backbone.pop('type')
     return config
 
 
@@ -165,10 +157,9 @@ def differences(found: dict, expected: dict) -> dict[str, tuple]:
     }
 
 
-@pytest.mark.parametrize('name', OURS)
+@pytest.mark.parametrize('name', OURS, ids=name_of)
 def test_config_is_its_row(name):
-    official_form = 'official_form' in RECIPES.get(split_name(name)[1], {})
-    found = recipe_in(read(name).to_dict(), official_form)
+    found = recipe_in(read(name).to_dict())
     for expected in rows_of(name):
         assert differences(found, expected) == {}, 'key: (found, expected)'
 
@@ -185,7 +176,7 @@ def test_every_row_has_a_config():
     assert numbered == rows
 
 
-@pytest.mark.parametrize('name', ON_HOSTS)
+@pytest.mark.parametrize('name', ON_HOSTS, ids=name_of)
 def test_mixing_is_the_hosts_recipe_with_a_block(name, tmp_path):
     leaf = read(name).to_dict()
     backbone = leaf['model']['backbone']
@@ -266,7 +257,7 @@ def work_dir(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp('work_dir')
 
 
-@pytest.mark.parametrize('name', OURS)
+@pytest.mark.parametrize('name', OURS, ids=name_of)
 def test_learning_rates(name, work_dir):
     config = read(name).to_dict()
     schedule = dict(
@@ -295,7 +286,7 @@ def one_config_per_recipe() -> list[str]:
     return sorted(chosen.values())
 
 
-@pytest.mark.parametrize('name', one_config_per_recipe())
+@pytest.mark.parametrize('name', one_config_per_recipe(), ids=name_of)
 def test_parameter_groups_and_network(name):
     config = read(name)
     with torch.device('meta'):
