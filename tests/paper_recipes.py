@@ -145,7 +145,7 @@ SGD = dict(
     clip_grad=dict(max_norm=20, norm_type=2),  # official
     # official: weights x1; biases x2 without decay; norms x1 without decay; the last
     # layer like any other (fc_lr5=False). On Kinetics-400, which the log does not show,
-    # the official code has x5 and x10 for the last layer: ours as elsewhere.
+    # the official code has x5 and x10 for the last layer; ours: as elsewhere.
     constructor='TSMOptimWrapperConstructor',
     paramwise_cfg=dict(fc_lr5=False),
 )
@@ -216,8 +216,9 @@ L7 = (-3, -2, -1, 0, 1, 2, 3)
 FC, MLP = dict(type='FCIntegration'), dict(type='MLPIntegration')
 KS_CM = dict(type='KernelSoftArgmaxExtraction')
 WITH_T = dict(temporal_kernel=3)
-# The tables' rows, in their order, as metafile.yml numbers them. All on
-# Something-Something V1 with 8 frames.
+# The tables' rows, in their order, as metafile.yml numbers them: network, block and
+# recipe, if another one than:
+ABLATION = '8xb8-1x1x8-50e_sthv1'
 ABLATIONS = {
     'table4a': [
         ('tsn-r18', None),
@@ -310,7 +311,7 @@ ABLATIONS = {
     ],
     'sup3g': [
         ('tsm-r50', None),
-        ('tsm-r50', None),  # 16 frames
+        ('tsm-r50', None, '8xb8-1x1x16-50e_sthv1'),
         ('tsm-r50', other('NonLocalBlock')),
         ('tsm-r50', other('MultiHeadSelfAttentionBlock')),
         ('tsm-r50', selfy()),
@@ -430,9 +431,9 @@ MOTION = {
     ),
 }
 
-# --- Other networks: mmaction2's recipe, and where the block stands, ours -----------
+# --- Other networks: mmaction2's recipe with a block --------------------------------
 
-# By the start of the name. All blocks: SELFYBlock with its defaults.
+# ours: where the block is. By the start of the name; all are SELFYBlock's defaults.
 MIXING = {
     'selfy-i3d_': dict(after='layer2', input_shape=(1, 3, 32, 224, 224)),
     'selfy-r2plus1d_': dict(after='layer2', input_shape=(1, 3, 8, 224, 224)),
@@ -441,7 +442,7 @@ MIXING = {
         after='layers.1',
         layout='n t h w c',
         input_shape=(1, 3, 32, 224, 224),
-        # The recipe trains the backbone at a tenth of the rate, the head and ours not.
+        # The recipe trains the backbone at a tenth of the rate; the block is new.
         paramwise=dict(lr_mult=10),
     ),
     'selfy-timesformer_': dict(

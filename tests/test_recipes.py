@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from paper_recipes import (
+    ABLATION,
     ABLATIONS,
     HOOKS,
     IMPORTS,
@@ -101,12 +102,15 @@ def rows_of(name: str) -> list[dict]:
         assert recipe == '1xb12-1x1x8-6e_motion'
         return [expected_motion_config(network)]
     assert recipe in RECIPES, f'{name} has no row in RECIPES'
-    networks = [ABLATIONS[table][row] for table, row in metafile_rows().get(name, [])]
+    rows = []
+    for table, row in metafile_rows().get(name, []):
+        other, block, *another = ABLATIONS[table][row]
+        rows.append((another[0] if another else ABLATION, other, block))
     key = network, RECIPES[recipe]['frames']
     if key in NETWORKS:
-        networks.append((network.removeprefix('selfy-'), NETWORKS[key]))
-    assert networks, f'{name} has no row in NETWORKS and none of ABLATIONS'
-    return [expected_config(recipe, *entry) for entry in networks]
+        rows.append((recipe, network.removeprefix('selfy-'), NETWORKS[key]))
+    assert rows, f'{name} has no row in NETWORKS and none in ABLATIONS'
+    return [expected_config(*row) for row in rows]
 
 
 def rates_of(name: str) -> dict:
@@ -274,43 +278,56 @@ def test_learning_rates(name, work_dir):
 
 
 def one_config_per_recipe() -> list[str]:
-    """Those with a block, one per row of RECIPES where there is one."""
+    """One per row of RECIPES, with a block where there is one."""
     chosen = {}
     for name in OURS:
-        if not name.startswith('ablations/'):
-            network, recipe = split_name(name)
-            # ResNet-50 builds slowly; motion's recipes differ by network.
-            key = (network, recipe) if name.startswith('motion/') else recipe
-            if key not in chosen or network.startswith('selfy-'):
-                chosen[key] = name
+        network, recipe = split_name(name)
+        if name.startswith('selfy/') and (
+            recipe not in chosen or network.startswith('selfy-')
+        ):
+            chosen[recipe] = name
     return sorted(chosen.values())
 
 
-@pytest.mark.parametrize('name', one_config_per_recipe(), ids=name_of)
-def test_parameter_groups_and_network(name):
-    config = read(name)
+one_per_recipe = pytest.mark.parametrize('name', one_config_per_recipe(), ids=name_of)
+
+
+@cache
+def build(name: str) -> nn.Module:
+    """The network, of no memory."""
     with torch.device('meta'):
-        model = MODELS.build(config.model)
-    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+        return MODELS.build(read(name).model)
+
+
+def build_optimizer(name: str) -> tuple[OptimWrapper, dict[nn.Parameter, dict]]:
+    """The optimizer of all parameters, and the group of each."""
+    model, config = build(name), read(name).optim_wrapper
+    wrapper = build_optim_wrapper(model, config)
     groups = wrapper.optimizer.param_groups
     group_of = {parameter: group for group in groups for parameter in group['params']}
     assert sum(len(group['params']) for group in groups) == len(group_of)
     assert group_of.keys() == set(model.parameters())
     assert wrapper._accumulative_counts == 1  # official: iter_size
-    if name.startswith('motion/'):
-        check_motion_groups(groups, wrapper, MOTION[split_name(name)[0]]['lr'])
-        return
+    return wrapper, group_of
 
-    # official: multipliers of the learning rate and of the weight decay
+
+@one_per_recipe
+def test_optimizer(name):
+    wrapper, group_of = build_optimizer(name)
+    assert isinstance(wrapper.optimizer, torch.optim.SGD)
+    assert wrapper.clip_grad_kwargs == dict(max_norm=20, norm_type=2)
     tensors, numel = Counter(), Counter()
-    for path, module in model.named_modules():
+    for path, module in build(name).named_modules():
         for kind, parameter in module.named_parameters(recurse=False):
+            # official: multipliers of the learning rate and of the weight decay
             multipliers = (2, 0) if kind == 'bias' else (1, 1)
             if isinstance(module, _BatchNorm):
                 multipliers = (1, 0)
             group = group_of[parameter]
             assert group['lr'] == 0.01 * multipliers[0], f'{path}.{kind}'
             assert group['weight_decay'] == 5e-4 * multipliers[1], f'{path}.{kind}'
+            momentum = (group['momentum'], group['nesterov'], group['dampening'])
+            assert momentum == (0.9, True, 0)
             tensors[multipliers] += 1
             numel[multipliers] += parameter.numel()
     network, recipe = split_name(name)
@@ -320,33 +337,39 @@ def test_parameter_groups_and_network(name):
         keys = [(group['lr_mult'], group['decay_mult']) for group in logged]
         assert tensors == dict(zip(keys, (g['tensors'] for g in logged), strict=True))
         assert numel == dict(zip(keys, (g['numel'] for g in logged), strict=True))
-    assert isinstance(wrapper.optimizer, torch.optim.SGD)
-    for group in groups:
-        momentum = (group['momentum'], group['nesterov'], group['dampening'])
-        assert momentum == (0.9, True, 0)
-    assert wrapper.clip_grad_kwargs == dict(max_norm=20, norm_type=2)
 
-    modules = list(model.train().modules())
+
+@pytest.mark.parametrize(
+    'name', [name for name in OURS if name.startswith('motion/')], ids=name_of
+)
+def test_optimizer_of_the_motion_benchmark(name):
+    wrapper, group_of = build_optimizer(name)
+    assert isinstance(wrapper.optimizer, torch.optim.AdamW)
+    assert wrapper.clip_grad_kwargs == dict(max_norm=5)
+    lr = MOTION[split_name(name)[0]]['lr']
+    for group in group_of.values():
+        assert (group['lr'], group['weight_decay']) == (lr, 0.02)
+
+
+@one_per_recipe
+def test_network_in_training(name):
+    model = build(name).train()
+    modules = list(model.modules())
     # official: "No BN layer Freezing"
     assert all(module.training for module in modules)
     assert all(parameter.requires_grad for parameter in model.parameters())
     (dropout,) = (module for module in modules if isinstance(module, nn.Dropout))
     assert dropout.p == 0.5
+    network, recipe = split_name(name)
+    frames = RECIPES[recipe]['frames']
     # Sup. Table 1: a shift per residual block; of an eighth of the channels: host
     shifts = [module for module in modules if isinstance(module, TemporalShift)]
     assert len(shifts) == (16 if network.endswith('tsm-r50') else 0)
-    frames = RECIPES[recipe]['frames']
     assert all((x.num_segments, x.shift_div) == (frames, 8) for x in shifts)
     if network.startswith('selfy-'):
         (block,) = model.backbone.inserted_blocks.values()
         assert tuple(block.transformation.offsets) == OFFSETS[frames]
         assert tuple(block.transformation.window) == (9, 9)
-
-
-def check_motion_groups(groups: list[dict], wrapper: OptimWrapper, lr: float) -> None:
-    assert isinstance(wrapper.optimizer, torch.optim.AdamW)
-    assert {(group['lr'], group['weight_decay']) for group in groups} == {(lr, 0.02)}
-    assert wrapper.clip_grad_kwargs == dict(max_norm=5)
 
 
 def test_table_agrees_with_the_official_log():
