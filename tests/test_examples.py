@@ -113,14 +113,6 @@ def test_forgotten_custom_imports(project):
     assert "a registered module, but got type='MomentExtraction'" in readme
 
 
-@pytest.mark.parametrize(
-    'path', sorted(EXAMPLE.glob('configs/*.py')), ids=lambda path: path.stem
-)
-def test_config_is_short(path):
-    lines = path.read_text().splitlines()
-    assert len([line for line in lines if line and not line.startswith('#')]) <= 12
-
-
 def test_readme_names_every_file():
     readme = (EXAMPLE / 'README.md').read_text()
     sources = [
