@@ -1,10 +1,12 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Recipes of mmaction2 with a block, and small ones of other hosts on the benchmark."""
+"""Recipes of mmaction2 with a block, and small ones of other hosts on the benchmark.
+
+That only the backbone differs from mmaction2's: ``tests/test_recipes.py``.
+"""
 
 import re
 from pathlib import Path
 
-import mmaction
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -14,7 +16,6 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
-RECIPES = Path(mmaction.__file__).parent / '.mim' / 'configs' / 'recognition'
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in (CONFIGS / 'mixing').glob('*.py'))
 ON_MOTION = sorted(path.name for path in (CONFIGS / 'motion').glob('selfy-*.py'))
@@ -80,24 +81,6 @@ def test_the_hosts_of_the_docs_are_there():
     hosts += ('timesformer_', 'swin-tiny', 'tpn-')
     for host in hosts:
         assert any(name.startswith(f'selfy-{host}') for name in LEAVES)
-
-
-@every_leaf
-def test_only_the_backbone_differs_from_the_recipe(name, tmp_path):
-    leaf = read(name).to_dict()
-    (path,) = RECIPES.glob(f'*/{name.removeprefix("selfy-")}')
-    child = tmp_path / 'plain.py'
-    child.write_text(f"_base_ = 'mmaction::{path.relative_to(RECIPES.parent)}'\n")
-    plain = Config.fromfile(child).to_dict()
-    backbone = leaf['model']['backbone']
-    assert backbone.pop('type') == 'InsertBlocks'
-    leaf['model']['backbone'] = backbone.pop('backbone')
-    assert set(backbone) <= {'blocks', 'input_shape'}
-    assert leaf.pop('custom_imports')['imports'] == ['selfy_mmaction']
-    assert dict(type='ClipLengthCheckHook') in leaf.pop('custom_hooks')
-    paramwise = leaf['optim_wrapper'].get('paramwise_cfg', {})
-    paramwise.pop('inserted_blocks', None)
-    assert leaf == plain
 
 
 @every_leaf

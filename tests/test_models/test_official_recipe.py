@@ -1,7 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The configs of the released form against the official training log."""
+"""The configs of the official form against the official training log.
 
-from collections import Counter
+Its hyperparameters and parameter groups: ``tests/test_recipes.py``.
+"""
+
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,6 @@ import torch
 import yaml
 from mmaction.registry import MODELS
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -32,20 +33,7 @@ def model(config) -> nn.Module:
         return MODELS.build(config.model)
 
 
-def test_parameter_groups(config, model):
-    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
-    base = config.optim_wrapper.optimizer
-    tensors, numel = Counter(), Counter()
-    for group in optimizer.param_groups:
-        lr_mult = group['lr'] / base.lr
-        decay_mult = group['weight_decay'] / base.weight_decay
-        for parameter in group['params']:
-            tensors[lr_mult, decay_mult] += 1
-            numel[lr_mult, decay_mult] += parameter.numel()
-    groups = LOG['parameter_groups']
-    keys = [(group['lr_mult'], group['decay_mult']) for group in groups]
-    assert tensors == dict(zip(keys, (g['tensors'] for g in groups), strict=True))
-    assert numel == dict(zip(keys, (g['numel'] for g in groups), strict=True))
+def test_parameters_of_the_block(model):
     block = model.backbone.inserted_blocks.parameters()
     assert sum(parameter.numel() for parameter in block) == LOG['block_numel']
 
@@ -81,27 +69,6 @@ def test_every_layer(model):
         found[theirs] = text
         assert text == sizes.split(' op')[0], name  # we give the size itself
     assert found.keys() == log.keys()
-
-
-def test_hyperparameters(config):
-    optimizer, log = config.optim_wrapper.optimizer, LOG['hyperparameters']
-    (schedule,) = config.param_scheduler
-    assert optimizer.type == 'SGD'
-    assert schedule.type == 'MultiStepLR'
-    assert schedule.gamma == 0.1
-    assert log == dict(
-        num_segments=config.model.backbone.num_segments,
-        dropout=config.model.cls_head.dropout_ratio,
-        epochs=config.train_cfg.max_epochs,
-        batch_size=config.auto_scale_lr.base_batch_size,
-        iter_size=config.optim_wrapper.get('accumulative_counts', 1),
-        lr=optimizer.lr,
-        lr_steps=schedule.milestones,
-        momentum=optimizer.momentum,
-        nesterov=optimizer.nesterov,
-        weight_decay=optimizer.weight_decay,
-        clip_gradient=config.optim_wrapper.clip_grad.max_norm,
-    )
 
 
 @pytest.mark.parametrize('gpus', [1, 8])
