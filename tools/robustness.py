@@ -15,12 +15,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 import selfy_mmaction  # noqa: F401  registers everything
-from selfy_mmaction.evaluation.robustness import (
-    CORRUPTIONS,
-    choose_levels,
-    prepare_network,
-    run_levels,
-)
+from selfy_mmaction.evaluation.corruption_levels import CORRUPTIONS, choose_levels
+from selfy_mmaction.evaluation.robustness import prepare_network, run_levels
 from selfy_mmaction.evaluation.robustness_figure import draw_curves, show_tables
 
 

@@ -4,16 +4,25 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from .layout import DataSet
+from .layout import Dataset
 
 NUM_EXAMPLES = 5
 
 
 class Report:
-    """What was found: facts, errors and notes."""
+    """What is checked, and what was found: facts, errors and notes.
 
-    def __init__(self, data_set: DataSet, out: Path) -> None:
-        self.facts = {'dataset': data_set.name, 'folder': str(out)}
+    Args:
+        dataset: The dataset.
+        out: The prepared folder.
+        allow_partial: Whether other numbers of clips and classes are only noted.
+    """
+
+    def __init__(self, dataset: Dataset, out: Path, allow_partial: bool) -> None:
+        self.dataset = dataset
+        self.out = out
+        self.unless_partial = self.note if allow_partial else self.error
+        self.facts = {'dataset': dataset.name, 'folder': str(out)}
         self.facts |= {'lists': {}, 'classes': {}}
         self.findings: list[dict] = []
 

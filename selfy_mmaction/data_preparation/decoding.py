@@ -63,9 +63,9 @@ def chosen_decoder() -> str:
 
 def decoding_problems(
     paths: Sequence[Path],
-    decoder: str = 'Decord',
-    workers: int | None = None,
-    progress: Callable[[], None] = lambda: None,
+    decoder: str,
+    workers: int | None,
+    progress: Callable[[], None],
 ) -> list[tuple[str, str] | None]:
     """Decode whole videos and look for what is wrong with their frames.
 
@@ -74,9 +74,9 @@ def decoding_problems(
 
     Args:
         paths: The videos.
-        decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``. Default: ``Decord``.
-        workers: Number of processes at a time. Default: the number of processors.
-        progress: Called after each video. Default: does nothing.
+        decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``.
+        workers: Number of processes at a time, None for that of the processors.
+        progress: Called after each video.
 
     Returns:
         For each None, or the kind of the problem (``unreadable``, ``other_frames``,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file
 from .official_files import Value, distinct_names, label_clips, read_json
 
 VOCABULARY = 'Diving48_vocab.json'
@@ -68,7 +68,7 @@ def _read_clips(path: Path, num_classes: int) -> Iterator[tuple[Value, int]]:
         yield item.field('vid_name'), label
 
 
-DIVING48 = DataSet(
+DIVING48 = Dataset(
     name='diving48',
     label_sets=(
         LabelSet(

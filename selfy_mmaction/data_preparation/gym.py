@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file
-from .media import index_media, run_parallel, video_problem, without_damage
+from .layout import Annotation, Dataset, LabelSet, Media, find_file
+from .media import index_media, is_damage, run_parallel, video_problem
 from .official_files import Value, distinct_names, label_clips, read_json, read_lines
 
 VERSIONS = ('v1.0', 'v1.1')
@@ -143,9 +143,7 @@ def cut_subactions(
         'looking for sub-actions that are there',
     )
     missing = [
-        clip
-        for clip, found in zip(clips, problems, strict=True)
-        if found != without_damage(found)
+        clip for clip, found in zip(clips, problems, strict=True) if is_damage(found)
     ]
     if not missing:
         return
@@ -282,7 +280,7 @@ def _label_set(
     )
 
 
-GYM = DataSet(
+GYM = Dataset(
     name='gym',
     label_sets=(
         _label_set(

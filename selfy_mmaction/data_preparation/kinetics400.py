@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file
 from .official_files import Value, label_clips, read_csv
 
 OFFICIAL_FILES = {
@@ -62,7 +62,7 @@ def _read_clips(path: Path) -> Iterator[tuple[Value, str]]:
         yield Value(clip, video.path, video.place[:1]), name.text()
 
 
-KINETICS400 = DataSet(
+KINETICS400 = Dataset(
     name='kinetics400',
     label_sets=(
         LabelSet(

@@ -75,7 +75,7 @@ class Media:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class Dataset:
     """A dataset that can be prepared and checked.
 
     Attributes:

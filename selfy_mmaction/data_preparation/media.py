@@ -14,7 +14,7 @@ from mmengine.utils import ProgressBar
 
 from selfy_mmaction.datasets.video_files import announced_size
 
-from .decoding import decoding_problems, describe_codec
+from .decoding import describe_codec
 from .official_files import UNWRITABLE
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
@@ -169,46 +169,21 @@ def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None
     return None
 
 
-def video_problem(
-    path: Path, decode: bool = False, decoder: str = 'Decord'
-) -> tuple[str, str] | None:
-    """Look for what is wrong with a video.
+def is_damage(problem: tuple[str, str] | None) -> bool:
+    """Whether a video with this problem cannot be read."""
+    return problem is not None and problem[0] != 'rotated'
 
-    The header is read with OpenCV and held against the size of the file.
+
+def video_problem(path: Path) -> tuple[str, str] | None:
+    """Look for what is wrong with a video, by its header and size.
 
     Args:
         path: The video.
-        decode: Whether to decode all of it as well, see ``decoding_problems``. Default:
-            False.
-        decoder: Decoder that training reads it with. Default: ``Decord``.
 
     Returns:
         None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
-        ``unreadable``, ``other_frames``, ``length``, ``rotated``) and a sentence
-        without its subject.
+        ``unreadable``, ``rotated``) and a sentence without its subject.
     """
-    problem = header_problem(path)
-    if decode and worth_decoding(problem, decoder):
-        (decoded,) = decoding_problems([path], decoder)
-        return decoded or without_damage(problem)
-    return problem
-
-
-def without_damage(problem: tuple[str, str] | None) -> tuple[str, str] | None:
-    """The problem if the video can be read all the same, else None."""
-    return problem if problem and problem[0] == 'rotated' else None
-
-
-def worth_decoding(problem: tuple[str, str] | None, decoder: str) -> bool:
-    """Whether decoding can tell more than the header does."""
-    if problem and problem[0] == 'unreadable':
-        # The other decoders know more codecs than OpenCV and Decord.
-        return decoder not in ('Decord', 'OpenCV')
-    return problem == without_damage(problem)
-
-
-def header_problem(path: Path) -> tuple[str, str] | None:
-    """Look for what is wrong with the header of a video, see ``video_problem``."""
     if not os.path.isfile(path):
         return 'missing', 'does not exist'
     size = path.stat().st_size

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .robustness import CLEAN, CORRUPTIONS, LABELS, Level
+from .corruption_levels import CLEAN, CORRUPTIONS, LABELS, Level
 
 _TITLES = dict(
     occlusion='Occlusion: side of the square (px of a 224x224 input)',
