@@ -31,10 +31,6 @@ def close_cpu_distributed() -> bool:
 
     Delete when: the oldest supported mmengine initializes gloo and wraps a model
     without ``device_ids`` where ``get_device()`` is ``'cpu'``.
-
-    Returns:
-        bool: True if the two functions were replaced now; False where there is
-            an accelerator or they are replaced already.
     """
     if get_device() != 'cpu':
         return False
