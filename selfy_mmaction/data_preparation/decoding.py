@@ -67,7 +67,7 @@ def decoding_problems(
     workers: int | None,
     progress: Callable[[], None],
 ) -> list[tuple[str, str] | None]:
-    """Decode whole videos and look for what is wrong with their frames.
+    """What is wrong with the frames of videos that are decoded as a whole.
 
     Where the system can fork, each is decoded in a process of its own, which damaged
     ones may end. To be called while no other thread runs.
@@ -151,7 +151,7 @@ def _end(receiver: Connection, process: BaseProcess) -> None:
 
 
 class _FrameCheck:
-    """Decode a clip as training does, and hold its frames against OpenCV's.
+    """Decode a clip as training does, and compare its frames with OpenCV's.
 
     Training opens a clip and asks for some of its frames by number. Here those of eight
     segments are asked for, and then all, in pieces. OpenCV reads the same clip without
@@ -247,10 +247,7 @@ def _seconds_of_sound(path: str) -> float:
 
 
 class _Reference:
-    """What OpenCV reads of a clip, from the first frame to the last.
-
-    Args:
-        path: The video.
+    """What OpenCV reads of a video, from the first frame to the last.
 
     Attributes:
         frames: Thumbnails in RGB, of shape (frames, 16, 16, 3), or (0,) where OpenCV

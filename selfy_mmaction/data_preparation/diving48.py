@@ -22,13 +22,6 @@ def read_annotations(root: Path) -> list[Annotation]:
         root: Folder of ``Diving48_vocab.json`` and of ``Diving48_train.json`` and
             ``Diving48_test.json`` (V1) or ``Diving48_V2_train.json`` and
             ``Diving48_V2_test.json``.
-
-    Returns:
-        One annotation a version.
-
-    Raises:
-        FileNotFoundError: The vocabulary or every version is missing, or half of one.
-        ValueError: A file cannot be read.
     """
     vocabulary = find_file(root, VOCABULARY, what='vocabulary')
     class_names = distinct_names(

@@ -25,21 +25,14 @@ def read_annotations(root: Path) -> list[Annotation]:
 
     A few elements share a name (Gym99: 2, Gym288: 6, say the salto backward tucked as
     a flight and as a dismount); these get their number in the whole of FineGym
-    appended, as in ``(BB) salto backward tucked [Glabel 290]``.
+    appended, as in ``(BB) salto backward tucked [Glabel 290]``. Without a file of
+    categories an annotation has label numbers only.
 
     Args:
         root: Folder of ``gym99_categories.txt``, ``gym99_train_element_v1.0.txt`` (or
             v1.1) and ``gym99_val_element.txt``, and the same for ``gym288``. The
             names that mmaction2's script gives them (``gym99_train_org.txt``) are
             known, too.
-
-    Returns:
-        One annotation a label set and version. Without a file of categories it has
-        label numbers only.
-
-    Raises:
-        FileNotFoundError: No element list is there, or half of one.
-        ValueError: A file cannot be read.
     """
     annotations = []
     for name, num_classes in (('gym99', 99), ('gym288', 288)):
@@ -114,9 +107,7 @@ class Cut:
     out: Path
 
 
-def cut_subactions(
-    raw: Path, out: Path, clips: list[str], workers: int | None = None
-) -> None:
+def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) -> None:
     """Cut sub-actions out of the videos, those that are not there yet.
 
     A sub-action lasts from the start of its first stage to the end of its last, which
@@ -127,11 +118,7 @@ def cut_subactions(
         raw: Download, with ``videos/ID.mp4`` and the temporal annotation.
         out: Prepared folder; the pieces go to ``subactions`` below it.
         clips: Sub-actions that are needed.
-        workers: Number of threads. Default: the number of processors.
-
-    Raises:
-        FileNotFoundError: The temporal annotation is missing, or there is no ffmpeg.
-        ValueError: The temporal annotation cannot be read, or lacks a sub-action.
+        workers: Number of threads, None for that of the processors.
     """
     pieces = out / 'subactions'
     if not (raw / 'videos').is_dir() or pieces.is_symlink():

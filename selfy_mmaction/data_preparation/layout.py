@@ -83,7 +83,8 @@ class Dataset:
         label_sets: Its label sets.
         media: Its media.
         read_annotations: Reads the official files below a folder: one annotation for
-            each label set and version that is there.
+            each label set and version that is there. Raises a ``FileNotFoundError`` or
+            ``ValueError`` that names what is missing or cannot be read.
         arrange: For each order of the classes that one can choose, what makes it from
             the official order; the first is the default.
         loses_videos: Whether videos vanish from the net, so that copies differ.
@@ -108,15 +109,12 @@ class Dataset:
 
 
 def find_file(root: Path, *names: str, what: str) -> Path:
-    """Find an official file below a folder.
+    """Find an official file in a folder or in ``annotations`` or ``labels`` below it.
 
     Args:
-        root: Folder; its subfolders ``annotations`` and ``labels`` are searched, too.
+        root: The folder.
         names: Names in use for the file, the first found wins.
         what: What the file is, for the message.
-
-    Returns:
-        The path.
 
     Raises:
         FileNotFoundError: None of them is there.

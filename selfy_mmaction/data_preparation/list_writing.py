@@ -87,11 +87,6 @@ def _leave_out(message: str, allowed: bool, fix: str) -> None:
 def write_files(out: Path, texts: dict[str, str], overwrite: bool) -> None:
     """Write files, unless they are there and as good.
 
-    Args:
-        out: The folder.
-        texts: Text by name of the file.
-        overwrite: Whether files that differ are replaced.
-
     Raises:
         FileExistsError: A file is there and differs; none was written.
     """

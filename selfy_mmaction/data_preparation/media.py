@@ -26,19 +26,10 @@ def run_parallel(
     workers: int | None,
     title: str,
 ) -> list[Any]:
-    """Run a function on items in threads, with a progress bar on stderr.
+    """Results of a function on each item, from threads, with a progress bar.
 
     Threads do, because OpenCV, decord, ffmpeg and the file system all run outside of
-    Python's lock.
-
-    Args:
-        function: Function of one item.
-        items: The items.
-        workers: Number of threads. Default: the number of processors.
-        title: What is done, shown before the bar.
-
-    Returns:
-        The results in the order of the items.
+    Python's lock. None workers are as many as there are processors.
     """
     results = []
     with (
@@ -57,15 +48,7 @@ def run_parallel(
 
 @contextmanager
 def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on stderr, if there is anything to do.
-
-    Args:
-        total: Number of things to do.
-        title: What is done, shown before the bar.
-
-    Yields:
-        What is to be called after each.
-    """
+    """Show a progress bar on stderr; yields what is to be called after each."""
     if not total:
         yield lambda: None
         return
@@ -75,15 +58,9 @@ def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
 
 
 def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
-    """Videos or folders of frames in a folder, by their names.
+    """Path below a folder of each video (by name without ending) or folder of frames.
 
-    Args:
-        folder: Folder.
-        kind: ``videos`` or ``rawframes``.
-        depth: 2 to look into subfolders (one a class), too. Default: 1.
-
-    Returns:
-        For each name (of a video without its ending) the path below the folder.
+    A depth of 2 looks into subfolders (one per class), too.
 
     Raises:
         ValueError: Two have the same name, or a path has a space or another character
@@ -129,16 +106,7 @@ def _entries(folder: Path, depth: int, folders: bool) -> Iterator[str]:
 
 
 def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
-    """Count the frames of a clip.
-
-    Args:
-        folder: Folder of the clip.
-        frame_name: Template of their names, which count from 1.
-
-    Returns:
-        Their number (of which the last is the highest), and the names missing among
-        them.
-    """
+    """The highest number of a frame of a clip, and the names missing below it."""
     prefix, suffix = frame_name.split('{:05}')
     present = set()
     if folder.is_dir():
@@ -152,15 +120,7 @@ def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
 
 
 def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None:
-    """Decode the frames of a clip.
-
-    Args:
-        folder: Folder of the clip.
-        names: Names of the frames.
-
-    Returns:
-        None, or the kind of the problem and a sentence without its subject.
-    """
+    """What is wrong with frames that are decoded, as by `video_problem`."""
     for name in names:
         if (folder / name).stat().st_size == 0:
             return 'empty', f'has the empty frame {name}'
@@ -175,10 +135,7 @@ def is_damage(problem: tuple[str, str] | None) -> bool:
 
 
 def video_problem(path: Path) -> tuple[str, str] | None:
-    """Look for what is wrong with a video, by its header and size.
-
-    Args:
-        path: The video.
+    """What is wrong with a video, by its header and size.
 
     Returns:
         None, or the kind of the problem (``missing``, ``empty``, ``truncated``,

@@ -41,15 +41,7 @@ def check_media(
     workers: int | None,
     report: Report,
 ) -> None:
-    """Report files that a list names and training could not read.
-
-    Args:
-        found: A list.
-        num_decoded: Number of clips to decode.
-        decoder: Decoder of the videos.
-        workers: Number of threads, None for that of the processors.
-        report: Takes what is found.
-    """
+    """Report files that a list names and training could not read; decode some."""
     folder = found.folder
     if not folder.is_dir():
         report.error(
@@ -92,7 +84,7 @@ def check_media(
 def video_problems(
     paths: list[Path], decoded: set[int], decoder: str, workers: int | None, name: str
 ) -> list[tuple[str, str] | None]:
-    """Look at the header of every video, and decode some.
+    """What is wrong with videos: all by their headers, some also by decoding them.
 
     Args:
         paths: The videos.
@@ -100,9 +92,6 @@ def video_problems(
         decoder: Decoder that training reads them with.
         workers: Number of threads, None for that of the processors.
         name: What they are, shown before the progress bars.
-
-    Returns:
-        For each None, or the problem as by ``video_problem`` or ``decoding_problems``.
     """
     problems = run_parallel(video_problem, paths, workers, f'checking {name}')
 

@@ -8,16 +8,7 @@ from .layout import SPLITS, Dataset, Media
 
 
 def link_media(dataset: Dataset, raw: Path, out: Path, overwrite: bool) -> list[Media]:
-    """Link the media of a download.
-
-    Args:
-        dataset: The dataset.
-        raw: The download.
-        out: The prepared folder. A folder of its own there wins.
-        overwrite: Whether links to other folders are replaced.
-
-    Returns:
-        The kinds of media that are there.
+    """Link the media of a download; returns the kinds that are there.
 
     Raises:
         FileExistsError: A link leads to another folder.

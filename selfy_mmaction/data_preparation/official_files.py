@@ -135,12 +135,6 @@ class Value:
 def read_json(path: Path) -> Value:
     """Read a JSON file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds.
-
     Raises:
         OSError: It cannot be opened.
         ValueError: It is no JSON in UTF-8, say because the download was cut short, or
@@ -184,19 +178,9 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_lines(path: Path, keep_blank: bool = False) -> Iterator[Value]:
-    """Read the lines of a text file.
+    """Read the lines of a text file in UTF-8, without spaces around them.
 
-    Args:
-        path: The file.
-        keep_blank: Whether blank lines count, but for those at the end. Default:
-            False.
-
-    Yields:
-        A line, without spaces around it.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It is not text in UTF-8.
+    Blank lines are left out; with ``keep_blank`` only those at the end.
     """
     # Not splitlines(): that also splits at characters that names may hold.
     lines = io.StringIO(read_text(path).rstrip(), newline=None)
@@ -216,7 +200,6 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
         The values of a row by column.
 
     Raises:
-        OSError: It cannot be opened.
         ValueError: It is no CSV in UTF-8, or lacks a column, or a row has more or
             fewer values than there are columns.
     """
@@ -252,14 +235,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
 
 
 def distinct_names(path: Path, values: Iterable[Value]) -> tuple[str, ...]:
-    """Read class names, each of which must be there once.
-
-    Args:
-        path: The file that they are from.
-        values: The names in order.
-
-    Returns:
-        Their texts.
+    """Class names of a file, each of which must be there once.
 
     Raises:
         ValueError: There is none, or one is no text, or there twice.
@@ -292,8 +268,7 @@ def label_clips(
         again with the same label.
 
     Raises:
-        ValueError: A file has no clips, or a clip two labels, or a name that a list
-            cannot hold.
+        ValueError: A file has no clips, or a clip has two labels.
     """
     splits: dict[str, dict[str, Any]] = {}
     first: dict[str, tuple[Value, Any]] = {}

@@ -41,7 +41,7 @@ class ClipList:
     split: str
     template: str
     folder: Path
-    version: str | None = None
+    version: str | None
     samples: list[Sample] = field(default_factory=list)
 
     @property
@@ -76,20 +76,21 @@ def find_lists(report: Report) -> Iterator[ClipList]:
         for name, facts in entry.field('lists').fields().items()
     }
     templates = [
-        (label_set, media, template)
+        (label_set, media, *named)
         for label_set in dataset.label_sets
         for media in dataset.media
-        for template in _templates(label_set, media)
+        for named in _templates(label_set, media).items()
     ]
     num_found = 0
-    for label_set, media, template in templates:
+    for label_set, media, template, version in templates:
         there = [s for s in SPLITS if (out / template.format(split=s)).is_file()]
         for split in SPLITS:
             folder = out / media.folder.format(split=split)
-            found = ClipList(label_set, media, split, template, folder)
+            found = ClipList(label_set, media, split, template, folder, version)
             if split in there:
                 num_found += 1
-                found.version = _version_by_name(found, recorded)
+                if found.name in recorded:
+                    found.version = _recorded_version(recorded[found.name], label_set)
                 _read_list(found, report)
                 yield found
             elif there:
@@ -99,37 +100,31 @@ def find_lists(report: Report) -> Iterator[ClipList]:
             'missing_list',
             dataset.name,
             'no list was found; prepare the dataset, or correct --out. Looked for:',
-            [template for _, _, template in templates],
+            [template for _, _, template, _ in templates],
         )
 
 
-def _templates(label_set: LabelSet, media: Media) -> list[str]:
-    """Names of a list, own and mmaction2's, with ``{split}`` left open."""
-    own = [
-        label_set.list_name.format(split='{split}', kind=media.kind, version=version)
-        for version in label_set.published
-    ]
-    return [*dict.fromkeys(own), *_host_templates(label_set, media)]
+def _templates(label_set: LabelSet, media: Media) -> dict[str, str | None]:
+    """Names of a list, own and mmaction2's, and the version that each tells.
 
-
-def _version_by_name(found: ClipList, recorded: dict[str, Value]) -> str | None:
-    label_set = found.label_set
-    if found.name in recorded:
-        version = recorded[found.name].text()
-        if version not in label_set.published:
-            recorded[found.name].refuse(' or '.join(label_set.published))
-        return version
-    if '{version}' in label_set.list_name and not found.is_hosts:
-        return next(
-            version
-            for version in label_set.published
-            if label_set.list_name.format(
-                split=found.split, kind=found.media.kind, version=version
-            )
-            == found.name
-        )
+    ``{split}`` is left open in them.
+    """
     versions = list(label_set.published)
-    return versions[0] if len(versions) == 1 else None
+    only = versions[0] if len(versions) == 1 else None
+    is_named = '{version}' in label_set.list_name
+    found = {
+        label_set.list_name.format(split='{split}', kind=media.kind, version=version): (
+            version if is_named else only
+        )
+        for version in versions
+    }
+    return found | dict.fromkeys(_host_templates(label_set, media), only)
+
+
+def _recorded_version(version: Value, label_set: LabelSet) -> str:
+    if version.text() not in label_set.published:
+        version.refuse(' or '.join(label_set.published))
+    return version.text()
 
 
 def _read_list(found: ClipList, report: Report) -> None:

@@ -28,7 +28,7 @@ OFFICIAL_SPLITS = {'train': 'train', 'val': 'validation'}
 
 
 def read_annotations(root: Path, version: str) -> list[Annotation]:
-    """Read the labels and the clips of both splits.
+    """Read the labels and the clips of both splits, in the order of the labels file.
 
     The test split has no public labels and is not read.
 
@@ -37,13 +37,6 @@ def read_annotations(root: Path, version: str) -> list[Annotation]:
             ``-train`` and ``-validation``, or ``labels``, ``train``, ``validation``,
             each as ``.csv`` or ``.json``.
         version: ``v1`` or ``v2``.
-
-    Returns:
-        One annotation, its classes in the order of the labels file.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file cannot be read, or names a class that is no label.
     """
 
     def find(part: str) -> Path:
