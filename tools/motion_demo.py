@@ -83,9 +83,6 @@ def data_options(loader: str, annotations: Path, data: Path) -> list[str]:
 def lock(work_dir: Path) -> TextIO:
     """Wait until no other run is at work in a folder, and keep others out.
 
-    Args:
-        work_dir: The folder; created if need be.
-
     Returns:
         The lock, held until this process and all that inherit it have ended: where a
         demo was killed, its training may go on.
@@ -109,10 +106,6 @@ def run_side_by_side(commands: dict[str, list[str]], logs: Path, held: TextIO) -
         commands: Command by name.
         logs: Folder of the full outputs.
         held: Lock that they inherit.
-
-    Raises:
-        OSError: The output cannot be written.
-        SystemExit: A command failed; its last lines are shown.
     """
     if not commands:
         return
@@ -159,15 +152,7 @@ def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
-    """The checkpoint of the last epoch, if training is finished.
-
-    Args:
-        work_dir: Work directory of the training.
-        epochs: Number of epochs of the schedule.
-
-    Returns:
-        The checkpoint. None if it is missing or damaged.
-    """
+    """The checkpoint of the last epoch; None if it is missing or damaged."""
     path = work_dir / f'epoch_{epochs}.pth'
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -180,14 +165,8 @@ def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
 def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | None:
     """The predictions of a checkpoint for a split, if the test is finished.
 
-    Args:
-        path: What ``test.py`` wrote.
-        checkpoint: The checkpoint.
-        annotations: List of the split.
-
-    Returns:
-        The predictions. None if they are missing, damaged, older than the checkpoint,
-        or of other clips.
+    None if they are missing, damaged, older than the checkpoint, or of other clips
+    than the list of the split.
     """
     try:
         if path.stat().st_mtime <= checkpoint.stat().st_mtime:
@@ -220,17 +199,7 @@ def main() -> None:
 
 
 def run_demo(data: Path, work_dir: Path) -> None:
-    """Do what is not done yet, and show the results.
-
-    Args:
-        data: Folder of the benchmark.
-        work_dir: Folder of all results.
-
-    Raises:
-        OSError: A file cannot be read or written.
-        RuntimeError: The benchmark was changed.
-        SystemExit: Training or a test failed.
-    """
+    """Do what is not done yet, and show the results."""
     held = lock(work_dir)
     print(f'Step 1 of 4: the benchmark, preset {PRESET!r}, into {data}', flush=True)
     make_motion(data, PRESET)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from selfy_mmaction.datasets.text_files import read_lines as read_text_lines
 from selfy_mmaction.datasets.text_files import read_text
 
 # Digits of ASCII only: int() also takes those of other scripts, and "1_0".
@@ -182,9 +183,7 @@ def read_lines(path: Path, keep_blank: bool = False) -> Iterator[Value]:
 
     Blank lines are left out; with ``keep_blank`` only those at the end.
     """
-    # Not splitlines(): that also splits at characters that names may hold.
-    lines = io.StringIO(read_text(path).rstrip(), newline=None)
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text_lines(path), start=1):
         if keep_blank or line.strip():
             yield Value(line.strip(), path, (f'line {number}',))
 

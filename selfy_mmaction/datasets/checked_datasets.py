@@ -55,9 +55,8 @@ class CheckedVideoDataset(CheckedList, UnreadableClips, VideoDataset):
                 f'{where} cannot be read; expected a path and {self._wanted_labels}, '
                 f'separated by {self.delimiter!r}{hint}'
             )
-        prefix = self.data_prefix['video']
         return dict(
-            filename=path if prefix is None else osp.join(prefix, path),
+            filename=self._below_prefix(path),
             label=self._parse_labels(labels, where, hint),
         )
 
@@ -108,10 +107,7 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
                 f'{where} has {numbers[-1]} frames, expected at least 1; extract the '
                 'frames again or take the line out'
             )
-        prefix = self.data_prefix['img']
-        info = dict(
-            frame_dir=values[0] if prefix is None else osp.join(prefix, values[0])
-        )
+        info = dict(frame_dir=self._below_prefix(values[0]))
         if self.with_offset:
             info['offset'] = int(numbers[0])
         info['total_frames'] = int(numbers[-1])

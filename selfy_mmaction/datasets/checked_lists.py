@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Lists of clips that are checked before training starts."""
 
+import os.path as osp
 import re
 from collections.abc import Hashable
 from typing import Any
@@ -76,25 +77,14 @@ class CheckedList:
         return super()._copy_without_annotation({} if memo is None else memo)
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Classes of a clip, for mmengine's ``ClassBalancedDataset``.
-
-        Args:
-            idx: Index of the clip.
-
-        Returns:
-            Its labels.
-        """
+        """Classes of a clip, for mmengine's ``ClassBalancedDataset``."""
         label = self.get_data_info(idx)['label']
         if not self.multi_class:
             return [label]
         return sorted(find_present_labels(label, self.num_classes))
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Load and check the annotation file.
-
-        Returns:
-            One dict a clip, with the keys of mmaction2's dataset.
-        """
+        """Load and check the annotation file: one dict per clip, as mmaction2's."""
         if self.prefix_key not in self.data_prefix:
             raise ValueError(
                 f'data_prefix={self.data_prefix!r} needs the key {self.prefix_key!r}, '
@@ -178,6 +168,10 @@ class CheckedList:
 
     def _has_labels(self, labels: list[str]) -> bool:
         return len(labels) == 1 or (self.multi_class and len(labels) > 1)
+
+    def _below_prefix(self, path: str) -> str:
+        prefix = self.data_prefix[self.prefix_key]
+        return path if prefix is None else osp.join(prefix, path)
 
     @property
     def _wanted_labels(self) -> str:

@@ -104,13 +104,7 @@ class UnreadableClips:
         return subset
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on a clip.
-
-        Args:
-            idx: Index of the clip.
-
-        Returns:
-            What the pipeline returns; under ``skip`` perhaps for a later clip.
+        """Run the pipeline on a clip; under ``skip`` perhaps on a later one.
 
         Raises:
             IndexError: There is no such clip.

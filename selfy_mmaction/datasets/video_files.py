@@ -59,9 +59,6 @@ NEVER_REORDERED = ('AV1', 'FFV1', 'MJPEG', 'VP8', 'VP9')
 def find_container(file: BinaryIO) -> str:
     """Container of a video, by its first bytes.
 
-    Args:
-        file: The video.
-
     Returns:
         A name such as ``MP4`` (MOV, too) or ``Matroska`` (WebM, too); '' if unknown.
     """
@@ -84,9 +81,6 @@ def find_container(file: BinaryIO) -> str:
 
 def find_codec(file: BinaryIO) -> str:
     """Codec of a video, as its container names it.
-
-    Args:
-        file: The video.
 
     Returns:
         A name such as ``H.264``, or the container's own code for a codec that is not
@@ -114,14 +108,7 @@ def describe(file: BinaryIO) -> str:
 
 
 def announced_size(file: BinaryIO) -> int:
-    """Size that a video's container announces.
-
-    Args:
-        file: AVI, MP4, MOV, WebM or MKV.
-
-    Returns:
-        Bytes; 0 where the container does not say.
-    """
+    """Bytes that an AVI, MP4, MOV, WebM or MKV announces; 0 where it does not say."""
     size = file.seek(0, SEEK_END)
     head = _read(file, 0, 64)
     if head[:4] == b'RIFF':
@@ -184,12 +171,6 @@ def has_ordered_keyframes(file: BinaryIO) -> bool:
     They are not where frames that are shown before a keyframe are stored after it
     ("open GOP": the default of x265 and of MPEG-2 encoders). Which frame is the n-th
     can then not be told from the number of frames stored before.
-
-    Args:
-        file: The video.
-
-    Returns:
-        True if it is known; False where they are not, or the container does not tell.
     """
     container = find_container(file)
     if container != 'MP4':

@@ -43,12 +43,7 @@ class CheckpointCheckHook(Hook):
     priority = 'HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint, and add the blocks that may be new.
-
-        Args:
-            runner: The runner.
-            checkpoint: What was read; weights of new blocks are put into it.
-        """
+        """Check what was read; weights of blocks that may be new are put into it."""
         model = inner_model(runner.model)
         # Where mmengine looks for the checkpoint itself it does not tell hooks which.
         name = runner._load_from or f'the newest checkpoint in {runner.work_dir}'

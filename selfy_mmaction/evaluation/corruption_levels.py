@@ -40,14 +40,7 @@ CLEAN = Level('clean', 0)
 def choose_levels(
     corruptions: Sequence[str] = CORRUPTIONS, levels: Sequence[int] = range(1, 7)
 ) -> list[Level]:
-    """The clean clips, and some levels of some corruptions.
-
-    Args:
-        corruptions: Some of ``CORRUPTIONS``. Default: all.
-        levels: Some of 1 to 6. Default: all.
-
-    Returns:
-        The levels in order.
+    """The clean clips, then some levels (of 1 to 6) of some corruptions, in order.
 
     Raises:
         ValueError: There is no such corruption or level.

@@ -19,9 +19,8 @@ COLORS = ('#8c8c8c', '#c44e52')
 def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
     """Accuracy over epochs from the logs that mmengine writes.
 
-    Args:
-        work_dir: Work directory; runs that were resumed have several logs, of which
-            those that were killed may end within a line.
+    Runs that were resumed have several logs, of which those that were killed may end
+    within a line.
 
     Returns:
         Accuracy by iteration for 'train' (as logged, per batch), by epoch for 'val'.
@@ -45,11 +44,8 @@ def show_table(results: dict[str, dict[str, Dump]], names: tuple[str, ...]) -> s
 
     Args:
         results: Dumps of ``test.py``, by model and split.
-        names: Class names.
-
-    Returns:
-        The text: each model by split and, on the validation split, by pattern of
-        motion.
+        names: Class names, whose first words are patterns of motion: the validation
+            split is shown by pattern, too.
     """
     patterns = np.array([name.split('_')[0] for name in names])
     columns = list(dict.fromkeys(patterns))

@@ -54,11 +54,8 @@ def prepare_network(
         name: What tables and figure call it.
         config_path: Its config.
         checkpoint: Its checkpoint.
-        frame: Index of the frame to corrupt. Default: None, the center.
-        options: Options that change the config. Default: None.
-
-    Returns:
-        The network.
+        frame: Index of the frame to corrupt, None for the center.
+        options: Options that change the config, if any.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -142,15 +139,12 @@ class _ProgressHook(Hook):
 def run_test(
     network: Network, step: dict[str, Any] | None, work_dir: Path
 ) -> dict[str, float]:
-    """Test a network with mmaction2's test loop.
+    """Metrics of a network by mmaction2's test loop.
 
     Args:
         network: The network.
         step: Step to insert into the test pipeline; None for clean clips.
         work_dir: Folder of the runner's logs.
-
-    Returns:
-        What the test evaluator returns.
     """
     config = copy.deepcopy(network.config)
     if step is not None:
@@ -170,13 +164,7 @@ def run_test(
 
 
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Results of runs before.
-
-    Args:
-        path: The file that :func:`run_levels` writes.
-
-    Returns:
-        Results by key; none if there is no file.
+    """Results of earlier :func:`run_levels` by key; none if there is no file.
 
     Raises:
         ValueError: The file is damaged.
@@ -218,9 +206,9 @@ def run_levels(
         levels: Result of :func:`choose_levels`.
         out: Folder, in which ``robustness.json`` is written after each level. A result
             in it counts where checkpoint, model, data, frame and seed are the same.
-        metric: Metric to return. Default: acc/top1.
-        frame: Index of the frame to corrupt. Default: None, the center.
-        seed: Seed of the blur's angles. Default: 0.
+        metric: Metric to return.
+        frame: Index of the frame to corrupt, None for the center.
+        seed: Seed of the blur's angles.
 
     Returns:
         The metric in percent, by network's name and level.

@@ -36,11 +36,6 @@ SHIPPED = 'Decord, num_threads=1'
 def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
     """Write clips of a moving texture as videos and as frames, with their lists.
 
-    Args:
-        folder: An empty folder.
-        num_clips: Number of clips.
-        num_frames: Frames of a clip.
-
     Returns:
         The code of the codec.
 
@@ -100,11 +95,7 @@ def _moving_texture(seed: int, num_frames: int):
 
 
 def readers() -> dict[str, dict[str, Any]]:
-    """What is compared: by name, the decoder and changes of the dataset.
-
-    Returns:
-        dict(decoder=..., and where it differs num_threads=... or on_unreadable=...).
-    """
+    """What is compared: arguments of :func:`build` by name."""
     compared = {
         f'Decord, num_threads={threads}': dict(decoder='Decord', num_threads=threads)
         for threads in (1, 2, 4, 0)
@@ -130,11 +121,8 @@ def build(
     Args:
         folder: Folder of :func:`write_data`.
         decoder: Value for SELFY_DECODER.
-        num_threads: Threads of a decord reader. Default: None, the config's.
-        on_unreadable: Policy of the dataset. Default: fail.
-
-    Returns:
-        The dataset.
+        num_threads: Threads of a decord reader, None for the config's.
+        on_unreadable: Policy of the dataset.
     """
     os.environ['SELFY_DECODER'] = decoder
     try:
@@ -155,16 +143,7 @@ def build(
 
 
 def measure(dataset: Any, batch_size: int, num_workers: int) -> float:
-    """Clips a second of one epoch; the workers' start does not count.
-
-    Args:
-        dataset: A dataset.
-        batch_size: Clips of a batch.
-        num_workers: Processes that read.
-
-    Returns:
-        Clips a second.
-    """
+    """Clips per second of one epoch; the workers' start does not count."""
     loader = DataLoader(
         dataset,
         batch_size,
@@ -183,16 +162,9 @@ def measure(dataset: Any, batch_size: int, num_workers: int) -> float:
 def compare(
     folder: Path, batch_size: int, num_workers: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Measure all readers in turns, so that a busy moment meets each alike.
+    """Clips per second of each measurement, by reader.
 
-    Args:
-        folder: Folder of :func:`write_data`.
-        batch_size: Clips of a batch.
-        num_workers: Processes that read.
-        repeats: How often each is measured.
-
-    Returns:
-        Clips a second of each measurement, by reader.
+    All are measured in turns, so that a busy moment meets each alike.
     """
     datasets = {name: build(folder, **how) for name, how in readers().items()}
     speeds = {name: [] for name in datasets}

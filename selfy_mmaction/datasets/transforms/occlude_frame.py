@@ -33,10 +33,7 @@ class OccludeFrame(CorruptFrame):
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
         """Cut the square out of a copy of the frame."""
         side = round(self.levels[self.level - 1] * scale_to_input(image))
-        rows, columns = (
-            slice(max(0, (length - side) // 2), (length - side) // 2 + side)
-            for length in image.shape[:2]
-        )
+        top, left = ((length - side) // 2 for length in image.shape[:2])
         occluded = image.copy()
-        occluded[rows, columns] = 0
+        occluded[top : top + side, left : left + side] = 0
         return occluded
