@@ -31,7 +31,7 @@ def close_damaged_checkpoints() -> bool:
     file.
     """
     load = CheckpointLoader._schemes['']
-    if isinstance(load, functools.partial):
+    if getattr(load, 'func', None) is _with_check:
         return False
     # mmengine logs its name.
     CheckpointLoader._schemes[''] = functools.update_wrapper(

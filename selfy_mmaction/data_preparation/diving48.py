@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, Dataset, LabelSet, Media, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file, search_file
 from .official_files import Value, distinct_names, label_clips, read_json
 
 VOCABULARY = 'Diving48_vocab.json'
@@ -29,9 +29,8 @@ def read_annotations(root: Path) -> list[Annotation]:
     )
     annotations = []
     for version, names in OFFICIAL_FILES.items():
-        try:
-            train = find_file(root, names['train'], what=f'labels {version}')
-        except FileNotFoundError:
+        train = search_file(root, names['train'])
+        if train is None:
             continue
         val = find_file(root, names['val'], what=f'labels {version}')
         splits, repeated = label_clips(

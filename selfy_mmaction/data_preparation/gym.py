@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, Dataset, LabelSet, Media, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file, search_file
 from .media import index_media, is_damage, run_parallel, video_problem
 from .official_files import Value, distinct_names, label_clips, read_json, read_lines
 
@@ -41,9 +41,8 @@ def read_annotations(root: Path) -> list[Annotation]:
             names = [f'{name}_train_element_{version}.txt']
             if version == 'v1.0':  # the only one that mmaction2's script fetches
                 names.append(f'{name}_train_org.txt')
-            try:
-                train = find_file(root, *names, what=f'{name} {version}')
-            except FileNotFoundError:
+            train = search_file(root, *names)
+            if train is None:
                 continue
             val = find_file(
                 root,
@@ -64,9 +63,8 @@ def read_annotations(root: Path) -> list[Annotation]:
 
 
 def _read_categories(root: Path, name: str) -> tuple[str, ...]:
-    try:
-        path = find_file(root, f'{name}_categories.txt', what='categories')
-    except FileNotFoundError:
+    path = search_file(root, f'{name}_categories.txt')
+    if path is None:
         return ()
     lines, class_names, numbers = [], [], []
     for line in read_lines(path):
@@ -168,16 +166,11 @@ def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) 
 def _read_events(raw: Path) -> list[Value]:
     """The temporal annotations that are there, v1.0 first; v1.1 has more events."""
     names = [f'finegym_annotation_info_{version}.json' for version in VERSIONS]
-    found = []
-    for name in (*names, 'annotation.json'):  # the last is mmaction2's name of v1.0
-        try:
-            path = find_file(raw, name, what='temporal annotation')
-        except FileNotFoundError:
-            continue
-        found.append(read_json(path))
-    if not found:
+    # The last is mmaction2's name of v1.0.
+    paths = [search_file(raw, name) for name in (*names, 'annotation.json')]
+    if not any(paths):
         find_file(raw, *names, what='temporal annotation of FineGym')
-    return found
+    return [read_json(path) for path in paths if path]
 
 
 def _find_times(clip: str, annotations: list[Value]) -> tuple[str, float, float]:

@@ -119,11 +119,19 @@ def find_file(root: Path, *names: str, what: str) -> Path:
     Raises:
         FileNotFoundError: None of them is there.
     """
-    for name in names:
-        for folder in ANNOTATION_FOLDERS:
-            if (root / folder / name).is_file():
-                return root / folder / name
+    found = search_file(root, *names)
+    if found is not None:
+        return found
     raise FileNotFoundError(
         f'{what} not found: expected {" or ".join(names)} in {root}, or in '
         'annotations/ or labels/ below it; see docs/data.md for what to download'
     )
+
+
+def search_file(root: Path, *names: str) -> Path | None:
+    """As :func:`find_file`, but None where none of them is there."""
+    for name in names:
+        for folder in ANNOTATION_FOLDERS:
+            if (root / folder / name).is_file():
+                return root / folder / name
+    return None

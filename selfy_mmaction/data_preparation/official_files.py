@@ -141,29 +141,14 @@ def read_json(path: Path) -> Value:
         ValueError: It is no JSON in UTF-8, say because the download was cut short, or
             names a key twice with two values.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path), object_pairs_hook=_unambiguous)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is no valid JSON ({error}); fetch it again') from None
+        return Value(json.loads(text, object_pairs_hook=_unambiguous), path)
     except RecursionError:
-        raise ValueError(
-            f'{path} cannot be read: its lists or objects are nested too deeply; '
-            'fetch it again'
-        ) from None
-    except _AmbiguousError as error:
-        raise ValueError(
-            f'{path}: {error}; fetch it again, or delete the wrong one'
-        ) from None
+        problem = 'lists or objects are nested too deeply'
     except ValueError as error:
-        # Of read_text, which names the file, or of an integer with too many digits.
-        if str(path) in str(error):
-            raise
-        raise ValueError(f'{path} cannot be read ({error}); fetch it again') from None
-    return Value(content, path)
-
-
-class _AmbiguousError(ValueError):
-    pass
+        problem = str(error)
+    raise ValueError(f'{path} is no valid JSON ({problem}); fetch it again')
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -171,9 +156,10 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         for key, value in pairs:
             if found[key] != value:
-                raise _AmbiguousError(
+                raise ValueError(
                     f'{_shortener.repr(key)} is named twice in one object, with '
-                    f'{_shortener.repr(value)} and {_shortener.repr(found[key])}'
+                    f'{_shortener.repr(value)} and {_shortener.repr(found[key])}: '
+                    'delete the wrong one'
                 )
     return found
 

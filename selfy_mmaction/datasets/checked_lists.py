@@ -57,7 +57,9 @@ class CheckedList:
         **kwargs,
     ) -> None:
         if num_classes is not None:
-            check_int('num_classes of the dataset (None: unchecked)', num_classes)
+            check_int(
+                'num_classes of the dataset (None: unchecked)', num_classes, most=10**9
+            )
         elif multi_class:
             raise ValueError(
                 'multi_class=True needs num_classes, the length of the label vectors'

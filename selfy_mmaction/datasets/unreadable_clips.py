@@ -16,8 +16,6 @@ from selfy_mmaction.ops import check_choice, check_int, check_positive
 
 from .reading import ReadingProcess, UnreadableError, read_clip, split_pipeline
 
-MOST_CLIPS = 10**9
-
 
 class UnreadableClips:
     """Mix-in of datasets that says what happens with a clip that cannot be decoded.
@@ -64,7 +62,7 @@ class UnreadableClips:
                 "set on_unreadable='fail'"
             )
         self.max_unreadable = check_int(
-            'max_unreadable', max_unreadable, least=0, most=MOST_CLIPS
+            'max_unreadable', max_unreadable, least=0, most=10**9
         )
         check_positive('reading_timeout', reading_timeout)
         self.reading_timeout = min(reading_timeout, threading.TIMEOUT_MAX)

@@ -30,28 +30,20 @@ MAGIC = (  # where, bytes, name
     (0, b'version https://git-lfs', 'Git LFS pointer'),
 )
 
-CODECS = {
-    'av01': 'AV1',
-    'avc1': 'H.264',
-    'avc3': 'H.264',
-    'h264': 'H.264',
-    'x264': 'H.264',
-    'hev1': 'HEVC',
-    'hvc1': 'HEVC',
-    'mjpg': 'MJPEG',
-    'mp4v': 'MPEG-4',
-    'fmp4': 'MPEG-4',
-    'xvid': 'MPEG-4',
-    'vp08': 'VP8',
-    'vp09': 'VP9',
-    'vvc1': 'VVC',
-    'v_av1': 'AV1',
-    'v_ffv1': 'FFV1',
-    'v_mjpeg': 'MJPEG',
-    'v_mpeg4/iso/avc': 'H.264',
-    'v_mpegh/iso/hevc': 'HEVC',
-    'v_vp8': 'VP8',
-    'v_vp9': 'VP9',
+CODECS = {  # by the codes of containers
+    code: name
+    for name, codes in {
+        'AV1': 'av01 v_av1',
+        'FFV1': 'v_ffv1',
+        'H.264': 'avc1 avc3 h264 x264 v_mpeg4/iso/avc',
+        'HEVC': 'hev1 hvc1 v_mpegh/iso/hevc',
+        'MJPEG': 'mjpg v_mjpeg',
+        'MPEG-4': 'mp4v fmp4 xvid',
+        'VP8': 'vp08 v_vp8',
+        'VP9': 'vp09 v_vp9',
+        'VVC': 'vvc1',
+    }.items()
+    for code in codes.split()
 }
 NEVER_REORDERED = ('AV1', 'FFV1', 'MJPEG', 'VP8', 'VP9')
 

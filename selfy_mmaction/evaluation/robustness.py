@@ -19,6 +19,8 @@ from mmengine.runner import Runner, load_checkpoint
 from mmengine.utils import ProgressBar
 
 from selfy_mmaction.atomic_files import replacing
+from selfy_mmaction.engine.clip_length_check_hook import check_clip_lengths
+from selfy_mmaction.engine.data_parts import clip_samplers
 
 from .corruption_levels import Level, insert_step, make_step
 
@@ -74,9 +76,11 @@ def prepare_network(
         corrupted = insert_step(
             dataset_config.pipeline, make_step(Level('occlusion', 1), frame, 0)
         )
-        _check_frames(corrupted, config, frame)
+        pipeline = Compose(corrupted)
+        _check_frame(pipeline, frame)
         dataset = DATASETS.build(dataset_config)
         model = MODELS.build(config.model)
+        check_clip_lengths(model, pipeline, 'test pipeline')
         evaluator = config.test_evaluator
     except (OSError, ValueError) as error:
         raise ValueError(f'{config_path}: {error}') from error
@@ -101,24 +105,12 @@ def prepare_network(
     return Network(name, config, str(config_path), str(checkpoint), fingerprint)
 
 
-def _check_frames(
-    pipeline: list[dict[str, Any]], config: Config, frame: int | None
-) -> None:
-    samplers = [
-        transform
-        for transform in Compose(pipeline).transforms
-        if hasattr(transform, 'clip_len') and hasattr(transform, 'num_clips')
-    ]
+def _check_frame(pipeline: Compose, frame: int | None) -> None:
+    samplers = clip_samplers(pipeline)
     if not samplers:
         raise ValueError('the test pipeline has no SampleFrames or the like')
-    sampler = samplers[0]
-    length = sampler.clip_len if sampler.clip_len > 1 else sampler.num_clips
-    num_segments = config.model.backbone.get('num_segments', length)
-    if length != num_segments:
-        raise ValueError(
-            f'the test pipeline samples clips of {length} frames, but the backbone has '
-            f'num_segments={num_segments}; make them equal'
-        )
+    clip_len, num_clips = samplers[0].clip_len, samplers[0].num_clips
+    length = clip_len if clip_len > 1 else num_clips
     if frame is not None and frame not in range(length):
         raise ValueError(
             f'frame {frame} does not exist in clips of {length} frames; choose 0 to '

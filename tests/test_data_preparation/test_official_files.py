@@ -51,7 +51,7 @@ MALFORMED = [
         'train.json, entry 1, id: 0.9 .* expected a name',
     ),
     ('sthv2', STHV2_TRAIN, '[' * 200_000, 'train.json .* nested too deeply'),
-    ('sthv2', STHV2_TRAIN, '9' * 5000, r'train.json cannot be read \(Exceeds'),
+    ('sthv2', STHV2_TRAIN, '9' * 5000, r'train.json is no valid JSON \(Exceeds'),
     (
         'sthv1',
         STHV1_TRAIN,

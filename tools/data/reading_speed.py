@@ -44,10 +44,10 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
     """
     (folder / 'videos').mkdir()
     (folder / 'classes.txt').write_text('Moving something\n')
-    codec, ending = next(
-        (codec for codec in CODECS if _can_write(folder, *codec)), (None, None)
-    )
-    if codec is None:
+    for codec, ending in CODECS:
+        if _writer(folder / 'videos' / f'0000{ending}', codec).isOpened():
+            break
+    else:
         raise RuntimeError(
             f'this OpenCV writes none of {[codec for codec, _ in CODECS]}; install '
             'opencv-python from PyPI'
@@ -71,15 +71,6 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
 
 def _writer(path: Path, codec: str) -> cv2.VideoWriter:
     return cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 12, SIZE)
-
-
-def _can_write(folder: Path, codec: str, ending: str) -> bool:
-    path = folder / f'try{ending}'
-    writer = _writer(path, codec)
-    opened = writer.isOpened()
-    writer.release()
-    path.unlink(missing_ok=True)
-    return opened
 
 
 def _moving_texture(seed: int, num_frames: int):
