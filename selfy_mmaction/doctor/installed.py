@@ -91,8 +91,7 @@ def owners_of(module: str) -> dict[str, str]:
         module: Name of a top-level package.
 
     Returns:
-        Version by name, of the first place on ``sys.path`` that has
-            any.
+        Version by name, of the first place on ``sys.path`` that has any.
     """
     in_record = re.compile(rf'^{re.escape(module)}[/\\.]', re.MULTILINE)
     found: dict[str, str] = {}

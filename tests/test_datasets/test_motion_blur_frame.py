@@ -132,6 +132,8 @@ def test_bad_arguments():
     message = r'level=7 does not exist; .* 1 to 6: \(15, 5\)'
     with pytest.raises(ValueError, match=message):
         TRANSFORMS.build(dict(type='MotionBlurFrame', level=7))
+    with pytest.raises(ValueError, match='seed must be an integer from 0 .*got -1'):
+        TRANSFORMS.build(dict(type='MotionBlurFrame', level=1, seed=-1))
     for radius, sigma in ((0, 5), (5, -1)):
         message = f'radius={radius} and sigma={sigma} must be above 0'
         with pytest.raises(ValueError, match=message):

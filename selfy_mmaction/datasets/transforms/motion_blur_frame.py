@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from mmaction.registry import TRANSFORMS
 
+from selfy_mmaction.ops import check_int
+
 from .corrupt_frame import CorruptFrame, scale_to_input
 
 # Supplement A: (radius, sigma) in pixels of a 224x224 input, levels 1 to 6.
@@ -74,17 +76,17 @@ class MotionBlurFrame(CorruptFrame):
             side of another input.
         frame: Index of the frame in the clip, from 0. Default: None, the 4th of 8, as
             in the paper: (frames - 1) // 2.
-        seed: Seed of the angles, at least 0. Default: 0.
+        seed: Seed of the angles, from 0 to 2**32 - 1. Default: 0.
 
     Raises:
-        ValueError: There is no such level.
+        ValueError: There is no such level or seed.
     """
 
     levels = MOTION_BLURS
 
     def __init__(self, level: int, frame: int | None = None, seed: int = 0) -> None:
         super().__init__(level, frame)
-        self.seed = seed
+        self.seed = check_int('seed', seed, least=0, most=2**32 - 1)
 
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
         """Blur a frame along the angle of its video."""
