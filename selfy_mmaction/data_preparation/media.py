@@ -3,7 +3,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,16 +117,6 @@ def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
     last = max(present, default=0)
     missing = [frame_name.format(i) for i in range(1, last + 1) if i not in present]
     return last, missing
-
-
-def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None:
-    """What is wrong with frames that are decoded, as by `video_problem`."""
-    for name in names:
-        if (folder / name).stat().st_size == 0:
-            return 'empty', f'has the empty frame {name}'
-        if cv2.imread(str(folder / name)) is None:
-            return 'unreadable', f'has the unreadable frame {name}'
-    return None
 
 
 def is_damage(problem: tuple[str, str] | None) -> bool:

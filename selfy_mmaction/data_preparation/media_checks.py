@@ -5,11 +5,12 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+import cv2
+
 from .check_report import Report
 from .decoding import decoding_problems
 from .media import (
     count_frames,
-    frames_problem,
     is_damage,
     progress_bar,
     run_parallel,
@@ -125,6 +126,9 @@ def _clip_frames_problem(
         return 'missing_frames', f'lacks {gaps[0]}'
     if last != sample.num_frames:
         return 'frame_count', f'has {last} frames, the list says {sample.num_frames}'
-    if decode:
-        return frames_problem(folder, [frame_name.format(i + 1) for i in range(last)])
+    for name in (frame_name.format(i + 1) for i in range(last) if decode):
+        if (folder / name).stat().st_size == 0:
+            return 'empty', f'has the empty frame {name}'
+        if cv2.imread(str(folder / name)) is None:
+            return 'unreadable', f'has the unreadable frame {name}'
     return None
