@@ -23,7 +23,7 @@ def close_cpu_distributed() -> bool:
     Symptom: ``AttributeError: module 'torch._C' has no attribute
     '_cuda_setDevice'`` (torch for CPUs) or ``RuntimeError: No CUDA GPUs are
     available`` or ``Found no NVIDIA driver on your system`` (torch for GPUs) from
-    ``mmengine.dist.init_dist``, and behind it
+    ``mmengine.dist.init_dist``, and after it
     ``ValueError: DistributedDataParallel device_ids and output_device arguments
     only work with single-device/multiple-device GPU modules or CPU modules``.
 
