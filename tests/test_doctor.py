@@ -386,7 +386,7 @@ def test_video_that_cannot_be_written_or_has_wrong_values(monkeypatch, tmp_path)
 
 
 def test_similarity():
-    check = check_similarity('cpu')
+    check = check_similarity('cpu', 'torch')
     assert check.state == OK, check
 
 
@@ -401,7 +401,7 @@ def test_wrong_similarity_is_noticed(monkeypatch, fault):
         return values * (0.0 if fault == 'zeros' else float('nan'))
 
     monkeypatch.setattr(selfy_mmaction.ops, 'self_similarity', faulty)
-    check = check_similarity('cpu')
+    check = check_similarity('cpu', 'torch')
     assert check.state == FAIL
     assert check.detail.startswith('largest error')
 
@@ -465,7 +465,7 @@ def test_backend_by_name(monkeypatch):
 
 
 def test_device_that_is_not_there():
-    check = check_similarity('cuda:99')
+    check = check_similarity('cuda:99', 'torch')
     assert check.state == FAIL
 
 

@@ -43,7 +43,7 @@ def default_config(depth: int) -> Path:
 
 
 def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
-    """Convert a file.
+    """Convert a checkpoint to one of ours.
 
     Args:
         source: The official checkpoint.

@@ -8,7 +8,6 @@ to resume.
 
 import argparse
 import fcntl
-import json
 import pickle
 import re
 import shlex
@@ -19,22 +18,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 import torch
-from decord import VideoReader
-from matplotlib.figure import Figure
 from mmengine.config import Config
 
 import selfy_mmaction  # noqa: F401  lets torch read mmengine's checkpoints
 from selfy_mmaction.evaluation.dumps import Dump, load_dump
-from selfy_mmaction.evaluation.ensemble import accuracies
+from selfy_mmaction.evaluation.motion_figure import (
+    SPLITS,
+    draw,
+    read_curves,
+    show_table,
+)
 from selfy_mmaction.motion_benchmark import class_names, make_motion
 from selfy_mmaction.run import tools_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {'TSN-R18': 'tsn-r18', 'SELFYNet-TSN-R18': 'selfy-tsn-r18'}
-COLORS = {'TSN-R18': '#8c8c8c', 'SELFYNet-TSN-R18': '#c44e52'}
-SPLITS = {'val': 'accuracy', 'val_flicker': 'under flicker'}
 PRESET = 'small'
 
 
@@ -84,9 +83,6 @@ def data_options(loader: str, annotations: Path, data: Path) -> list[str]:
 def lock(work_dir: Path) -> TextIO:
     """Wait until no other run is at work in a folder, and keep others out.
 
-    Args:
-        work_dir: The folder; created if need be.
-
     Returns:
         The lock, held until this process and all that inherit it have ended: where a
         demo was killed, its training may go on.
@@ -110,10 +106,6 @@ def run_side_by_side(commands: dict[str, list[str]], logs: Path, held: TextIO) -
         commands: Command by name.
         logs: Folder of the full outputs.
         held: Lock that they inherit.
-
-    Raises:
-        OSError: The output cannot be written.
-        SystemExit: A command failed; its last lines are shown.
     """
     if not commands:
         return
@@ -160,15 +152,7 @@ def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
-    """The checkpoint of the last epoch, if training is finished.
-
-    Args:
-        work_dir: Work directory of the training.
-        epochs: Number of epochs of the schedule.
-
-    Returns:
-        The checkpoint. None if it is missing or damaged.
-    """
+    """The checkpoint of the last epoch; None if it is missing or damaged."""
     path = work_dir / f'epoch_{epochs}.pth'
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -181,14 +165,8 @@ def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
 def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | None:
     """The predictions of a checkpoint for a split, if the test is finished.
 
-    Args:
-        path: What ``test.py`` wrote.
-        checkpoint: The checkpoint.
-        annotations: List of the split.
-
-    Returns:
-        The predictions. None if they are missing, damaged, older than the checkpoint,
-        or of other clips.
+    None if they are missing, damaged, older than the checkpoint, or of other clips
+    than the list of the split.
     """
     try:
         if path.stat().st_mtime <= checkpoint.stat().st_mtime:
@@ -198,128 +176,6 @@ def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | Non
         return None
     labels = [int(line.split()[1]) for line in annotations.read_text().splitlines()]
     return dump if dump.labels.tolist() == labels else None
-
-
-def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
-    """Accuracy over epochs from the logs that mmengine writes.
-
-    Args:
-        work_dir: Work directory; runs that were resumed have several logs, of which
-            those that were killed may end within a line.
-
-    Returns:
-        Accuracy by iteration for 'train' (as logged, per batch), by epoch for 'val'.
-    """
-    curves = {'train': {}, 'val': {}}
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
-            try:
-                record = json.loads(line)
-                if 'acc/top1' in record:
-                    curves['val'][record['step']] = record['acc/top1']
-                elif 'top1_acc' in record:
-                    curves['train'][record['iter']] = record['top1_acc']
-            except (ValueError, TypeError, KeyError):
-                continue
-    return curves
-
-
-def accuracy_by_programme(dump: Dump, names: tuple[str, ...]) -> dict[str, float]:
-    """Top-1 accuracy of the classes of each programme of motion, in percent."""
-    hits: dict[str, list[bool]] = {}
-    for scores, label in zip(dump.scores, dump.labels, strict=True):
-        programme = names[label].split('_')[0]
-        hits.setdefault(programme, []).append(scores.argmax() == label)
-    return {programme: 100 * np.mean(hit) for programme, hit in hits.items()}
-
-
-def show_table(results: dict[str, dict[str, Dump]], names: tuple[str, ...]) -> str:
-    """The table of the README, as Markdown."""
-    programmes = list(dict.fromkeys(name.split('_')[0] for name in names))
-    head = ['model', *SPLITS.values(), *programmes]
-    rows = [head, ['---'] * len(head)]
-    for model, by_split in results.items():
-        by_programme = accuracy_by_programme(by_split['val'], names)
-        values = [
-            100 * accuracies(by_split[split].scores, by_split[split].labels)['top1']
-            for split in SPLITS
-        ]
-        values += [by_programme[programme] for programme in programmes]
-        rows.append([model, *(f'{value:.1f}' for value in values)])
-    rows.append(['chance', *[f'{100 / len(names):.1f}'] * (len(head) - 1)])
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
-
-
-def draw(
-    path: Path,
-    curves: dict[str, dict],
-    results: dict[str, dict[str, Dump]],
-    data: Path,
-    names: tuple[str, ...],
-) -> None:
-    """Draw the accuracy curves and some clips with the predictions.
-
-    Args:
-        path: Picture to write.
-        curves: What :func:`read_curves` returns, by model.
-        results: Dumps of ``test.py``, by model and split.
-        data: Folder of the benchmark.
-        names: Class names.
-    """
-    clips = (data / 'val.txt').read_text().splitlines()
-    labels = [int(clip.split()[1]) for clip in clips]
-    shown = [
-        labels.index(label)
-        for label, name in enumerate(names)
-        if name.endswith(('left', 'up'))
-    ]
-    figure = Figure(figsize=(11, 6), layout='constrained')
-    left, right = figure.subfigures(1, 2, width_ratios=(4, 7))
-
-    axes = left.subplots()
-    for model, curve in curves.items():
-        if not curve['train'] or not curve['val']:
-            continue  # the logs were removed
-        steps_per_epoch = max(curve['train']) / max(curve['val'])
-        train = np.array(sorted(curve['train'].items()))
-        val = np.array(sorted(curve['val'].items()))
-        smooth = np.convolve(np.pad(train[:, 1], 2, 'edge'), np.ones(5) / 5, 'valid')
-        color = COLORS[model]
-        axes.plot(train[:, 0] / steps_per_epoch, 100 * smooth, ':', color=color)
-        axes.plot(val[:, 0], 100 * val[:, 1], 'o-', color=color, label=model)
-    chance = 100 / len(names)
-    axes.axhline(chance, color='black', linewidth=0.8, linestyle='--')
-    axes.text(0.05, chance + 1.5, 'chance', fontsize=8)
-    axes.set(
-        xlabel='epoch',
-        ylabel='top-1 accuracy (%)',
-        ylim=(0, 101),
-        title='validation (dots) and training (dotted)',
-    )
-    axes.title.set_fontsize(9)
-    axes.legend(loc='center right', fontsize=8)
-
-    rows = right.subplots(len(shown), 1)
-    for axes, index in zip(rows, shown, strict=True):
-        frames = VideoReader(str(data / 'videos' / clips[index].split()[0]))
-        strip = frames.get_batch(range(1, len(frames), 3)).asnumpy()
-        axes.imshow(np.concatenate(list(strip), axis=1))
-        axes.axis('off')
-        axes.set_title(f'true: {names[labels[index]]}', fontsize=9, loc='left')
-        x = strip.shape[2] * len(strip)
-        for line, (model, by_split) in enumerate(results.items()):
-            predicted = int(by_split['val'].scores[index].argmax())
-            right_or_wrong = 'right' if predicted == labels[index] else 'wrong'
-            axes.text(
-                x - (1 - line) * 0.42 * x,
-                -5,
-                f'{model}: {names[predicted]} ({right_or_wrong})',
-                fontsize=7.5,
-                ha='right',
-                color=COLORS[model],
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -343,17 +199,7 @@ def main() -> None:
 
 
 def run_demo(data: Path, work_dir: Path) -> None:
-    """Do what is not done yet, and show the results.
-
-    Args:
-        data: Folder of the benchmark.
-        work_dir: Folder of all results.
-
-    Raises:
-        OSError: A file cannot be read or written.
-        RuntimeError: The benchmark was changed.
-        SystemExit: Training or a test failed.
-    """
+    """Do what is not done yet, and show the results."""
     held = lock(work_dir)
     print(f'Step 1 of 4: the benchmark, preset {PRESET!r}, into {data}', flush=True)
     make_motion(data, PRESET)

@@ -15,22 +15,16 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 import selfy_mmaction  # noqa: F401  registers everything
-from selfy_mmaction.evaluation.robustness import (
-    CORRUPTIONS,
-    choose_levels,
-    prepare_network,
-    run_levels,
-)
+from selfy_mmaction.evaluation.corruption_levels import CORRUPTIONS, choose_levels
+from selfy_mmaction.evaluation.robustness import prepare_network, run_levels
 from selfy_mmaction.evaluation.robustness_figure import draw_curves, show_tables
 
 
 def name_networks(pairs: list[tuple[str, str]], names: list[str] | None) -> list[str]:
     """Names for tables and figure.
 
-    Args:
-        pairs: Config and checkpoint of each network.
-        names: Names chosen; None for those of the configs, with that of the checkpoint
-            where a config occurs twice.
+    Those of the configs if none are given, with that of the checkpoint where a config
+    occurs twice.
 
     Raises:
         ValueError: There is not one name of its own for each network.

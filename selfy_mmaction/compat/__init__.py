@@ -2,11 +2,14 @@
 """Closes gaps between mmaction2, mmengine and today's torch and numpy.
 
 One file per gap. Each function acts only where its gap is present, can be called
-again, and says in its docstring when it can be deleted. Nothing in mmaction2's or
-mmengine's installed files is changed.
+again, returns whether it acted now, and says in its docstring when it can be deleted.
+Nothing in mmaction2's or mmengine's installed files is changed.
 """
 
+import functools
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 # In this order: mmaction.models can be imported only after the first two, and
 # only the last four import it.
@@ -63,3 +66,28 @@ def close_gaps() -> dict[str, bool]:
         ImportError: As :func:`close_gap`.
     """
     return {gap: close_gap(gap) for gap in GAPS}
+
+
+def wrap_once(owner: Any, name: str, around: Callable) -> bool:
+    """Put a function around one of the host, unless it is there already.
+
+    Args:
+        owner: A class or module of the host.
+        name: Name of the function in it.
+        around: Is called in its place with the function itself and all arguments.
+
+    Returns:
+        Whether it was put there now.
+    """
+    function = getattr(owner, name)
+    if getattr(function, 'around', None) is around:
+        return False
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return around(function, *args, **kwargs)
+
+    wrapper.around = around
+    is_static = isinstance(vars(owner).get(name), staticmethod)
+    setattr(owner, name, staticmethod(wrapper) if is_static else wrapper)
+    return True

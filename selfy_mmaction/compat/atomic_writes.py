@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmengine truncates a file before it writes it, and removes before it saves."""
 
-import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, checkpoint_hook
 
 from selfy_mmaction.atomic_files import replacing
+
+from . import wrap_once
 
 
 def close_atomic_writes() -> bool:
@@ -32,9 +33,6 @@ def close_atomic_writes() -> bool:
 
     Delete when: the oldest supported mmengine writes to another name, then renames, and
     removes old checkpoints after that.
-
-    Returns:
-        bool: True if the methods were replaced now; False if they are replaced already.
     """
     if LocalBackend.put is _put:
         return False
@@ -42,13 +40,8 @@ def close_atomic_writes() -> bool:
     LocalBackend.put_text = _put_text
     # The only file that this module opens is last_checkpoint.
     checkpoint_hook.open = _open_whole
-    CheckpointHook._save_checkpoint_with_step = _save_then_remove(
-        CheckpointHook._save_checkpoint_with_step
-    )
-    CheckpointHook._save_best_checkpoint = _save_best_then_remove(
-        CheckpointHook._save_best_checkpoint
-    )
-    return True
+    wrap_once(CheckpointHook, '_save_best_checkpoint', _save_best_then_remove)
+    return wrap_once(CheckpointHook, '_save_checkpoint_with_step', _save_then_remove)
 
 
 def _put(self: LocalBackend, obj: bytes, filepath: str | Path) -> None:
@@ -77,32 +70,30 @@ def _remove(backend: Any, path: str) -> None:
         backend.rmtree(path)
 
 
-def _save_then_remove(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(self: CheckpointHook, runner: Any, step: int, meta: dict) -> None:
-        # The best one is complete, and this one will say so.
-        _remove_former_best(self)
-        if self.max_keep_ckpts <= 0:
-            method(self, runner, step, meta)
-            return
-        # With room for one more it removes none. The checkpoint lists the one that is
-        # about to go: after a kill in between, mmengine removes it on resuming.
-        limit = self.max_keep_ckpts
-        self.max_keep_ckpts = limit + 1
-        self.keep_ckpt_ids = deque(self.keep_ckpt_ids, limit + 1)
-        try:
-            method(self, runner, step, meta)
-        finally:
-            self.max_keep_ckpts = limit
-        while len(self.keep_ckpt_ids) > limit:
-            name = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
-            if is_main_process():
-                path = self.file_backend.join_path(self.out_dir, name)
-                _remove(self.file_backend, path)
-        self.keep_ckpt_ids = deque(self.keep_ckpt_ids, limit)
-        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
-
-    return wrapper
+def _save_then_remove(
+    method: Callable, self: CheckpointHook, runner: Any, step: int, meta: dict
+) -> None:
+    # The best one is complete, and this one will say so.
+    _remove_former_best(self)
+    if self.max_keep_ckpts <= 0:
+        method(self, runner, step, meta)
+        return
+    # With room for one more it removes none. The checkpoint lists the one that is
+    # about to go: after a kill in between, mmengine removes it on resuming.
+    limit = self.max_keep_ckpts
+    self.max_keep_ckpts = limit + 1
+    self.keep_ckpt_ids = deque(self.keep_ckpt_ids, limit + 1)
+    try:
+        method(self, runner, step, meta)
+    finally:
+        self.max_keep_ckpts = limit
+    while len(self.keep_ckpt_ids) > limit:
+        name = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+        if is_main_process():
+            path = self.file_backend.join_path(self.out_dir, name)
+            _remove(self.file_backend, path)
+    self.keep_ckpt_ids = deque(self.keep_ckpt_ids, limit)
+    runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
 
 class _RemovesLater:
@@ -121,18 +112,16 @@ class _RemovesLater:
     rmtree = remove
 
 
-def _save_best_then_remove(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(self: CheckpointHook, runner: Any, metrics: dict) -> None:
-        self.file_backend = _RemovesLater(self.file_backend)
-        try:
-            method(self, runner, metrics)
-            _remove_former_best(self)
-        finally:
-            if isinstance(self.file_backend, _RemovesLater):
-                self.file_backend = self.file_backend.backend
-
-    return wrapper
+def _save_best_then_remove(
+    method: Callable, self: CheckpointHook, runner: Any, metrics: dict
+) -> None:
+    self.file_backend = _RemovesLater(self.file_backend)
+    try:
+        method(self, runner, metrics)
+        _remove_former_best(self)
+    finally:
+        if isinstance(self.file_backend, _RemovesLater):
+            self.file_backend = self.file_backend.backend
 
 
 def _remove_former_best(hook: CheckpointHook) -> None:

@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmaction2's heads cannot take scores in bfloat16."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,8 @@ import torch
 from mmaction.models.heads import BaseHead
 from mmaction.structures import ActionDataSample
 from mmengine.registry import DefaultScope
+
+from . import wrap_once
 
 
 def close_bfloat16_scores() -> bool:
@@ -26,15 +27,11 @@ def close_bfloat16_scores() -> bool:
 
     Delete when: the oldest supported mmaction2 casts the scores before it calls
     ``.numpy()``.
-
-    Returns:
-        bool: True if the methods were wrapped now; False if such scores work.
     """
     if _bfloat16_works():
         return False
-    BaseHead.loss_by_feat = _with_float32_scores(BaseHead.loss_by_feat)
-    BaseHead.predict_by_feat = _with_float32_scores(BaseHead.predict_by_feat)
-    return True
+    wrap_once(BaseHead, 'loss_by_feat', _with_float32_scores)
+    return wrap_once(BaseHead, 'predict_by_feat', _with_float32_scores)
 
 
 class _IdentityHead(BaseHead):
@@ -54,13 +51,13 @@ def _bfloat16_works() -> bool:
     return True
 
 
-def _with_float32_scores(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(
-        self: BaseHead, cls_scores: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> Any:
-        if cls_scores.dtype == torch.bfloat16:
-            cls_scores = cls_scores.float()
-        return method(self, cls_scores, *args, **kwargs)
-
-    return wrapper
+def _with_float32_scores(
+    method: Callable,
+    self: BaseHead,
+    cls_scores: torch.Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    if cls_scores.dtype == torch.bfloat16:
+        cls_scores = cls_scores.float()
+    return method(self, cls_scores, *args, **kwargs)

@@ -18,10 +18,6 @@ def close_color_jitter() -> bool:
 
     Delete when: the oldest supported mmaction2 computes the hue in a signed
     type.
-
-    Returns:
-        bool: True if the method was replaced now; False on numpy 1 and where
-            the method works.
     """
     if digit_version(np.__version__) < digit_version('2.0.0') or _hue_goes_down():
         return False

@@ -22,10 +22,6 @@ def close_cpu_amp() -> bool:
 
     Delete when: the oldest supported mmengine builds an ``AmpOptimWrapper``
     where ``get_device()`` is ``'cpu'``.
-
-    Returns:
-        bool: True if the check and the loss scaler were replaced now; False
-            where there is an accelerator or they are replaced already.
     """
     if get_device() != 'cpu':
         return False

@@ -23,7 +23,7 @@ def close_cpu_distributed() -> bool:
     Symptom: ``AttributeError: module 'torch._C' has no attribute
     '_cuda_setDevice'`` (torch for CPUs) or ``RuntimeError: No CUDA GPUs are
     available`` or ``Found no NVIDIA driver on your system`` (torch for GPUs) from
-    ``mmengine.dist.init_dist``, and behind it
+    ``mmengine.dist.init_dist``, and after it
     ``ValueError: DistributedDataParallel device_ids and output_device arguments
     only work with single-device/multiple-device GPU modules or CPU modules``.
 
@@ -31,10 +31,6 @@ def close_cpu_distributed() -> bool:
 
     Delete when: the oldest supported mmengine initializes gloo and wraps a model
     without ``device_ids`` where ``get_device()`` is ``'cpu'``.
-
-    Returns:
-        bool: True if the two functions were replaced now; False where there is
-            an accelerator or they are replaced already.
     """
     if get_device() != 'cpu':
         return False

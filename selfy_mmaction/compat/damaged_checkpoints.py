@@ -29,14 +29,14 @@ def close_damaged_checkpoints() -> bool:
 
     Delete when: the oldest supported torch checks what it reads and mmengine names the
     file.
-
-    Returns:
-        bool: True if the loader was wrapped now; False if it is wrapped already.
     """
     load = CheckpointLoader._schemes['']
-    if hasattr(load, '_checks_damage'):
+    if getattr(load, 'func', None) is _with_check:
         return False
-    CheckpointLoader._schemes[''] = _with_check(load)
+    # mmengine logs its name.
+    CheckpointLoader._schemes[''] = functools.update_wrapper(
+        functools.partial(_with_check, load), load
+    )
     return True
 
 
@@ -77,28 +77,23 @@ def find_damage(path: str) -> str | None:
     return None
 
 
-def _with_check(load: Callable) -> Callable:
-    @functools.wraps(load)
-    def wrapper(filename: str, map_location: Any) -> Any:
-        path = os.path.expanduser(filename)
-        damage = find_damage(path) if os.path.isfile(path) else None
-        if damage is not None:
-            raise RuntimeError(
-                f'The checkpoint {path} {damage}. Use another checkpoint, or a new '
-                'copy of this one.'
-            )
-        try:
-            return load(filename, map_location)
-        except (OSError, MemoryError):
-            raise
-        except pickle.UnpicklingError as error:
-            # torch's own message advises to load the file without protection.
-            reason = error.__context__ or error
-            raise pickle.UnpicklingError(f'{path}: {reason}') from error
-        except Exception as error:
-            raise RuntimeError(
-                f'The checkpoint {path} cannot be read: {type(error).__name__}: {error}'
-            ) from error
-
-    wrapper._checks_damage = True
-    return wrapper
+def _with_check(load: Callable, filename: str, map_location: Any) -> Any:
+    path = os.path.expanduser(filename)
+    damage = find_damage(path) if os.path.isfile(path) else None
+    if damage is not None:
+        raise RuntimeError(
+            f'The checkpoint {path} {damage}. Use another checkpoint, or a new '
+            'copy of this one.'
+        )
+    try:
+        return load(filename, map_location)
+    except (OSError, MemoryError):
+        raise
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load the file without protection.
+        reason = error.__context__ or error
+        raise pickle.UnpicklingError(f'{path}: {reason}') from error
+    except Exception as error:
+        raise RuntimeError(
+            f'The checkpoint {path} cannot be read: {type(error).__name__}: {error}'
+        ) from error

@@ -1,12 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmengine cannot build a schedule that begins after the training ends."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+
+from . import wrap_once
 
 
 def close_late_schedules() -> bool:
@@ -21,30 +22,21 @@ def close_late_schedules() -> bool:
     Upstream: not reported.
 
     Delete when: the oldest supported mmengine builds such a schedule, or names it.
-
-    Returns:
-        bool: True if the method was wrapped now; False if it is wrapped already.
     """
-    if hasattr(Runner._build_param_scheduler, '_builds_late_ones'):
-        return False
-    Runner._build_param_scheduler = _with_an_end(Runner._build_param_scheduler)
-    return True
+    return wrap_once(Runner, '_build_param_scheduler', _with_an_end)
 
 
-def _with_an_end(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(self: Runner, scheduler: Any, optim_wrapper: OptimWrapper) -> list:
-        schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
-        completed = []
-        for each in schedulers:
-            if isinstance(each, dict) and 'end' not in each:
-                by_epoch = each.get('by_epoch', True)
-                length = self.max_epochs if by_epoch else self.max_iters
-                begin = each.get('begin', 0)
-                if begin >= length:
-                    each = dict(each, end=begin + 1)
-            completed.append(each)
-        return method(self, completed, optim_wrapper)
-
-    wrapper._builds_late_ones = True
-    return wrapper
+def _with_an_end(
+    method: Callable, self: Runner, scheduler: Any, optim_wrapper: OptimWrapper
+) -> list:
+    schedulers = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+    completed = []
+    for each in schedulers:
+        if isinstance(each, dict) and 'end' not in each:
+            by_epoch = each.get('by_epoch', True)
+            length = self.max_epochs if by_epoch else self.max_iters
+            begin = each.get('begin', 0)
+            if begin >= length:
+                each = dict(each, end=begin + 1)
+        completed.append(each)
+    return method(self, completed, optim_wrapper)

@@ -38,9 +38,6 @@ def close_latest_checkpoint() -> bool:
     Upstream: not reported.
 
     Delete when: the oldest supported mmengine looks for a checkpoint that loads.
-
-    Returns:
-        bool: True if the function was replaced now; False if it is replaced already.
     """
     if checkpoint.find_latest_checkpoint is _find_latest_that_loads:
         return False

@@ -23,10 +23,6 @@ def close_missing_drn() -> bool:
 
     Delete when: the oldest supported mmaction2 ships the folder.
 
-    Returns:
-        bool: True if the stub was installed now; False if mmaction2 has a DRN
-            folder or the stub is there already.
-
     Raises:
         ModuleNotFoundError: If mmaction2 is not installed.
     """

@@ -27,10 +27,6 @@ def close_mmcv_version() -> bool:
 
     Delete when: the oldest supported mmaction2 accepts these versions.
 
-    Returns:
-        bool: True if mmaction was imported under the other version now; False if
-            mmaction2 accepts this mmcv or is imported already.
-
     Raises:
         ImportError: If mmcv does not do what mmaction2 uses it for.
     """

@@ -16,10 +16,6 @@ def close_multisports_frames() -> bool:
     Upstream: not reported.
 
     Delete when: the oldest supported mmaction2 passes numbers to ``int``.
-
-    Returns:
-        bool: True if the module got its ``int`` now; False if such arrays are
-            converted.
     """
     if _tubes_are_compared():
         return False

@@ -33,10 +33,6 @@ def close_numpy_names() -> bool:
     Upstream: not reported.
 
     Delete when: the oldest supported mmaction2 uses none of these names.
-
-    Returns:
-        bool: True if the modules got their ``np`` now; False on numpy 1 and where
-            they have it already.
     """
     if hasattr(np, 'Inf'):
         return False

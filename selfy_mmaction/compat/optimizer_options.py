@@ -2,7 +2,6 @@
 """Constructors of optimizers ignore the options that they do not know."""
 
 import difflib
-import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +14,8 @@ from mmaction.engine.optimizers import (
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
+
+from . import wrap_once
 
 # Of paramwise_cfg, by the class whose add_params reads them. That of Swin reads
 # patterns of names.
@@ -60,35 +61,22 @@ def close_optimizer_options() -> bool:
     Upstream: not reported.
 
     Delete when: the oldest supported mmengine and mmaction2 refuse or honor them.
-
-    Returns:
-        bool: True if the methods were wrapped now; False if they are wrapped already.
     """
-    if hasattr(DefaultOptimWrapperConstructor.__call__, '_checks_options'):
-        return False
-    DefaultOptimWrapperConstructor.__call__ = _with_checks(
-        DefaultOptimWrapperConstructor.__call__
-    )
-    TSMOptimWrapperConstructor.add_params = _with_custom_keys(
-        TSMOptimWrapperConstructor.add_params
-    )
-    return True
+    wrap_once(TSMOptimWrapperConstructor, 'add_params', _with_custom_keys)
+    return wrap_once(DefaultOptimWrapperConstructor, '__call__', _with_checks)
 
 
-def _with_checks(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(self: DefaultOptimWrapperConstructor, model: nn.Module) -> OptimWrapper:
-        # As mmengine unwraps it.
-        plain = getattr(model, 'module', model)
-        names = [name for name, _ in plain.named_parameters()]
-        patterns = _check_options(self, names)
-        optim_wrapper = method(self, model)
-        _check_factors(self, patterns, optim_wrapper)
-        _check_groups(self, plain, optim_wrapper)
-        return optim_wrapper
-
-    wrapper._checks_options = True
-    return wrapper
+def _with_checks(
+    method: Callable, self: DefaultOptimWrapperConstructor, model: nn.Module
+) -> OptimWrapper:
+    # As mmengine unwraps it.
+    plain = getattr(model, 'module', model)
+    names = [name for name, _ in plain.named_parameters()]
+    patterns = _check_options(self, names)
+    optim_wrapper = method(self, model)
+    _check_factors(self, patterns, optim_wrapper)
+    _check_groups(self, plain, optim_wrapper)
+    return optim_wrapper
 
 
 def _reader(constructor: DefaultOptimWrapperConstructor) -> type:
@@ -206,45 +194,45 @@ def _check_groups(
         )
 
 
-def _with_custom_keys(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(
-        self: TSMOptimWrapperConstructor, params: list[dict], model: nn.Module, **kwargs
-    ) -> None:
-        method(self, params, model, **kwargs)
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
-        if self.paramwise_cfg['fc_lr5'] and hasattr(model, 'cls_head'):
-            for parameter in params[-2]['params'] + params[-1]['params']:
-                name = names[id(parameter)]
-                if not name.startswith('cls_head.'):
-                    raise ValueError(
-                        'fc_lr5=True in paramwise_cfg of TSMOptimWrapperConstructor '
-                        'would give the rates of the classifier to the last layer of '
-                        f'the network, and that is {name!r}. Insert blocks into the '
-                        'backbone (InsertBlocks around it, not around the recognizer), '
-                        'or set fc_lr5=False'
-                    )
-        custom = self.paramwise_cfg.get('custom_keys', {})
-        # As in mmengine: the longest key, then the first in the alphabet.
-        keys = sorted(sorted(custom), key=len, reverse=True)
-        for group in list(params):
-            parameters = {None: []}
-            for parameter in group['params']:
-                name = _full_name(names[id(parameter)], TSMOptimWrapperConstructor)
-                key = next((key for key in keys if key in name), None)
-                parameters.setdefault(key, []).append(parameter)
-            group['params'] = parameters.pop(None)
-            for key, chosen in parameters.items():
-                options = dict(custom[key])
-                factors = {name: options.pop(name, 1.0) for name in _FACTORS}
-                params.append(
-                    {
-                        **group,
-                        'params': chosen,
-                        'lr': group['lr'] * factors['lr_mult'],
-                        'weight_decay': group['weight_decay'] * factors['decay_mult'],
-                        **options,
-                    }
+def _with_custom_keys(
+    method: Callable,
+    self: TSMOptimWrapperConstructor,
+    params: list[dict],
+    model: nn.Module,
+    **kwargs,
+) -> None:
+    method(self, params, model, **kwargs)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    if self.paramwise_cfg['fc_lr5'] and hasattr(model, 'cls_head'):
+        for parameter in params[-2]['params'] + params[-1]['params']:
+            name = names[id(parameter)]
+            if not name.startswith('cls_head.'):
+                raise ValueError(
+                    'fc_lr5=True in paramwise_cfg of TSMOptimWrapperConstructor '
+                    'would give the rates of the classifier to the last layer of '
+                    f'the network, and that is {name!r}. Insert blocks into the '
+                    'backbone (InsertBlocks around it, not around the recognizer), '
+                    'or set fc_lr5=False'
                 )
-
-    return wrapper
+    custom = self.paramwise_cfg.get('custom_keys', {})
+    # As in mmengine: the longest key, then the first in the alphabet.
+    keys = sorted(sorted(custom), key=len, reverse=True)
+    for group in list(params):
+        parameters = {None: []}
+        for parameter in group['params']:
+            name = _full_name(names[id(parameter)], TSMOptimWrapperConstructor)
+            key = next((key for key in keys if key in name), None)
+            parameters.setdefault(key, []).append(parameter)
+        group['params'] = parameters.pop(None)
+        for key, chosen in parameters.items():
+            options = dict(custom[key])
+            factors = {name: options.pop(name, 1.0) for name in _FACTORS}
+            params.append(
+                {
+                    **group,
+                    'params': chosen,
+                    'lr': group['lr'] * factors['lr_mult'],
+                    'weight_decay': group['weight_decay'] * factors['decay_mult'],
+                    **options,
+                }
+            )

@@ -1,13 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmengine resolves ``package::`` configs of OpenMMLab's packages only."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.utils import check_file_exist
+
+from . import wrap_once
 
 _MODULE = 'selfy_mmaction'
 _CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
@@ -27,9 +28,6 @@ def close_package_configs() -> bool:
 
     Delete when: the oldest supported mmengine resolves ``package::`` for every
     importable package, editable installs included.
-
-    Returns:
-        bool: True if the package was added now; False if it is known already.
     """
     if _MODULE in MODULE2PACKAGE:
         return False
@@ -37,22 +35,19 @@ def close_package_configs() -> bool:
     # (selfy-mmaction): pkg_resources takes one for the other, and only the former
     # is found when the package is on PYTHONPATH and not installed.
     MODULE2PACKAGE[_MODULE] = _MODULE
-    Config._get_cfg_path = staticmethod(_with_own_configs(Config._get_cfg_path))
-    return True
+    return wrap_once(Config, '_get_cfg_path', _with_own_configs)
 
 
-def _with_own_configs(get_cfg_path: Callable) -> Callable:
-    # For `_base_` the entry above is not enough: in an editable install mmengine
-    # looks below site-packages, where only the metadata lies, and it builds what
-    # a base defines in the scope of the package's name, while our modules are in
-    # mmaction2's registries.
-    @functools.wraps(get_cfg_path)
-    def wrapper(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        package, separator, config = cfg_path.partition('::')
-        if not separator or package != _MODULE:
-            return get_cfg_path(cfg_path, filename)
-        path = _CONFIGS / config
-        check_file_exist(str(path))
-        return str(path), 'mmaction'
-
-    return wrapper
+# For `_base_` the entry above is not enough: in an editable install mmengine
+# looks below site-packages, where only the metadata lies, and it builds what
+# a base defines in the scope of the package's name, while our modules are in
+# mmaction2's registries.
+def _with_own_configs(
+    get_cfg_path: Callable, cfg_path: str, filename: str
+) -> tuple[str, str | None]:
+    package, separator, config = cfg_path.partition('::')
+    if not separator or package != _MODULE:
+        return get_cfg_path(cfg_path, filename)
+    path = _CONFIGS / config
+    check_file_exist(str(path))
+    return str(path), 'mmaction'

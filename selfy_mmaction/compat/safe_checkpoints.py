@@ -36,10 +36,6 @@ def close_safe_checkpoints() -> bool:
 
     Delete when: the oldest supported mmengine writes checkpoints that
     ``torch.load(weights_only=True)`` reads.
-
-    Returns:
-        bool: True if the classes were added now; False if such a checkpoint
-            loads already.
     """
     if hasattr(checkpoint, '_safe_torch_load'):
         checkpoint._safe_torch_load = torch.load

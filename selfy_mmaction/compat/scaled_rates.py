@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmengine scales the optimizer's rate, not those that a schedule sets."""
 
-import functools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,8 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
+
+from . import wrap_once
 
 # All arguments of mmengine's schedulers that are rates; the others are factors of the
 # optimizer's rate, or of these.
@@ -32,44 +33,34 @@ def close_scaled_rates() -> bool:
     Upstream: not reported.
 
     Delete when: the oldest supported mmengine scales them.
-
-    Returns:
-        bool: True if the method was wrapped now; False if it is wrapped already.
     """
-    if hasattr(Runner.scale_lr, '_scales_schedules'):
-        return False
-    Runner.scale_lr = _with_schedules(Runner.scale_lr)
-    return True
+    return wrap_once(Runner, 'scale_lr', _with_schedules)
 
 
-def _with_schedules(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(
-        self: Runner, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
-    ) -> None:
-        method(self, optim_wrapper, auto_scale_lr)
-        if not (auto_scale_lr or {}).get('enable', False):
-            return
-        loader = self._train_dataloader
-        batch_size = (
-            loader.batch_size
-            if isinstance(loader, DataLoader)
-            else loader['batch_size']
-        )
-        ratio = self.world_size * batch_size / auto_scale_lr['base_batch_size']
-        wrappers = (
-            optim_wrapper.values()
-            if isinstance(optim_wrapper, OptimWrapperDict)
-            else [optim_wrapper]
-        )
-        for each in wrappers:
-            if each.base_param_settings is not None:
-                each.base_param_settings['lr'] *= ratio
-        for scheduler in _scheduler_configs(self.param_schedulers):
-            _scale(scheduler, ratio)
-
-    wrapper._scales_schedules = True
-    return wrapper
+def _with_schedules(
+    method: Callable,
+    self: Runner,
+    optim_wrapper: OptimWrapper,
+    auto_scale_lr: dict | None = None,
+) -> None:
+    method(self, optim_wrapper, auto_scale_lr)
+    if not (auto_scale_lr or {}).get('enable', False):
+        return
+    loader = self._train_dataloader
+    batch_size = (
+        loader.batch_size if isinstance(loader, DataLoader) else loader['batch_size']
+    )
+    ratio = self.world_size * batch_size / auto_scale_lr['base_batch_size']
+    wrappers = (
+        optim_wrapper.values()
+        if isinstance(optim_wrapper, OptimWrapperDict)
+        else [optim_wrapper]
+    )
+    for each in wrappers:
+        if each.base_param_settings is not None:
+            each.base_param_settings['lr'] *= ratio
+    for scheduler in _scheduler_configs(self.param_schedulers):
+        _scale(scheduler, ratio)
 
 
 def _scheduler_configs(schedulers: Any) -> Iterator[dict]:

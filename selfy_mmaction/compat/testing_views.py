@@ -1,13 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """mmaction2's 2D recognizer asks its backbone as if it were a dict."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmaction.models.recognizers import Recognizer2D
 from mmengine.registry import DefaultScope
+
+from . import wrap_once
 
 
 def close_testing_views() -> bool:
@@ -23,14 +24,10 @@ def close_testing_views() -> bool:
 
     Delete when: the oldest supported mmaction2 reads ``num_segments`` with
     ``getattr``.
-
-    Returns:
-        bool: True if the method was wrapped now; False if such a test works.
     """
     if _testing_views_work():
         return False
-    Recognizer2D.extract_feat = _with_get(Recognizer2D.extract_feat)
-    return True
+    return wrap_once(Recognizer2D, 'extract_feat', _with_get)
 
 
 def _testing_views_work() -> bool:
@@ -46,17 +43,13 @@ def _testing_views_work() -> bool:
     return True
 
 
-def _with_get(method: Callable) -> Callable:
-    @functools.wraps(method)
-    def wrapper(self: Recognizer2D, *args: Any, **kwargs: Any) -> Any:
-        if not (self.test_cfg or {}).get('max_testing_views'):
-            return method(self, *args, **kwargs)
-        backbone = self.backbone
-        # For this call only: a copy or a checkpoint of the model knows nothing of it.
-        backbone.get = lambda name: getattr(backbone, name, None)
-        try:
-            return method(self, *args, **kwargs)
-        finally:
-            del backbone.get
-
-    return wrapper
+def _with_get(method: Callable, self: Recognizer2D, *args: Any, **kwargs: Any) -> Any:
+    if not (self.test_cfg or {}).get('max_testing_views'):
+        return method(self, *args, **kwargs)
+    backbone = self.backbone
+    # For this call only: a copy or a checkpoint of the model knows nothing of it.
+    backbone.get = lambda name: getattr(backbone, name, None)
+    try:
+        return method(self, *args, **kwargs)
+    finally:
+        del backbone.get

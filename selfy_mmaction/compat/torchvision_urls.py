@@ -22,10 +22,6 @@ def close_torchvision_urls() -> bool:
 
     Delete when: the oldest supported mmengine falls back to its own list where
     torchvision is not installed.
-
-    Returns:
-        bool: True if the look-up was replaced now; False if torchvision is
-            installed, or it is replaced already.
     """
     if find_spec('torchvision') is not None:
         return False

@@ -7,11 +7,10 @@ from .diving48 import DIVING48
 from .gym import GYM
 from .kinetics400 import KINETICS400
 from .preparing import prepare
-from .sthv1 import STHV1
-from .sthv2 import STHV2
+from .something_something import STHV1, STHV2
 
-DATA_SETS = {
-    data_set.name: data_set for data_set in (STHV1, STHV2, DIVING48, GYM, KINETICS400)
+DATASETS = {
+    dataset.name: dataset for dataset in (STHV1, STHV2, DIVING48, GYM, KINETICS400)
 }
 
-__all__ = ['DATA_SETS', 'check', 'prepare', 'show']
+__all__ = ['DATASETS', 'check', 'prepare', 'show']

@@ -2,43 +2,46 @@
 """What a check found: facts, errors and notes."""
 
 from collections.abc import Iterable
+from functools import partialmethod
 from pathlib import Path
 
-from .layout import DataSet
+from .layout import Dataset
 
 NUM_EXAMPLES = 5
 
 
 class Report:
-    """What was found: facts, errors and notes."""
+    """What is checked, and what was found: facts, errors and notes.
 
-    def __init__(self, data_set: DataSet, out: Path) -> None:
-        self.facts = {'dataset': data_set.name, 'folder': str(out)}
+    Args:
+        dataset: The dataset.
+        out: The prepared folder.
+        allow_partial: Whether other numbers of clips and classes are only noted.
+    """
+
+    def __init__(self, dataset: Dataset, out: Path, allow_partial: bool) -> None:
+        self.dataset = dataset
+        self.out = out
+        self.unless_partial = self.note if allow_partial else self.error
+        self.facts = {'dataset': dataset.name, 'folder': str(out)}
         self.facts |= {'lists': {}, 'classes': {}}
         self.findings: list[dict] = []
 
-    def error(
-        self, kind: str, where: str, message: str, examples: Iterable[str] = ()
+    def add(
+        self,
+        level: str,
+        kind: str,
+        where: str,
+        message: str,
+        examples: Iterable[str] = (),
     ) -> None:
-        """Note something with which training would be wrong."""
-        self._add('error', kind, where, message, examples)
+        """Add a finding: an error makes training wrong, a note does not."""
+        examples = list(examples)[:NUM_EXAMPLES]
+        found = dict(level=level, kind=kind, where=where)
+        self.findings.append({**found, 'message': message, 'examples': examples})
 
-    def note(
-        self, kind: str, where: str, message: str, examples: Iterable[str] = ()
-    ) -> None:
-        """Note something that is worth knowing and does not make training wrong."""
-        self._add('note', kind, where, message, examples)
-
-    def _add(self, level, kind, where, message, examples) -> None:
-        self.findings.append(
-            dict(
-                level=level,
-                kind=kind,
-                where=where,
-                message=message,
-                examples=list(examples)[:NUM_EXAMPLES],
-            )
-        )
+    error = partialmethod(add, 'error')
+    note = partialmethod(add, 'note')
 
     def as_dict(self) -> dict:
         """The report, ready for JSON; ``ok`` says whether there was no error."""
@@ -47,14 +50,7 @@ class Report:
 
 
 def show(report: dict) -> str:
-    """A report as text.
-
-    Args:
-        report: What ``check`` returns.
-
-    Returns:
-        A table of the lists, the classes, and the findings, errors first.
-    """
+    """A report as text: the lists, the classes, and the findings, errors first."""
     rows = [('list', 'labels', 'clips', 'published', 'classes', 'decoded')]
     for name, facts in report['lists'].items():
         version, published = facts['label_version'], facts['published']

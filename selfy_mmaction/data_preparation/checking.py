@@ -4,14 +4,12 @@
 import os
 from pathlib import Path
 
-from selfy_mmaction.datasets.class_names import (
-    fingerprint_class_names,
-)
+from selfy_mmaction.datasets.class_names import fingerprint_class_names
 
 from .check_report import Report
 from .decoding import chosen_decoder
 from .label_checks import check_label_set, read_annotations
-from .layout import DataSet
+from .layout import Dataset
 from .list_checks import check_files_named_twice
 from .media_checks import check_media
 from .official_files import read_lines
@@ -20,7 +18,7 @@ from .preparing import sha256
 
 
 def check(
-    data_set: DataSet,
+    dataset: Dataset,
     out: str | os.PathLike,
     raw: str | os.PathLike | None = None,
     full: bool = False,
@@ -34,7 +32,7 @@ def check(
     is listed; ``sample`` clips of each list, or all, are decoded.
 
     Args:
-        data_set: The dataset.
+        dataset: The dataset.
         out: The folder.
         raw: Folder of the official files. Default: None, ``out``.
         full: Whether to decode every clip. Default: False.
@@ -59,25 +57,24 @@ def check(
     decoder = chosen_decoder()
     # The findings say what OpenCV would say.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    report = Report(data_set, out)
-    lists = list(find_lists(data_set, out, report))
-    annotations = read_annotations(data_set, Path(raw) if raw else out, report)
-    for label_set in data_set.label_sets:
+    report = Report(dataset, out, allow_partial)
+    lists = list(find_lists(report))
+    annotations = read_annotations(Path(raw) if raw else out, report)
+    for label_set in dataset.label_sets:
         own_lists = [found for found in lists if found.label_set is label_set]
         if own_lists:
             own = [a for a in annotations if a.label_set == label_set.name]
-            check_label_set(
-                data_set, label_set, out, own_lists, own, allow_partial, report
-            )
-    _check_record(out, report)
-    check_files_named_twice(lists, out, report)
+            check_label_set(label_set, own_lists, own, report)
+    _check_record(report)
+    check_files_named_twice(lists, report)
     for found in lists:
         num_decoded = len(found.samples) if full else sample
-        check_media(found, out, num_decoded, decoder, workers, report)
+        check_media(found, num_decoded, decoder, workers, report)
     return report.as_dict()
 
 
-def _check_record(out: Path, report: Report) -> None:
+def _check_record(report: Report) -> None:
+    out = report.out
     for entry in read_record(out):
         class_file = entry.field('class_file').text()
         prepared = entry.field('class_fingerprint').text()

@@ -63,20 +63,20 @@ def chosen_decoder() -> str:
 
 def decoding_problems(
     paths: Sequence[Path],
-    decoder: str = 'Decord',
-    workers: int | None = None,
-    progress: Callable[[], None] = lambda: None,
+    decoder: str,
+    workers: int | None,
+    progress: Callable[[], None],
 ) -> list[tuple[str, str] | None]:
-    """Decode whole videos and look for what is wrong with their frames.
+    """What is wrong with the frames of videos that are decoded as a whole.
 
     Where the system can fork, each is decoded in a process of its own, which damaged
     ones may end. To be called while no other thread runs.
 
     Args:
         paths: The videos.
-        decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``. Default: ``Decord``.
-        workers: Number of processes at a time. Default: the number of processors.
-        progress: Called after each video. Default: does nothing.
+        decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``.
+        workers: Number of processes at a time, None for that of the processors.
+        progress: Called after each video.
 
     Returns:
         For each None, or the kind of the problem (``unreadable``, ``other_frames``,
@@ -151,7 +151,7 @@ def _end(receiver: Connection, process: BaseProcess) -> None:
 
 
 class _FrameCheck:
-    """Decode a clip as training does, and hold its frames against OpenCV's.
+    """Decode a clip as training does, and compare its frames with OpenCV's.
 
     Training opens a clip and asks for some of its frames by number. Here those of eight
     segments are asked for, and then all, in pieces. OpenCV reads the same clip without
@@ -247,10 +247,7 @@ def _seconds_of_sound(path: str) -> float:
 
 
 class _Reference:
-    """What OpenCV reads of a clip, from the first frame to the last.
-
-    Args:
-        path: The video.
+    """What OpenCV reads of a video, from the first frame to the last.
 
     Attributes:
         frames: Thumbnails in RGB, of shape (frames, 16, 16, 3), or (0,) where OpenCV

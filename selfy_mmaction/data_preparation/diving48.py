@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file, search_file
 from .official_files import Value, distinct_names, label_clips, read_json
 
 VOCABULARY = 'Diving48_vocab.json'
@@ -22,13 +22,6 @@ def read_annotations(root: Path) -> list[Annotation]:
         root: Folder of ``Diving48_vocab.json`` and of ``Diving48_train.json`` and
             ``Diving48_test.json`` (V1) or ``Diving48_V2_train.json`` and
             ``Diving48_V2_test.json``.
-
-    Returns:
-        One annotation a version.
-
-    Raises:
-        FileNotFoundError: The vocabulary or every version is missing, or half of one.
-        ValueError: A file cannot be read.
     """
     vocabulary = find_file(root, VOCABULARY, what='vocabulary')
     class_names = distinct_names(
@@ -36,9 +29,8 @@ def read_annotations(root: Path) -> list[Annotation]:
     )
     annotations = []
     for version, names in OFFICIAL_FILES.items():
-        try:
-            train = find_file(root, names['train'], what=f'labels {version}')
-        except FileNotFoundError:
+        train = search_file(root, names['train'])
+        if train is None:
             continue
         val = find_file(root, names['val'], what=f'labels {version}')
         splits, repeated = label_clips(
@@ -68,7 +60,7 @@ def _read_clips(path: Path, num_classes: int) -> Iterator[tuple[Value, int]]:
         yield item.field('vid_name'), label
 
 
-DIVING48 = DataSet(
+DIVING48 = Dataset(
     name='diving48',
     label_sets=(
         LabelSet(

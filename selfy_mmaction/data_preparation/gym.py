@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file
-from .media import index_media, run_parallel, video_problem, without_damage
+from .layout import Annotation, Dataset, LabelSet, Media, find_file, search_file
+from .media import index_media, is_damage, run_parallel, video_problem
 from .official_files import Value, distinct_names, label_clips, read_json, read_lines
 
 VERSIONS = ('v1.0', 'v1.1')
@@ -25,21 +25,14 @@ def read_annotations(root: Path) -> list[Annotation]:
 
     A few elements share a name (Gym99: 2, Gym288: 6, say the salto backward tucked as
     a flight and as a dismount); these get their number in the whole of FineGym
-    appended, as in ``(BB) salto backward tucked [Glabel 290]``.
+    appended, as in ``(BB) salto backward tucked [Glabel 290]``. Without a file of
+    categories an annotation has label numbers only.
 
     Args:
         root: Folder of ``gym99_categories.txt``, ``gym99_train_element_v1.0.txt`` (or
             v1.1) and ``gym99_val_element.txt``, and the same for ``gym288``. The
             names that mmaction2's script gives them (``gym99_train_org.txt``) are
             known, too.
-
-    Returns:
-        One annotation a label set and version. Without a file of categories it has
-        label numbers only.
-
-    Raises:
-        FileNotFoundError: No element list is there, or half of one.
-        ValueError: A file cannot be read.
     """
     annotations = []
     for name, num_classes in (('gym99', 99), ('gym288', 288)):
@@ -48,9 +41,8 @@ def read_annotations(root: Path) -> list[Annotation]:
             names = [f'{name}_train_element_{version}.txt']
             if version == 'v1.0':  # the only one that mmaction2's script fetches
                 names.append(f'{name}_train_org.txt')
-            try:
-                train = find_file(root, *names, what=f'{name} {version}')
-            except FileNotFoundError:
+            train = search_file(root, *names)
+            if train is None:
                 continue
             val = find_file(
                 root,
@@ -71,9 +63,8 @@ def read_annotations(root: Path) -> list[Annotation]:
 
 
 def _read_categories(root: Path, name: str) -> tuple[str, ...]:
-    try:
-        path = find_file(root, f'{name}_categories.txt', what='categories')
-    except FileNotFoundError:
+    path = search_file(root, f'{name}_categories.txt')
+    if path is None:
         return ()
     lines, class_names, numbers = [], [], []
     for line in read_lines(path):
@@ -114,9 +105,7 @@ class Cut:
     out: Path
 
 
-def cut_subactions(
-    raw: Path, out: Path, clips: list[str], workers: int | None = None
-) -> None:
+def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) -> None:
     """Cut sub-actions out of the videos, those that are not there yet.
 
     A sub-action lasts from the start of its first stage to the end of its last, which
@@ -127,11 +116,7 @@ def cut_subactions(
         raw: Download, with ``videos/ID.mp4`` and the temporal annotation.
         out: Prepared folder; the pieces go to ``subactions`` below it.
         clips: Sub-actions that are needed.
-        workers: Number of threads. Default: the number of processors.
-
-    Raises:
-        FileNotFoundError: The temporal annotation is missing, or there is no ffmpeg.
-        ValueError: The temporal annotation cannot be read, or lacks a sub-action.
+        workers: Number of threads, None for that of the processors.
     """
     pieces = out / 'subactions'
     if not (raw / 'videos').is_dir() or pieces.is_symlink():
@@ -143,9 +128,7 @@ def cut_subactions(
         'looking for sub-actions that are there',
     )
     missing = [
-        clip
-        for clip, found in zip(clips, problems, strict=True)
-        if found != without_damage(found)
+        clip for clip, found in zip(clips, problems, strict=True) if is_damage(found)
     ]
     if not missing:
         return
@@ -183,16 +166,11 @@ def cut_subactions(
 def _read_events(raw: Path) -> list[Value]:
     """The temporal annotations that are there, v1.0 first; v1.1 has more events."""
     names = [f'finegym_annotation_info_{version}.json' for version in VERSIONS]
-    found = []
-    for name in (*names, 'annotation.json'):  # the last is mmaction2's name of v1.0
-        try:
-            path = find_file(raw, name, what='temporal annotation')
-        except FileNotFoundError:
-            continue
-        found.append(read_json(path))
-    if not found:
+    # The last is mmaction2's name of v1.0.
+    paths = [search_file(raw, name) for name in (*names, 'annotation.json')]
+    if not any(paths):
         find_file(raw, *names, what='temporal annotation of FineGym')
-    return found
+    return [read_json(path) for path in paths if path]
 
 
 def _find_times(clip: str, annotations: list[Value]) -> tuple[str, float, float]:
@@ -282,7 +260,7 @@ def _label_set(
     )
 
 
-GYM = DataSet(
+GYM = Dataset(
     name='gym',
     label_sets=(
         _label_set(

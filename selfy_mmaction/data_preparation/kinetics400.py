@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from .layout import Annotation, DataSet, LabelSet, Media, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file
 from .official_files import Value, label_clips, read_csv
 
 OFFICIAL_FILES = {
@@ -18,17 +18,11 @@ COLUMNS = ('label', 'youtube_id', 'time_start', 'time_end')
 def read_annotations(root: Path) -> list[Annotation]:
     """Read the CSV files; a clip is ``ID_START_END`` with six digits each.
 
+    The classes are in alphabetical order as mmaction2 sorts them.
+
     Args:
         root: Folder of ``kinetics_train.csv`` and ``kinetics_val.csv`` (mmaction2's
             names), or ``train.csv`` and ``val.csv`` or ``validate.csv``.
-
-    Returns:
-        One annotation, its classes in alphabetical order as mmaction2 sorts them.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file cannot be read, names a clip with two labels, or a class of
-            ``val`` is not in ``train``.
     """
     paths = {
         split: find_file(root, *names, what=f'{split} CSV of Kinetics')
@@ -62,7 +56,7 @@ def _read_clips(path: Path) -> Iterator[tuple[Value, str]]:
         yield Value(clip, video.path, video.place[:1]), name.text()
 
 
-KINETICS400 = DataSet(
+KINETICS400 = Dataset(
     name='kinetics400',
     label_sets=(
         LabelSet(

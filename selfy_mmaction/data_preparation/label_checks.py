@@ -11,30 +11,21 @@ from selfy_mmaction.datasets.class_names import (
 )
 
 from .check_report import Report
-from .layout import Annotation, DataSet, LabelSet
+from .layout import Annotation, Dataset, LabelSet
 from .list_checks import check_range, check_splits
 from .official_files import read_text
 from .prepared_lists import ClipList
 from .preparing import describe_repeated, order_of
 
 
-def read_annotations(data_set: DataSet, root: Path, report: Report) -> list[Annotation]:
-    """Read the official files, if they are there.
-
-    Args:
-        data_set: The dataset.
-        root: Folder of the official files.
-        report: Takes a note if they are not there.
-
-    Returns:
-        One for each label set; none without official files.
-    """
+def read_annotations(root: Path, report: Report) -> list[Annotation]:
+    """Read the official files; note it if they are not there."""
     try:
-        annotations = data_set.read_annotations(root)
+        annotations = report.dataset.read_annotations(root)
     except FileNotFoundError as error:
         report.note(
             'no_annotation',
-            data_set.name,
+            report.dataset.name,
             'the labels were not held against the official files, whose folder can be '
             f'given as --raw: {error}',
         )
@@ -51,42 +42,27 @@ def read_annotations(data_set: DataSet, root: Path, report: Report) -> list[Anno
 
 
 def check_label_set(
-    data_set: DataSet,
     label_set: LabelSet,
-    out: Path,
     lists: list[ClipList],
     annotations: list[Annotation],
-    allow_partial: bool,
     report: Report,
 ) -> None:
-    """Compare the lists of a label set with its classes and the official files.
-
-    Args:
-        data_set: The dataset.
-        label_set: The label set.
-        out: Folder of the lists.
-        lists: Its lists.
-        annotations: What the official files say of it.
-        allow_partial: Whether other numbers than the published ones are only noted.
-        report: Takes what is found.
-    """
-    names = _read_names(label_set, out, report)
+    """Compare the lists of a label set with its classes and the official files."""
+    names = _read_names(label_set, report)
     for found in lists:
         check_range(found, len(names) if names else label_set.num_classes, report)
     orders = set()
     for found in lists:
-        orders |= _check_against_annotation(data_set, found, annotations, names, report)
+        orders |= _check_against_annotation(found, annotations, names, report)
     if len(orders) > 1:
         report.error(
             'class_order',
             label_set.name,
             f'the lists follow different orders of the classes: {", ".join(orders)}',
         )
-    _check_counts(data_set, label_set, lists, allow_partial, report)
+    _check_counts(lists, report)
     check_splits(lists, report)
-    _describe_classes(
-        data_set, label_set, names, annotations, orders, allow_partial, report
-    )
+    _describe_classes(label_set, names, annotations, orders, report)
     for found in lists:
         labels = [sample.label for sample in found.samples]
         report.facts['lists'][found.name] = {
@@ -95,16 +71,13 @@ def check_label_set(
             'split': found.split,
             'kind': found.media.kind,
             'samples': len(labels),
-            'published': {
-                version: counts[found.split]
-                for version, counts in label_set.published.items()
-            },
+            'published': found.published,
             'classes': len(set(labels)),
         }
 
 
-def _read_names(label_set: LabelSet, out: Path, report: Report) -> list[str] | None:
-    path = out / label_set.class_file
+def _read_names(label_set: LabelSet, report: Report) -> list[str] | None:
+    path = report.out / label_set.class_file
     if not path.exists():
         report.note(
             'no_class_names',
@@ -123,7 +96,6 @@ def _read_names(label_set: LabelSet, out: Path, report: Report) -> list[str] | N
 
 
 def _check_against_annotation(
-    data_set: DataSet,
     found: ClipList,
     annotations: list[Annotation],
     names: list[str] | None,
@@ -138,7 +110,7 @@ def _check_against_annotation(
     for annotation in annotations:
         if found.version not in (None, annotation.version):
             continue
-        for order, arranged in _arranged(data_set, annotation, names):
+        for order, arranged in _arranged(report.dataset, annotation, names):
             wrong = _disagreements(found, annotation, arranged)
             candidates.append((len(wrong), annotation.version, order, wrong))
     if not candidates:
@@ -165,7 +137,7 @@ def _check_against_annotation(
 
 
 def _arranged(
-    data_set: DataSet, annotation: Annotation, names: list[str] | None
+    dataset: Dataset, annotation: Annotation, names: list[str] | None
 ) -> Iterator[tuple[str | None, list[str]]]:
     """Class names in the order of the labels: the file's, or each that is in use."""
     if not annotation.class_names:
@@ -173,7 +145,7 @@ def _arranged(
     elif names is not None:
         yield None, names
     else:
-        for order, arrange in data_set.arrange.items():
+        for order, arrange in dataset.arrange.items():
             yield order, arrange(annotation.class_names)
 
 
@@ -204,38 +176,28 @@ def _disagreements(
     return wrong
 
 
-def _check_counts(
-    data_set: DataSet,
-    label_set: LabelSet,
-    lists: list[ClipList],
-    allow_partial: bool,
-    report: Report,
-) -> None:
+def _check_counts(lists: list[ClipList], report: Report) -> None:
+    loses_videos = report.dataset.loses_videos
     for found in lists:
-        counts = {
-            version: splits[found.split]
-            for version, splits in label_set.published.items()
-        }
+        counts = found.published
         count = len(found.samples)
         if found.version is None:
             found.version = _version_by_count(lists, found)
         if found.version is None:
             expected = ' or '.join(f'{n} ({v})' for v, n in counts.items())
-            fits = count in counts.values() or data_set.loses_videos
+            fits = count in counts.values() or loses_videos
         else:
             expected = f'{counts[found.version]} ({found.version})'
             fits = count == counts[found.version]
-            fits |= data_set.loses_videos and count < counts[found.version]
+            fits |= loses_videos and count < counts[found.version]
         if count in counts.values() and fits:
             continue
         message = f'has {count} clips, published were {expected}'
         other = [v for v, n in counts.items() if n == count and v != found.version]
         if other:
             message += f'; {count} is the number of {other[0]}'
-        if fits or allow_partial:
-            report.note('count', found.name, message)
-        else:
-            report.error('count', found.name, message)
+        add = report.note if fits else report.unless_partial
+        add('count', found.name, message)
 
 
 def _version_by_count(lists: list[ClipList], found: ClipList) -> str | None:
@@ -253,22 +215,20 @@ def _version_by_count(lists: list[ClipList], found: ClipList) -> str | None:
 
 
 def _describe_classes(
-    data_set: DataSet,
     label_set: LabelSet,
     names: list[str] | None,
     annotations: list[Annotation],
     orders: set[str],
-    allow_partial: bool,
     report: Report,
 ) -> None:
-    order = None
+    arrange, order = report.dataset.arrange, None
     if names is not None:
         order = order_of(label_set, names) or next(
             (
                 known
-                for known, arrange in data_set.arrange.items()
+                for known, put in arrange.items()
                 for annotation in annotations
-                if fingerprint_class_names(arrange(annotation.class_names))
+                if fingerprint_class_names(put(annotation.class_names))
                 == fingerprint_class_names(names)
             ),
             None,
@@ -276,15 +236,14 @@ def _describe_classes(
     elif len(orders) == 1:
         (order,) = orders
         names = next(
-            data_set.arrange[order](a.class_names) for a in annotations if a.class_names
+            arrange[order](a.class_names) for a in annotations if a.class_names
         )
     if names is None:
         return
     fingerprint = fingerprint_class_names(names)
     if fingerprint not in label_set.orders.values():
         known = ', '.join(f'{v} ({k})' for k, v in label_set.orders.items())
-        add = report.note if allow_partial else report.error
-        add(
+        report.unless_partial(
             'class_names',
             label_set.class_file,
             f'the {len(names)} names have the fingerprint {fingerprint}, which is not '

@@ -75,7 +75,7 @@ class Media:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class Dataset:
     """A dataset that can be prepared and checked.
 
     Attributes:
@@ -83,7 +83,8 @@ class DataSet:
         label_sets: Its label sets.
         media: Its media.
         read_annotations: Reads the official files below a folder: one annotation for
-            each label set and version that is there.
+            each label set and version that is there. Raises a ``FileNotFoundError`` or
+            ``ValueError`` that names what is missing or cannot be read.
         arrange: For each order of the classes that one can choose, what makes it from
             the official order; the first is the default.
         loses_videos: Whether videos vanish from the net, so that copies differ.
@@ -108,24 +109,29 @@ class DataSet:
 
 
 def find_file(root: Path, *names: str, what: str) -> Path:
-    """Find an official file below a folder.
+    """Find an official file in a folder or in ``annotations`` or ``labels`` below it.
 
     Args:
-        root: Folder; its subfolders ``annotations`` and ``labels`` are searched, too.
+        root: The folder.
         names: Names in use for the file, the first found wins.
         what: What the file is, for the message.
-
-    Returns:
-        The path.
 
     Raises:
         FileNotFoundError: None of them is there.
     """
-    for name in names:
-        for folder in ANNOTATION_FOLDERS:
-            if (root / folder / name).is_file():
-                return root / folder / name
+    found = search_file(root, *names)
+    if found is not None:
+        return found
     raise FileNotFoundError(
         f'{what} not found: expected {" or ".join(names)} in {root}, or in '
         'annotations/ or labels/ below it; see docs/data.md for what to download'
     )
+
+
+def search_file(root: Path, *names: str) -> Path | None:
+    """As :func:`find_file`, but None where none of them is there."""
+    for name in names:
+        for folder in ANNOTATION_FOLDERS:
+            if (root / folder / name).is_file():
+                return root / folder / name
+    return None

@@ -3,21 +3,14 @@
 
 import os
 from collections import defaultdict
-from pathlib import Path
 
 from .check_report import Report
 from .layout import SPLITS
-from .prepared_lists import ClipList, Sample, media_folder
+from .prepared_lists import ClipList, Sample
 
 
 def check_range(found: ClipList, num_classes: int, report: Report) -> None:
-    """Report labels outside the classes.
-
-    Args:
-        found: A list.
-        num_classes: Number of classes.
-        report: Takes what is found.
-    """
+    """Report labels outside the classes."""
     beyond = [
         f'{sample.path} {sample.label}'
         for sample in found.samples
@@ -33,12 +26,7 @@ def check_range(found: ClipList, num_classes: int, report: Report) -> None:
 
 
 def check_splits(lists: list[ClipList], report: Report) -> None:
-    """Report clips that stand in several splits.
-
-    Args:
-        lists: All lists of a label set.
-        report: Takes what is found.
-    """
+    """Report clips that are in several splits of a label set."""
     groups = defaultdict(list)
     for found in lists:
         groups[found.template].append({sample.clip for sample in found.samples})
@@ -53,15 +41,14 @@ def check_splits(lists: list[ClipList], report: Report) -> None:
             )
 
 
-def check_files_named_twice(lists: list[ClipList], out: Path, report: Report) -> None:
-    """Find clips of two names that are one file, by links or by spelling."""
+def check_files_named_twice(lists: list[ClipList], report: Report) -> None:
+    """Report clips of two names that are one file, by links or by spelling."""
     owners: dict[tuple, tuple[ClipList, Sample]] = {}
     doubles = defaultdict(list)
     for found in lists:
-        folder = media_folder(found, out)
         for sample in found.samples:
             try:
-                status = os.stat(folder / sample.path)
+                status = os.stat(found.folder / sample.path)
             except (OSError, ValueError):  # a missing one is found with the media
                 continue
             if not status.st_ino:  # a file system that does not tell

@@ -3,7 +3,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from mmengine.utils import ProgressBar
 
 from selfy_mmaction.datasets.video_files import announced_size
 
-from .decoding import decoding_problems, describe_codec
+from .decoding import describe_codec
 from .official_files import UNWRITABLE
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.mkv', '.mov', '.mp4', '.webm')
@@ -26,19 +26,10 @@ def run_parallel(
     workers: int | None,
     title: str,
 ) -> list[Any]:
-    """Run a function on items in threads, with a progress bar on stderr.
+    """Results of a function on each item, from threads, with a progress bar.
 
     Threads do, because OpenCV, decord, ffmpeg and the file system all run outside of
-    Python's lock.
-
-    Args:
-        function: Function of one item.
-        items: The items.
-        workers: Number of threads. Default: the number of processors.
-        title: What is done, shown before the bar.
-
-    Returns:
-        The results in the order of the items.
+    Python's lock. None workers are as many as there are processors.
     """
     results = []
     with (
@@ -57,15 +48,7 @@ def run_parallel(
 
 @contextmanager
 def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on stderr, if there is anything to do.
-
-    Args:
-        total: Number of things to do.
-        title: What is done, shown before the bar.
-
-    Yields:
-        What is to be called after each.
-    """
+    """Show a progress bar on stderr; yields what is to be called after each."""
     if not total:
         yield lambda: None
         return
@@ -75,15 +58,9 @@ def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
 
 
 def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
-    """Videos or folders of frames in a folder, by their names.
+    """Path below a folder of each video (by name without ending) or folder of frames.
 
-    Args:
-        folder: Folder.
-        kind: ``videos`` or ``rawframes``.
-        depth: 2 to look into subfolders (one a class), too. Default: 1.
-
-    Returns:
-        For each name (of a video without its ending) the path below the folder.
+    A depth of 2 looks into subfolders (one per class), too.
 
     Raises:
         ValueError: Two have the same name, or a path has a space or another character
@@ -129,16 +106,7 @@ def _entries(folder: Path, depth: int, folders: bool) -> Iterator[str]:
 
 
 def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
-    """Count the frames of a clip.
-
-    Args:
-        folder: Folder of the clip.
-        frame_name: Template of their names, which count from 1.
-
-    Returns:
-        Their number (of which the last is the highest), and the names missing among
-        them.
-    """
+    """The highest number of a frame of a clip, and the names missing below it."""
     prefix, suffix = frame_name.split('{:05}')
     present = set()
     if folder.is_dir():
@@ -151,64 +119,18 @@ def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
     return last, missing
 
 
-def frames_problem(folder: Path, names: Iterable[str]) -> tuple[str, str] | None:
-    """Decode the frames of a clip.
-
-    Args:
-        folder: Folder of the clip.
-        names: Names of the frames.
-
-    Returns:
-        None, or the kind of the problem and a sentence without its subject.
-    """
-    for name in names:
-        if (folder / name).stat().st_size == 0:
-            return 'empty', f'has the empty frame {name}'
-        if cv2.imread(str(folder / name)) is None:
-            return 'unreadable', f'has the unreadable frame {name}'
-    return None
+def is_damage(problem: tuple[str, str] | None) -> bool:
+    """Whether a video with this problem cannot be read."""
+    return problem is not None and problem[0] != 'rotated'
 
 
-def video_problem(
-    path: Path, decode: bool = False, decoder: str = 'Decord'
-) -> tuple[str, str] | None:
-    """Look for what is wrong with a video.
-
-    The header is read with OpenCV and held against the size of the file.
-
-    Args:
-        path: The video.
-        decode: Whether to decode all of it as well, see ``decoding_problems``. Default:
-            False.
-        decoder: Decoder that training reads it with. Default: ``Decord``.
+def video_problem(path: Path) -> tuple[str, str] | None:
+    """What is wrong with a video, by its header and size.
 
     Returns:
         None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
-        ``unreadable``, ``other_frames``, ``length``, ``rotated``) and a sentence
-        without its subject.
+        ``unreadable``, ``rotated``) and a sentence without its subject.
     """
-    problem = header_problem(path)
-    if decode and worth_decoding(problem, decoder):
-        (decoded,) = decoding_problems([path], decoder)
-        return decoded or without_damage(problem)
-    return problem
-
-
-def without_damage(problem: tuple[str, str] | None) -> tuple[str, str] | None:
-    """The problem if the video can be read all the same, else None."""
-    return problem if problem and problem[0] == 'rotated' else None
-
-
-def worth_decoding(problem: tuple[str, str] | None, decoder: str) -> bool:
-    """Whether decoding can tell more than the header does."""
-    if problem and problem[0] == 'unreadable':
-        # The other decoders know more codecs than OpenCV and Decord.
-        return decoder not in ('Decord', 'OpenCV')
-    return problem == without_damage(problem)
-
-
-def header_problem(path: Path) -> tuple[str, str] | None:
-    """Look for what is wrong with the header of a video, see ``video_problem``."""
     if not os.path.isfile(path):
         return 'missing', 'does not exist'
     size = path.stat().st_size

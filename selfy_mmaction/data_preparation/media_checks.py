@@ -5,18 +5,18 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+import cv2
+
 from .check_report import Report
 from .decoding import decoding_problems
 from .media import (
     count_frames,
-    frames_problem,
+    is_damage,
     progress_bar,
     run_parallel,
     video_problem,
-    without_damage,
-    worth_decoding,
 )
-from .prepared_lists import ClipList, Sample, media_folder
+from .prepared_lists import ClipList, Sample
 
 PROBLEMS = {
     'missing': 'do not exist',
@@ -37,23 +37,13 @@ PROBLEMS = {
 
 def check_media(
     found: ClipList,
-    out: Path,
     num_decoded: int,
     decoder: str,
     workers: int | None,
     report: Report,
 ) -> None:
-    """Report files that a list names and training could not read.
-
-    Args:
-        found: A list.
-        out: Folder of the lists.
-        num_decoded: Number of clips to decode.
-        decoder: Decoder of the videos.
-        workers: Number of threads, None for that of the processors.
-        report: Takes what is found.
-    """
-    folder = media_folder(found, out)
+    """Report files that a list names and training could not read; decode some."""
+    folder = found.folder
     if not folder.is_dir():
         report.error(
             'missing',
@@ -66,7 +56,8 @@ def check_media(
     decoded = {i * len(found.samples) // num_decoded for i in range(num_decoded)}
 
     if found.media.kind == 'videos':
-        problems = _video_problems(found, folder, decoded, decoder, workers)
+        paths = [folder / sample.path for sample in found.samples]
+        problems = video_problems(paths, decoded, decoder, workers, found.name)
     else:
         problems = run_parallel(
             lambda index: _clip_frames_problem(
@@ -91,28 +82,34 @@ def check_media(
     report.facts['lists'][found.name]['decoded'] = len(decoded)
 
 
-def _video_problems(
-    found: ClipList,
-    folder: Path,
-    decoded: set[int],
-    decoder: str,
-    workers: int | None,
+def video_problems(
+    paths: list[Path], decoded: set[int], decoder: str, workers: int | None, name: str
 ) -> list[tuple[str, str] | None]:
-    """Look at the header of every video, and decode some."""
-    paths = [folder / sample.path for sample in found.samples]
-    problems = run_parallel(video_problem, paths, workers, f'checking {found.name}')
-    chosen = [
-        index
-        for index, problem in enumerate(problems)
-        if worth_decoding(problem, decoder)
-        and (index in decoded or problem != without_damage(problem))
-    ]
-    with progress_bar(len(chosen), f'decoding {found.name}') as progress:
+    """What is wrong with videos: all by their headers, some also by decoding them.
+
+    Args:
+        paths: The videos.
+        decoded: Indices of those to decode.
+        decoder: Decoder that training reads them with.
+        workers: Number of threads, None for that of the processors.
+        name: What they are, shown before the progress bars.
+    """
+    problems = run_parallel(video_problem, paths, workers, f'checking {name}')
+
+    def is_worth_decoding(index: int) -> bool:
+        if not is_damage(problems[index]):
+            return index in decoded
+        # These know more codecs than OpenCV, which reads the header.
+        return problems[index][0] == 'unreadable' and decoder in ('PyAV', 'PIMS')
+
+    chosen = list(filter(is_worth_decoding, range(len(paths))))
+    with progress_bar(len(chosen), f'decoding {name}') as progress:
         results = decoding_problems(
             [paths[index] for index in chosen], decoder, workers, progress
         )
     for index, problem in zip(chosen, results, strict=True):
-        problems[index] = problem or without_damage(problems[index])
+        if problem or is_damage(problems[index]):
+            problems[index] = problem
     return problems
 
 
@@ -129,6 +126,9 @@ def _clip_frames_problem(
         return 'missing_frames', f'lacks {gaps[0]}'
     if last != sample.num_frames:
         return 'frame_count', f'has {last} frames, the list says {sample.num_frames}'
-    if decode:
-        return frames_problem(folder, [frame_name.format(i + 1) for i in range(last)])
+    for name in (frame_name.format(i + 1) for i in range(last) if decode):
+        if (folder / name).stat().st_size == 0:
+            return 'empty', f'has the empty frame {name}'
+        if cv2.imread(str(folder / name)) is None:
+            return 'unreadable', f'has the unreadable frame {name}'
     return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from selfy_mmaction.datasets.text_files import read_lines as read_text_lines
 from selfy_mmaction.datasets.text_files import read_text
 
 # Digits of ASCII only: int() also takes those of other scripts, and "1_0".
@@ -135,40 +136,19 @@ class Value:
 def read_json(path: Path) -> Value:
     """Read a JSON file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds.
-
     Raises:
         OSError: It cannot be opened.
         ValueError: It is no JSON in UTF-8, say because the download was cut short, or
             names a key twice with two values.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path), object_pairs_hook=_unambiguous)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is no valid JSON ({error}); fetch it again') from None
+        return Value(json.loads(text, object_pairs_hook=_unambiguous), path)
     except RecursionError:
-        raise ValueError(
-            f'{path} cannot be read: its lists or objects are nested too deeply; '
-            'fetch it again'
-        ) from None
-    except _AmbiguousError as error:
-        raise ValueError(
-            f'{path}: {error}; fetch it again, or delete the wrong one'
-        ) from None
+        problem = 'lists or objects are nested too deeply'
     except ValueError as error:
-        # Of read_text, which names the file, or of an integer with too many digits.
-        if str(path) in str(error):
-            raise
-        raise ValueError(f'{path} cannot be read ({error}); fetch it again') from None
-    return Value(content, path)
-
-
-class _AmbiguousError(ValueError):
-    pass
+        problem = str(error)
+    raise ValueError(f'{path} is no valid JSON ({problem}); fetch it again')
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -176,31 +156,20 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         for key, value in pairs:
             if found[key] != value:
-                raise _AmbiguousError(
+                raise ValueError(
                     f'{_shortener.repr(key)} is named twice in one object, with '
-                    f'{_shortener.repr(value)} and {_shortener.repr(found[key])}'
+                    f'{_shortener.repr(value)} and {_shortener.repr(found[key])}: '
+                    'delete the wrong one'
                 )
     return found
 
 
 def read_lines(path: Path, keep_blank: bool = False) -> Iterator[Value]:
-    """Read the lines of a text file.
+    """Read the lines of a text file in UTF-8, without spaces around them.
 
-    Args:
-        path: The file.
-        keep_blank: Whether blank lines count, but for those at the end. Default:
-            False.
-
-    Yields:
-        A line, without spaces around it.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It is not text in UTF-8.
+    Blank lines are left out; with ``keep_blank`` only those at the end.
     """
-    # Not splitlines(): that also splits at characters that names may hold.
-    lines = io.StringIO(read_text(path).rstrip(), newline=None)
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text_lines(path), start=1):
         if keep_blank or line.strip():
             yield Value(line.strip(), path, (f'line {number}',))
 
@@ -216,7 +185,6 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
         The values of a row by column.
 
     Raises:
-        OSError: It cannot be opened.
         ValueError: It is no CSV in UTF-8, or lacks a column, or a row has more or
             fewer values than there are columns.
     """
@@ -252,14 +220,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
 
 
 def distinct_names(path: Path, values: Iterable[Value]) -> tuple[str, ...]:
-    """Read class names, each of which must be there once.
-
-    Args:
-        path: The file that they are from.
-        values: The names in order.
-
-    Returns:
-        Their texts.
+    """Class names of a file, each of which must be there once.
 
     Raises:
         ValueError: There is none, or one is no text, or there twice.
@@ -292,8 +253,7 @@ def label_clips(
         again with the same label.
 
     Raises:
-        ValueError: A file has no clips, or a clip two labels, or a name that a list
-            cannot hold.
+        ValueError: A file has no clips, or a clip has two labels.
     """
     splits: dict[str, dict[str, Any]] = {}
     first: dict[str, tuple[Value, Any]] = {}

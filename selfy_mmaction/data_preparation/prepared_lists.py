@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .check_report import Report
-from .layout import SPLITS, DataSet, LabelSet, Media
+from .layout import SPLITS, LabelSet, Media
 from .official_files import INTEGER, Value, read_json, read_lines
 from .preparing import RECORD
 
@@ -28,18 +28,33 @@ class Sample:
 
 @dataclass
 class ClipList:
-    """A list that was found, and what was read from it."""
+    """A list that was found, and what was read from it.
+
+    Attributes:
+        template: Its name, with ``{split}`` left open.
+        folder: Folder of the files that it names.
+        version: Version of its labels; None while it is not known.
+    """
 
     label_set: LabelSet
     media: Media
     split: str
     template: str
+    folder: Path
     version: str | None
     samples: list[Sample] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return self.template.format(split=self.split)
+
+    @property
+    def published(self) -> dict[str, int]:
+        """The published number of clips by version of the labels."""
+        return {
+            version: counts[self.split]
+            for version, counts in self.label_set.published.items()
+        }
 
     @property
     def is_hosts(self) -> bool:
@@ -52,83 +67,71 @@ def _host_templates(label_set: LabelSet, media: Media) -> list[str]:
     return [name.format(split='{split}', kind=media.kind)] if name else []
 
 
-def find_lists(data_set: DataSet, out: Path, report: Report) -> Iterator[ClipList]:
-    """Find and read the lists of a folder.
-
-    Args:
-        data_set: The dataset.
-        out: The folder.
-        report: Takes what is wrong with them.
-
-    Yields:
-        Each list.
-    """
+def find_lists(report: Report) -> Iterator[ClipList]:
+    """Find and read the lists of the folder; report what is wrong with them."""
+    dataset, out = report.dataset, report.out
     recorded = {
         name: facts.field('label_version')
         for entry in read_record(out)
         for name, facts in entry.field('lists').fields().items()
     }
     templates = [
-        (label_set, media, template)
-        for label_set in data_set.label_sets
-        for media in data_set.media
-        for template in _templates(label_set, media)
+        (label_set, media, *named)
+        for label_set in dataset.label_sets
+        for media in dataset.media
+        for named in _templates(label_set, media).items()
     ]
     num_found = 0
-    for label_set, media, template in templates:
+    for label_set, media, template, version in templates:
         there = [s for s in SPLITS if (out / template.format(split=s)).is_file()]
         for split in SPLITS:
-            found = ClipList(label_set, media, split, template, None)
+            folder = out / media.folder.format(split=split)
+            found = ClipList(label_set, media, split, template, folder, version)
             if split in there:
                 num_found += 1
-                found.version = _version_by_name(found, recorded)
-                _read_list(found, out, report)
+                if found.name in recorded:
+                    found.version = _recorded_version(recorded[found.name], label_set)
+                _read_list(found, report)
                 yield found
             elif there:
                 report.error('missing_list', found.name, 'does not exist')
     if not num_found:
         report.error(
             'missing_list',
-            data_set.name,
+            dataset.name,
             'no list was found; prepare the dataset, or correct --out. Looked for:',
-            [template for _, _, template in templates],
+            [template for _, _, template, _ in templates],
         )
 
 
-def _templates(label_set: LabelSet, media: Media) -> list[str]:
-    """Names of a list, own and mmaction2's, with ``{split}`` left open."""
-    own = [
-        label_set.list_name.format(split='{split}', kind=media.kind, version=version)
-        for version in label_set.published
-    ]
-    return [*dict.fromkeys(own), *_host_templates(label_set, media)]
+def _templates(label_set: LabelSet, media: Media) -> dict[str, str | None]:
+    """Names of a list, own and mmaction2's, and the version that each tells.
 
-
-def _version_by_name(found: ClipList, recorded: dict[str, Value]) -> str | None:
-    label_set = found.label_set
-    if found.name in recorded:
-        version = recorded[found.name].text()
-        if version not in label_set.published:
-            recorded[found.name].refuse(' or '.join(label_set.published))
-        return version
-    if '{version}' in label_set.list_name and not found.is_hosts:
-        return next(
-            version
-            for version in label_set.published
-            if label_set.list_name.format(
-                split=found.split, kind=found.media.kind, version=version
-            )
-            == found.name
-        )
+    ``{split}`` is left open in them.
+    """
     versions = list(label_set.published)
-    return versions[0] if len(versions) == 1 else None
+    only = versions[0] if len(versions) == 1 else None
+    is_named = '{version}' in label_set.list_name
+    found = {
+        label_set.list_name.format(split='{split}', kind=media.kind, version=version): (
+            version if is_named else only
+        )
+        for version in versions
+    }
+    return found | dict.fromkeys(_host_templates(label_set, media), only)
 
 
-def _read_list(found: ClipList, out: Path, report: Report) -> None:
+def _recorded_version(version: Value, label_set: LabelSet) -> str:
+    if version.text() not in label_set.published:
+        version.refuse(' or '.join(label_set.published))
+    return version.text()
+
+
+def _read_list(found: ClipList, report: Report) -> None:
     num_columns = 2 if found.media.kind == 'videos' else 3
     malformed, repeated, num_contradictory = [], [], 0
     first: dict[str, tuple[str, int]] = {}
-    for line in read_lines(out / found.name, keep_blank=True):
+    for line in read_lines(report.out / found.name, keep_blank=True):
         (number,) = line.place
         path, *numbers = line.content.split() or ['']
         if len(numbers) != num_columns - 1 or not all(map(INTEGER.fullmatch, numbers)):
@@ -176,16 +179,3 @@ def read_record(out: Path) -> list[Value]:
     if not record.has('label_sets'):
         return [record]
     return list(record.field('label_sets').fields().values())
-
-
-def media_folder(found: ClipList, out: Path) -> Path:
-    """Folder of the files that a list names.
-
-    Args:
-        found: The list.
-        out: Folder of the lists.
-
-    Returns:
-        The folder.
-    """
-    return out / found.media.folder.format(split=found.split)

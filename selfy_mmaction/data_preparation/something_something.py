@@ -1,12 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Official files of Something-Something: CSV (V1) and JSON (V2), in either's place."""
+"""Something-Something V1 and V2: CSV and JSON, either in the place of the other."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from selfy_mmaction.datasets.class_names import fingerprint_class_names
 
-from .layout import Annotation, find_file
+from .layout import Annotation, Dataset, LabelSet, Media, find_file
 from .official_files import (
     Value,
     distinct_names,
@@ -20,11 +21,14 @@ NUM_CLASSES = 174
 ALPHABETICAL = '000af852c09047d1'
 """Fingerprint of the classes in alphabetical order, V1 and V2: the names are equal."""
 
+MMACTION2 = 'cad500a01b191d33'
+"""Fingerprint of mmaction2's ``tools/data/sthv1/label_map.txt``."""
+
 OFFICIAL_SPLITS = {'train': 'train', 'val': 'validation'}
 
 
-def read_something(root: Path, name: str, version: str) -> list[Annotation]:
-    """Read the labels and the clips of both splits.
+def read_annotations(root: Path, version: str) -> list[Annotation]:
+    """Read the labels and the clips of both splits, in the order of the labels file.
 
     The test split has no public labels and is not read.
 
@@ -32,15 +36,7 @@ def read_something(root: Path, name: str, version: str) -> list[Annotation]:
         root: Folder of the official files ``something-something-VERSION-labels``,
             ``-train`` and ``-validation``, or ``labels``, ``train``, ``validation``,
             each as ``.csv`` or ``.json``.
-        name: Name of the label set.
         version: ``v1`` or ``v2``.
-
-    Returns:
-        One annotation, its classes in the order of the labels file.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file cannot be read, or names a class that is no label.
     """
 
     def find(part: str) -> Path:
@@ -83,7 +79,7 @@ def read_something(root: Path, name: str, version: str) -> list[Annotation]:
         split: {clip: label_of[text] for clip, text in labels_of_split.items()}
         for split, labels_of_split in clips.items()
     }
-    return [Annotation(name, version, class_names, splits, repeated)]
+    return [Annotation(f'sth{version}', version, class_names, splits, repeated)]
 
 
 def _without_brackets(template: str) -> str:
@@ -129,3 +125,48 @@ def _read_clips(path: Path) -> Iterator[tuple[Value, Value]]:
         if not separator or not clip or not template.strip('"'):
             line.refuse('"id;class"')
         yield line.part(clip, 'id'), line.part(template.strip('"'), 'class')
+
+
+def _label_sets(
+    version: str, train: int, val: int, orders: dict[str, str]
+) -> tuple[LabelSet, ...]:
+    name = f'sth{version}'
+    return (
+        LabelSet(
+            name=name,
+            num_classes=NUM_CLASSES,
+            published={version: {'train': train, 'val': val}},
+            orders=orders,
+            list_name=f'{name}_{{split}}_list_{{kind}}.txt',
+        ),
+    )
+
+
+STHV1 = Dataset(
+    name='sthv1',
+    label_sets=_label_sets(
+        'v1', 86017, 11522, {'alphabetical': ALPHABETICAL, 'mmaction2': MMACTION2}
+    ),
+    media=(
+        Media(
+            'rawframes',
+            'rawframes',
+            ('rawframes', '20bn-something-something-v1'),
+            frame_name='{:05}.jpg',
+        ),
+        Media('videos', 'videos', ('videos',)),
+    ),
+    read_annotations=partial(read_annotations, version='v1'),
+    # The authors of TSM, and after them SELFY's, sort the names; mmaction2 takes them
+    # in the order of the labels file.
+    arrange={'alphabetical': sorted, 'mmaction2': list},
+)
+STHV2 = Dataset(
+    name='sthv2',
+    label_sets=_label_sets('v2', 168913, 24777, {'official': ALPHABETICAL}),
+    media=(
+        Media('videos', 'videos', ('videos', '20bn-something-something-v2')),
+        Media('rawframes', 'rawframes', ('rawframes',)),
+    ),
+    read_annotations=partial(read_annotations, version='v2'),
+)

@@ -13,13 +13,7 @@ from .text_files import read_lines
 
 
 def read_class_names(path: str) -> list[str]:
-    """Read a file of class names.
-
-    Args:
-        path: File with one class name a line, in the order of the labels.
-
-    Returns:
-        The names; the label of a class is its index.
+    """Read a file with one class name per line, in the order of the labels.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -48,14 +42,11 @@ def read_class_names(path: str) -> list[str]:
 
 
 def fingerprint_class_names(names: Iterable[str]) -> str:
-    """Fingerprint of classes in their order.
+    """Fingerprint of classes in the order of their labels.
 
     Two lists of the same dataset go together only where their fingerprints agree.
     Case, punctuation and spaces do not count: the official files and the lists made
     from them write "[something]" and "something", and place commas differently.
-
-    Args:
-        names: Class names in the order of the labels.
 
     Returns:
         The first 16 hexadecimal digits of a SHA-256 over the names.
@@ -72,12 +63,6 @@ def labels_with_direction(names: Iterable[str]) -> set[int]:
     The words count as whole words ("upright" does not), in any case and whatever they
     mean in the sentence ("pulling it right out" counts): a clip too many left unflipped
     teaches nothing wrong.
-
-    Args:
-        names: Class names in the order of the labels.
-
-    Returns:
-        The labels.
     """
     return {
         label

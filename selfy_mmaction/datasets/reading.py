@@ -28,14 +28,7 @@ def reads_files(transform: Transform) -> bool:
 def split_pipeline(
     transforms: Sequence[Transform],
 ) -> tuple[list[Transform], list[Transform]]:
-    """Split a pipeline behind the step that decodes.
-
-    Args:
-        transforms: Steps of the pipeline.
-
-    Returns:
-        The steps up to the decoded frames, and the rest.
-    """
+    """Split a pipeline after the step that decodes."""
     reading = [i for i, transform in enumerate(transforms) if reads_files(transform)]
     end = reading[-1] + 1 if reading else 0
     return list(transforms[:end]), list(transforms[end:])
@@ -44,10 +37,10 @@ def split_pipeline(
 def read_clip(
     transforms: Sequence[Transform], info: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Run the steps that read a clip.
+    """Run the steps that read a clip, the first part of :func:`split_pipeline`.
 
     Args:
-        transforms: First part of :func:`split_pipeline`.
+        transforms: The steps.
         info: What the dataset knows of the clip.
 
     Returns:
@@ -95,13 +88,7 @@ class ReadingProcess:
         return dict(transforms=self.transforms, timeout=self.timeout, _owner=None)
 
     def read(self, info: dict[str, Any]) -> dict[str, Any] | None:
-        """Read a clip.
-
-        Args:
-            info: What the dataset knows of the clip.
-
-        Returns:
-            The results, with the decoded frames; None if a step returned it.
+        """Results of :func:`read_clip`, which runs in the process.
 
         Raises:
             UnreadableError: A step that reads files failed, the process died or the

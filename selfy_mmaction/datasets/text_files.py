@@ -9,13 +9,10 @@ from mmengine.fileio import get
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark.
+    """Read a text file in UTF-8, without its byte order mark if it has one.
 
     Args:
         path: The file, in any place that mmengine reads.
-
-    Returns:
-        Its text, without the mark.
 
     Raises:
         OSError: It cannot be opened.
@@ -44,19 +41,9 @@ def read_text(path: str | Path) -> str:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Read the lines of a text file in UTF-8.
+    """Read the lines of a text file, without what ends them; see :func:`read_text`.
 
-    A byte order mark, any ends of lines and blank lines at the end are accepted.
-
-    Args:
-        path: The file, in any place that mmengine reads.
-
-    Returns:
-        The lines, without what ends them.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It is not text in UTF-8.
+    Any ends of lines are accepted, and blank lines at the end left out.
     """
     text = read_text(path)
     # Not splitlines(): that also splits at characters that names may hold.

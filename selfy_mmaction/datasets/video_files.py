@@ -30,37 +30,26 @@ MAGIC = (  # where, bytes, name
     (0, b'version https://git-lfs', 'Git LFS pointer'),
 )
 
-CODECS = {
-    'av01': 'AV1',
-    'avc1': 'H.264',
-    'avc3': 'H.264',
-    'h264': 'H.264',
-    'x264': 'H.264',
-    'hev1': 'HEVC',
-    'hvc1': 'HEVC',
-    'mjpg': 'MJPEG',
-    'mp4v': 'MPEG-4',
-    'fmp4': 'MPEG-4',
-    'xvid': 'MPEG-4',
-    'vp08': 'VP8',
-    'vp09': 'VP9',
-    'vvc1': 'VVC',
-    'v_av1': 'AV1',
-    'v_ffv1': 'FFV1',
-    'v_mjpeg': 'MJPEG',
-    'v_mpeg4/iso/avc': 'H.264',
-    'v_mpegh/iso/hevc': 'HEVC',
-    'v_vp8': 'VP8',
-    'v_vp9': 'VP9',
+CODECS = {  # by the codes of containers
+    code: name
+    for name, codes in {
+        'AV1': 'av01 v_av1',
+        'FFV1': 'v_ffv1',
+        'H.264': 'avc1 avc3 h264 x264 v_mpeg4/iso/avc',
+        'HEVC': 'hev1 hvc1 v_mpegh/iso/hevc',
+        'MJPEG': 'mjpg v_mjpeg',
+        'MPEG-4': 'mp4v fmp4 xvid',
+        'VP8': 'vp08 v_vp8',
+        'VP9': 'vp09 v_vp9',
+        'VVC': 'vvc1',
+    }.items()
+    for code in codes.split()
 }
 NEVER_REORDERED = ('AV1', 'FFV1', 'MJPEG', 'VP8', 'VP9')
 
 
 def find_container(file: BinaryIO) -> str:
     """Container of a video, by its first bytes.
-
-    Args:
-        file: The video.
 
     Returns:
         A name such as ``MP4`` (MOV, too) or ``Matroska`` (WebM, too); '' if unknown.
@@ -84,9 +73,6 @@ def find_container(file: BinaryIO) -> str:
 
 def find_codec(file: BinaryIO) -> str:
     """Codec of a video, as its container names it.
-
-    Args:
-        file: The video.
 
     Returns:
         A name such as ``H.264``, or the container's own code for a codec that is not
@@ -114,14 +100,7 @@ def describe(file: BinaryIO) -> str:
 
 
 def announced_size(file: BinaryIO) -> int:
-    """Size that a video's container announces.
-
-    Args:
-        file: AVI, MP4, MOV, WebM or MKV.
-
-    Returns:
-        Bytes; 0 where the container does not say.
-    """
+    """Bytes that an AVI, MP4, MOV, WebM or MKV announces; 0 where it does not say."""
     size = file.seek(0, SEEK_END)
     head = _read(file, 0, 64)
     if head[:4] == b'RIFF':
@@ -184,12 +163,6 @@ def has_ordered_keyframes(file: BinaryIO) -> bool:
     They are not where frames that are shown before a keyframe are stored after it
     ("open GOP": the default of x265 and of MPEG-2 encoders). Which frame is the n-th
     can then not be told from the number of frames stored before.
-
-    Args:
-        file: The video.
-
-    Returns:
-        True if it is known; False where they are not, or the container does not tell.
     """
     container = find_container(file)
     if container != 'MP4':

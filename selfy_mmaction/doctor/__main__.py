@@ -48,13 +48,10 @@ _MODULES = (
 
 
 def steps(folder: Path) -> list[Step]:
-    """List all checks, in the order in which they are to be fixed.
+    """All checks, in the order in which they are to be fixed.
 
     Args:
-        folder (Path): Where a video may be written.
-
-    Returns:
-        list[Step]: The checks.
+        folder: Where a video may be written.
     """
     found = [
         Step('python', lambda: Check('python', OK, platform.python_version())),
@@ -100,21 +97,13 @@ def _similarity(device: str, backend: str, needs: tuple[str, ...]) -> Step:
 
 
 def diagnose() -> list[Check]:
-    """Do all checks on this install.
-
-    Returns:
-        list[Check]: The results, in the order in which they are to be fixed.
-    """
+    """Results of all checks on this install, in the order of :func:`steps`."""
     with tempfile.TemporaryDirectory() as folder:
         return perform(steps(Path(folder)))
 
 
 def main() -> int:
-    """Print the results of all checks.
-
-    Returns:
-        int: 1 if something that is needed will not work, otherwise 0.
-    """
+    """Print all results; returns 1 if something needed will not work, else 0."""
     # Those of the packages say nothing that the checks do not.
     warnings.simplefilter('ignore')
     checks = diagnose()

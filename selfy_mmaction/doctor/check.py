@@ -14,12 +14,12 @@ class Check(NamedTuple):
     """Result of one check.
 
     Attributes:
-        name (str): What was looked at.
-        state (str): ``OK``; ``WARN`` when something optional will not work;
+        name: What was looked at.
+        state: ``OK``; ``WARN`` when something optional will not work;
             ``FAIL`` when something needed will not; ``NOT_CHECKED`` when it cannot
             be told before an earlier failure is fixed.
-        detail (str): What was found.
-        fix (str): The command that fixes it. Default: ''.
+        detail: What was found.
+        fix: The command that fixes it. Default: ''.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Step(NamedTuple):
     """A check that is to be done.
 
     Attributes:
-        name (str): Its name, as other steps need it.
-        check (Callable): Does it. Takes nothing, returns a :class:`Check`.
-        needs (tuple[str, ...]): Earlier steps without which its result would only
+        name: Its name, as other steps need it.
+        check: Does it. Takes nothing, returns a :class:`Check`.
+        needs: Earlier steps without which its result would only
             repeat theirs. Default: ().
     """
 
@@ -51,10 +51,7 @@ def perform(steps: Iterable[Step]) -> list[Check]:
     """Do checks in order, except those that need one that failed.
 
     Args:
-        steps (Iterable[Step]): The checks. Each comes after those that it needs.
-
-    Returns:
-        list[Check]: One result per step, in order.
+        steps: The checks. Each comes after those that it needs.
     """
     checks = []
     # By step, the failures that it cannot do without.
@@ -72,13 +69,6 @@ def perform(steps: Iterable[Step]) -> list[Check]:
 
 
 def describe(error: BaseException) -> str:
-    """Type and first line of an error.
-
-    Args:
-        error (BaseException): The error.
-
-    Returns:
-        str: Such as ``'ImportError: no such name'``.
-    """
+    """Type and first line of an error, such as ``ImportError: no such name``."""
     first_line = (str(error).strip() or repr(error)).splitlines()[0]
     return f'{type(error).__name__}: {first_line}'

@@ -24,13 +24,13 @@ class Requirement(NamedTuple):
     """A package that must be importable.
 
     Attributes:
-        module (str): The name that is imported.
-        names (tuple[str, ...]): Distributions that bring it; the first is what to
+        module: The name that is imported.
+        names: Distributions that bring it; the first is what to
             install where there is none. Distributions that are not named here may
             bring it, too.
-        at_least (str): Lowest version that works. Default: ''.
-        below (str): Lowest version that works no more. Default: ''.
-        why (str): Said when it is missing or of a wrong version. Default: ''.
+        at_least: Lowest version that works. Default: ''.
+        below: Lowest version that works no more. Default: ''.
+        why: Said when it is missing or of a wrong version. Default: ''.
     """
 
     module: str
@@ -88,11 +88,10 @@ def owners_of(module: str) -> dict[str, str]:
     each overwrites the files of the others.
 
     Args:
-        module (str): Name of a top-level package.
+        module: Name of a top-level package.
 
     Returns:
-        dict[str, str]: Version by name, of the first place on ``sys.path`` that has
-            any.
+        Version by name, of the first place on ``sys.path`` that has any.
     """
     in_record = re.compile(rf'^{re.escape(module)}[/\\.]', re.MULTILINE)
     found: dict[str, str] = {}
@@ -127,11 +126,8 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
     """Check that a package is there once, in a version that works, and imports.
 
     Args:
-        requirement (Requirement): What is needed.
-        imported (bool): Whether to import it. Default: True.
-
-    Returns:
-        Check: The result.
+        requirement: What is needed.
+        imported: Whether to import it. Default: True.
     """
     check = _check_requirement(requirement, imported)
     return check._replace(fix=_buildable(check.fix))
@@ -221,9 +217,6 @@ def check_mmaction2() -> Check:
 
     It is imported later, after the gaps are closed without which it does not
     import.
-
-    Returns:
-        Check: The result.
     """
     check = check_requirement(MMACTION2, imported=False)
     if check.state == FAIL and not _DECORD_RUNS:
@@ -233,11 +226,7 @@ def check_mmaction2() -> Check:
 
 
 def check_distutils() -> Check:
-    """Check that ``distutils`` imports, which Python 3.12 dropped.
-
-    Returns:
-        Check: The result.
-    """
+    """Check that ``distutils`` imports, which Python 3.12 dropped."""
     try:
         import_module('distutils.errors')
     except ImportError as error:
@@ -250,9 +239,6 @@ def check_package_bases() -> Check:
     """Check that mmengine finds the configs of installed packages.
 
     The original one needs ``pkg_resources`` for that, which setuptools 82 dropped.
-
-    Returns:
-        Check: The result.
     """
     name = 'mmaction:: configs'
     try:
@@ -268,11 +254,7 @@ def check_package_bases() -> Check:
 
 
 def check_torchvision() -> Check:
-    """Check that torchvision is absent or imports.
-
-    Returns:
-        Check: The result.
-    """
+    """Check that torchvision is absent or imports."""
     name = 'torchvision'
     if find_spec(name) is None:
         return Check(name, OK, 'not installed, not needed')
@@ -290,11 +272,7 @@ def check_torchvision() -> Check:
 
 
 def check_moviepy() -> Check:
-    """Check that moviepy, where it is installed, is one that mmaction2 can use.
-
-    Returns:
-        Check: The result.
-    """
+    """Check that moviepy, where it is installed, is one that mmaction2 can use."""
     name, fix = 'moviepy', "pip install 'moviepy<2'"
     if find_spec(name) is None:
         return Check(

@@ -15,14 +15,7 @@ _AFTER_THE_REST = 'fix the lines above first; report it if none failed'
 
 
 def check_gap(gap: str) -> Check:
-    """Close one of the gaps that ``selfy_mmaction.compat`` knows.
-
-    Args:
-        gap (str): Name of the gap.
-
-    Returns:
-        Check: Whether it was there and could be closed.
-    """
+    """Close one of the gaps that ``selfy_mmaction.compat`` knows."""
     try:
         closed = close_gap(gap)
     except Exception as error:
@@ -31,14 +24,7 @@ def check_gap(gap: str) -> Check:
 
 
 def check_import(module: str) -> Check:
-    """Check that a module imports.
-
-    Args:
-        module (str): Dotted name of the module.
-
-    Returns:
-        Check: The result.
-    """
+    """Check that a module imports."""
     try:
         import_module(module)
     except Exception as error:
@@ -47,13 +33,9 @@ def check_import(module: str) -> Check:
 
 
 def check_video(folder: Path) -> Check:
-    """Check that decord reads a video that OpenCV writes.
+    """Check that decord reads a video that OpenCV writes into a folder.
 
-    Args:
-        folder (Path): Where the video is written.
-
-    Returns:
-        Check: Whether number, size and brightness of the frames are right.
+    Compared are number, size and brightness of the frames.
     """
     name = 'decord reads a video'
     owner = next(iter(owners_of('decord')), 'decord')
@@ -90,12 +72,7 @@ def check_video(folder: Path) -> Check:
 def check_triton(device: str) -> Check:
     """Check whether the self-similarity takes its Triton kernels on a GPU.
 
-    Args:
-        device (str): ``'cuda:N'``.
-
-    Returns:
-        Check: The result. A Triton that is not installed is no failure: pure PyTorch
-            does the same, slower.
+    A Triton that is not installed is no failure: pure PyTorch does the same, slower.
     """
     name = f'triton on {device}'
     try:
@@ -116,18 +93,11 @@ def check_triton(device: str) -> Check:
     return Check(name, FAIL, '; '.join(reasons), 'pip install --upgrade torch triton')
 
 
-def check_similarity(device: str, backend: str = 'torch') -> Check:
+def check_similarity(device: str, backend: str) -> Check:
     """Check values and gradient of the self-similarity on one device.
 
     The reference is plain loops in double precision on the CPU. A faulty kernel
     trains without any error, only to a lower accuracy.
-
-    Args:
-        device (str): ``'cpu'`` or ``'cuda:N'``.
-        backend (str): ``'torch'`` or ``'triton'``. Default: 'torch'.
-
-    Returns:
-        Check: The result.
     """
     name = f'similarity on {device}, {backend}'
     try:
@@ -165,11 +135,7 @@ def check_similarity(device: str, backend: str = 'torch') -> Check:
 
 
 def devices() -> list[str]:
-    """Name the devices that the similarity is to be checked on.
-
-    Returns:
-        list[str]: ``'cpu'``, then each CUDA device that torch sees.
-    """
+    """Where the similarity is checked: the CPU, then each CUDA device."""
     try:
         import torch
     except Exception:

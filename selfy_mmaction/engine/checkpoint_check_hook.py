@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Check that a checkpoint has the weights of the network it is loaded into."""
 
-import functools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from mmaction.registry import HOOKS
@@ -13,6 +13,7 @@ from mmengine.runner import checkpoint as loading
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from selfy_mmaction.compat import wrap_once
 from selfy_mmaction.models.insertion.host import HostOfBlocks
 from selfy_mmaction.models.insertion.weights import check_block_weights, is_of_block
 
@@ -43,12 +44,7 @@ class CheckpointCheckHook(Hook):
     priority = 'HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint, and add the blocks that may be new.
-
-        Args:
-            runner: The runner.
-            checkpoint: What was read; weights of new blocks are put into it.
-        """
+        """Check what was read; weights of blocks that may be new are put into it."""
         model = inner_model(runner.model)
         # Where mmengine looks for the checkpoint itself it does not tell hooks which.
         name = runner._load_from or f'the newest checkpoint in {runner.work_dir}'
@@ -93,21 +89,17 @@ class CheckpointCheckHook(Hook):
 
 def check_loaded_blocks() -> None:
     """Let mmengine's loader check the weights of inserted blocks, whoever calls it."""
-    host_function = loading.load_state_dict
-    if hasattr(host_function, '__wrapped__'):
-        return
+    wrap_once(loading, 'load_state_dict', _load_checked)
 
-    @functools.wraps(host_function)
-    def load_state_dict(
-        module: nn.Module, state_dict: dict[str, Tensor], *args, **kwargs
-    ) -> None:
-        network = inner_model(module)
-        # While a host initializes itself, it takes its blocks' weights on its own.
-        if not (isinstance(network, HostOfBlocks) and network.is_initializing):
-            check_block_weights(network, state_dict)
-        return host_function(module, state_dict, *args, **kwargs)
 
-    loading.load_state_dict = load_state_dict
+def _load_checked(
+    load: Callable, module: nn.Module, state_dict: dict[str, Tensor], *args, **kwargs
+) -> None:
+    network = inner_model(module)
+    # While a host initializes itself, it takes its blocks' weights on its own.
+    if not (isinstance(network, HostOfBlocks) and network.is_initializing):
+        check_block_weights(network, state_dict)
+    load(module, state_dict, *args, **kwargs)
 
 
 def _start_new_blocks(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:

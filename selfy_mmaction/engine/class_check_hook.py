@@ -28,12 +28,7 @@ class ClassCheckHook(DataCheckHook):
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:
-        """Check one dataset.
-
-        Args:
-            model: The recognizer.
-            dataset: A dataset that reads clips.
-        """
+        """Compare the head's classes with those of a dataset."""
         num_classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
         if not isinstance(num_classes, int):
             return

@@ -34,12 +34,7 @@ class ClipLengthCheckHook(DataCheckHook):
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:
-        """Check the pipeline of one dataset.
-
-        Args:
-            model: The recognizer.
-            dataset: A dataset that reads clips.
-        """
+        """Compare the model with a dataset's pipeline."""
         check_clip_lengths(
             model,
             getattr(dataset, 'pipeline', None),

@@ -20,11 +20,7 @@ class DataCheckHook(Hook):
 
     @abstractmethod
     def check(self, model: nn.Module, dataset: Any) -> None:
-        """Compare the model with a dataset.
-
-        Args:
-            model: The model without its wrapper.
-            dataset: A dataset that reads clips, without its wrappers.
+        """Compare the model with a dataset that reads clips, both without wrappers.
 
         Raises:
             ValueError: They do not go together.

@@ -9,14 +9,7 @@ from torch import nn
 
 
 def inner_model(model: nn.Module) -> nn.Module:
-    """The model without what distributes it or averages its test views.
-
-    Args:
-        model: A runner's model.
-
-    Returns:
-        The model inside.
-    """
+    """A runner's model without what distributes it or averages its test views."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
@@ -25,13 +18,9 @@ def inner_model(model: nn.Module) -> nn.Module:
 def inner_datasets(dataset: Any) -> list[Any]:
     """The datasets that read the clips, whatever wraps them.
 
-    Args:
-        dataset: Dataset of a loader. Wrappers keep what they wrap in ``dataset``
-            (``RepeatDataset``, ``ClassBalancedDataset``, torch's ``Subset``) or in
-            ``datasets`` (``ConcatDataset``).
-
-    Returns:
-        The datasets; only ``dataset`` itself where it wraps none.
+    Wrappers keep what they wrap in ``dataset`` (``RepeatDataset``,
+    ``ClassBalancedDataset``, torch's ``Subset``) or in ``datasets``
+    (``ConcatDataset``).
     """
     wrapped = getattr(dataset, 'datasets', None)
     if not isinstance(wrapped, Sequence):
@@ -40,13 +29,10 @@ def inner_datasets(dataset: Any) -> list[Any]:
 
 
 def all_transforms(pipeline: Any) -> Iterator[Any]:
-    """Steps of a pipeline, and of the steps that wrap others.
+    """Steps of a pipeline in order, and of the steps that wrap others.
 
     Args:
         pipeline: ``Compose`` or the like, a list of steps, or a step.
-
-    Returns:
-        The steps in order.
     """
     if isinstance(pipeline, (list, tuple)):
         for step in pipeline:
@@ -58,14 +44,9 @@ def all_transforms(pipeline: Any) -> Iterator[Any]:
 
 
 def clip_samplers(pipeline: Any) -> list[Any]:
-    """The steps that choose the frames of a clip.
+    """Steps with ``clip_len`` and ``num_clips``, as ``SampleFrames`` has them.
 
-    Args:
-        pipeline: As for :func:`all_transforms`.
-
-    Returns:
-        Steps with ``clip_len`` and ``num_clips``, as ``SampleFrames`` has them; not
-        those with a length for each of several modalities.
+    Those with a length for each of several modalities are left out.
     """
     return [
         step

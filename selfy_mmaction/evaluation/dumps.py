@@ -79,19 +79,13 @@ _CONSTRUCTORS = {
 
 
 def load_dump(path: str | os.PathLike) -> Dump:
-    """Read predictions that ``test.py --dump`` wrote.
-
-    Args:
-        path: The file, a pickle.
-
-    Returns:
-        The predictions.
+    """Read predictions that ``test.py --dump`` wrote, a pickle.
 
     Raises:
         OSError: The file cannot be opened.
         pickle.UnpicklingError: The file is truncated, or would run code.
         ValueError: It is no dump, or not one of single labels with one vector
-            of scores a clip.
+            of scores per clip.
     """
     with open(path, 'rb') as file:
         try:
@@ -180,9 +174,6 @@ def check_same_clips(dumps: list[Dump]) -> None:
     Compared are the number of clips and of classes, the label of each clip and, where
     both files tell it, its name: the last part of its path, of files without the
     ending.
-
-    Args:
-        dumps: Predictions of several networks.
 
     Raises:
         ValueError: Names the first difference.

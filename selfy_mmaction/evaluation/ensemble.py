@@ -60,14 +60,11 @@ def fuse(
 
 
 def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The three accuracies of ``AccMetric``, by mmaction2's functions.
+    """The accuracies of ``AccMetric``: 'top1', 'top5' and 'mean1', from 0 to 1.
 
     Args:
         scores: (N, C).
         labels: (N,).
-
-    Returns:
-        'top1', 'top5' and 'mean1', from 0 to 1.
     """
     labels = labels.tolist()
     top1, top5 = top_k_accuracy(scores, labels, (1, 5))
@@ -75,11 +72,7 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def show_table(rows: dict[str, dict[str, float]]) -> str:
-    """Table of accuracies in percent, in Markdown.
-
-    Args:
-        rows: Result of :func:`accuracies` by name.
-    """
+    """Table of :func:`accuracies` by name in percent, in Markdown."""
     lines = ['| scores | top-1 | top-5 | mean class |', '| --- | --- | --- | --- |']
     for name, row in rows.items():
         cells = (f'{100 * row[key]:.2f}' for key in ('top1', 'top5', 'mean1'))
@@ -88,15 +81,12 @@ def show_table(rows: dict[str, dict[str, float]]) -> str:
 
 
 def write_dump(path: str | os.PathLike, scores: np.ndarray, like: Dump) -> None:
-    """Write predictions as ``test.py --dump`` does.
+    """Write predictions as ``test.py --dump`` does, whole or not at all.
 
     Args:
-        path: File to write, ``.pkl`` or ``.pickle``; written whole or not at all.
+        path: File to write, ``.pkl`` or ``.pickle``.
         scores: (N, C).
         like: Predictions of the same clips, from which labels and names are taken.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     path = Path(path)
     samples = []

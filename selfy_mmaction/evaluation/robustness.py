@@ -5,7 +5,6 @@ import copy
 import hashlib
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,36 +19,10 @@ from mmengine.runner import Runner, load_checkpoint
 from mmengine.utils import ProgressBar
 
 from selfy_mmaction.atomic_files import replacing
-from selfy_mmaction.datasets.transforms.motion_blur_frame import MOTION_BLURS
-from selfy_mmaction.datasets.transforms.occlude_frame import OCCLUSION_SIDES
+from selfy_mmaction.engine.clip_length_check_hook import check_clip_lengths
+from selfy_mmaction.engine.data_parts import clip_samplers
 
-CORRUPTIONS = ('occlusion', 'motion_blur')
-_TRANSFORMS = dict(occlusion='OccludeFrame', motion_blur='MotionBlurFrame')
-LABELS = dict(
-    occlusion=[str(side) for side in OCCLUSION_SIDES],
-    motion_blur=[f'({radius}, {sigma})' for radius, sigma in MOTION_BLURS],
-)
-
-
-class Level(NamedTuple):
-    """A severity of a corruption.
-
-    Attributes:
-        corruption: One of ``CORRUPTIONS``, or 'clean'.
-        level: From 1; 0 for 'clean'.
-    """
-
-    corruption: str
-    level: int
-
-    def __str__(self) -> str:
-        if self.level == 0:
-            return 'clean'
-        label = LABELS[self.corruption][self.level - 1]
-        return f'{self.corruption} {self.level}: {label}'
-
-
-CLEAN = Level('clean', 0)
+from .corruption_levels import Level, insert_step, make_step
 
 
 class Network(NamedTuple):
@@ -70,79 +43,6 @@ class Network(NamedTuple):
     fingerprint: str
 
 
-def choose_levels(
-    corruptions: Sequence[str] = CORRUPTIONS, levels: Sequence[int] = range(1, 7)
-) -> list[Level]:
-    """The clean clips, and some levels of some corruptions.
-
-    Args:
-        corruptions: Some of ``CORRUPTIONS``. Default: all.
-        levels: Some of 1 to 6. Default: all.
-
-    Returns:
-        The levels in order.
-
-    Raises:
-        ValueError: There is no such corruption or level.
-    """
-    for corruption in corruptions:
-        if corruption not in CORRUPTIONS:
-            raise ValueError(f'corruption {corruption!r} is none of {CORRUPTIONS}')
-    for level in levels:
-        if level not in range(1, 7):
-            raise ValueError(f'level {level!r} does not exist; choose from 1 to 6')
-    chosen = (Level(c, level) for c in CORRUPTIONS for level in sorted(set(levels)))
-    return [CLEAN, *(level for level in chosen if level.corruption in corruptions)]
-
-
-def make_step(level: Level, frame: int | None, seed: int) -> dict[str, Any] | None:
-    """The step of a pipeline that corrupts a frame.
-
-    Args:
-        level: What to do.
-        frame: Index of the frame in the clip, from 0; None for the center.
-        seed: Seed of the blur's angles.
-
-    Returns:
-        Config of the transform; None for clean clips.
-    """
-    if level == CLEAN:
-        return None
-    step = dict(type=_TRANSFORMS[level.corruption], level=level.level, frame=frame)
-    return dict(step, seed=seed) if level.corruption == 'motion_blur' else step
-
-
-def insert_step(
-    pipeline: Sequence[dict[str, Any]], step: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Insert a step behind the last crop or resize of a pipeline.
-
-    Args:
-        pipeline: Steps of the pipeline.
-        step: Step to insert.
-
-    Returns:
-        A new list.
-
-    Raises:
-        ValueError: There is no ``FormatShape``, or no crop or resize before it.
-    """
-    types = [str(each['type']) for each in pipeline]
-    if 'FormatShape' not in types:
-        raise ValueError(f'the test pipeline has no FormatShape: {", ".join(types)}')
-    spatial = [
-        index
-        for index, name in enumerate(types[: types.index('FormatShape')])
-        if re.search('Crop|Resize|Fuse', name)
-    ]
-    if not spatial:
-        raise ValueError(
-            'the test pipeline has no crop or resize before FormatShape, so that the '
-            f"size of the network's input is not known: {', '.join(types)}"
-        )
-    return [*pipeline[: spatial[-1] + 1], step, *pipeline[spatial[-1] + 1 :]]
-
-
 def prepare_network(
     name: str,
     config_path: str | os.PathLike,
@@ -156,11 +56,8 @@ def prepare_network(
         name: What tables and figure call it.
         config_path: Its config.
         checkpoint: Its checkpoint.
-        frame: Index of the frame to corrupt. Default: None, the center.
-        options: Options that change the config. Default: None.
-
-    Returns:
-        The network.
+        frame: Index of the frame to corrupt, None for the center.
+        options: Options that change the config, if any.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -179,9 +76,11 @@ def prepare_network(
         corrupted = insert_step(
             dataset_config.pipeline, make_step(Level('occlusion', 1), frame, 0)
         )
-        _check_frames(corrupted, config, frame)
+        pipeline = Compose(corrupted)
+        _check_frame(pipeline, frame)
         dataset = DATASETS.build(dataset_config)
         model = MODELS.build(config.model)
+        check_clip_lengths(model, pipeline, 'test pipeline')
         evaluator = config.test_evaluator
     except (OSError, ValueError) as error:
         raise ValueError(f'{config_path}: {error}') from error
@@ -206,24 +105,12 @@ def prepare_network(
     return Network(name, config, str(config_path), str(checkpoint), fingerprint)
 
 
-def _check_frames(
-    pipeline: list[dict[str, Any]], config: Config, frame: int | None
-) -> None:
-    samplers = [
-        transform
-        for transform in Compose(pipeline).transforms
-        if hasattr(transform, 'clip_len') and hasattr(transform, 'num_clips')
-    ]
+def _check_frame(pipeline: Compose, frame: int | None) -> None:
+    samplers = clip_samplers(pipeline)
     if not samplers:
         raise ValueError('the test pipeline has no SampleFrames or the like')
-    sampler = samplers[0]
-    length = sampler.clip_len if sampler.clip_len > 1 else sampler.num_clips
-    num_segments = config.model.backbone.get('num_segments', length)
-    if length != num_segments:
-        raise ValueError(
-            f'the test pipeline samples clips of {length} frames, but the backbone has '
-            f'num_segments={num_segments}; make them equal'
-        )
+    clip_len, num_clips = samplers[0].clip_len, samplers[0].num_clips
+    length = clip_len if clip_len > 1 else num_clips
     if frame is not None and frame not in range(length):
         raise ValueError(
             f'frame {frame} does not exist in clips of {length} frames; choose 0 to '
@@ -244,15 +131,12 @@ class _ProgressHook(Hook):
 def run_test(
     network: Network, step: dict[str, Any] | None, work_dir: Path
 ) -> dict[str, float]:
-    """Test a network with mmaction2's test loop.
+    """Metrics of a network by mmaction2's test loop.
 
     Args:
         network: The network.
         step: Step to insert into the test pipeline; None for clean clips.
         work_dir: Folder of the runner's logs.
-
-    Returns:
-        What the test evaluator returns.
     """
     config = copy.deepcopy(network.config)
     if step is not None:
@@ -272,13 +156,7 @@ def run_test(
 
 
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Results of runs before.
-
-    Args:
-        path: The file that :func:`run_levels` writes.
-
-    Returns:
-        Results by key; none if there is no file.
+    """Results of earlier :func:`run_levels` by key; none if there is no file.
 
     Raises:
         ValueError: The file is damaged.
@@ -320,9 +198,9 @@ def run_levels(
         levels: Result of :func:`choose_levels`.
         out: Folder, in which ``robustness.json`` is written after each level. A result
             in it counts where checkpoint, model, data, frame and seed are the same.
-        metric: Metric to return. Default: acc/top1.
-        frame: Index of the frame to corrupt. Default: None, the center.
-        seed: Seed of the blur's angles. Default: 0.
+        metric: Metric to return.
+        frame: Index of the frame to corrupt, None for the center.
+        seed: Seed of the blur's angles.
 
     Returns:
         The metric in percent, by network's name and level.

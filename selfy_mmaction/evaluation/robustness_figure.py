@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .robustness import CLEAN, CORRUPTIONS, LABELS, Level
+from .corruption_levels import CLEAN, CORRUPTIONS, LABELS, Level
 
 _TITLES = dict(
     occlusion='Occlusion: side of the square (px of a 224x224 input)',
@@ -15,15 +15,7 @@ _TITLES = dict(
 
 
 def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
-    """Tables in Markdown, one a corruption.
-
-    Args:
-        figures: Result of :func:`run_levels`.
-        metric: The metric's name.
-
-    Returns:
-        The text.
-    """
+    """Tables of the result of :func:`run_levels` in Markdown, one per corruption."""
     tables = []
     for corruption, levels in _by_corruption(figures):
         labels = ['model', *_tick_labels(levels)]
@@ -43,13 +35,7 @@ def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
 def draw_curves(
     path: Path, figures: dict[str, dict[Level, float]], metric: str
 ) -> None:
-    """Draw the curves of Fig. 5a and 5b.
-
-    Args:
-        path: Picture to write.
-        figures: Result of :func:`run_levels`.
-        metric: The metric's name.
-    """
+    """Draw the result of :func:`run_levels` as curves, as in Fig. 5a and 5b."""
     panels = list(_by_corruption(figures))
     figure = Figure(figsize=(5.5 * len(panels), 4), layout='constrained')
     rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)

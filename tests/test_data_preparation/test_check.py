@@ -12,7 +12,7 @@ import pytest
 from made_up_downloads import GYM_A, GYM_B, STHV1_NAMES, put_frames
 
 from selfy_mmaction import data_preparation as preparation
-from selfy_mmaction.data_preparation import DATA_SETS, check, prepare
+from selfy_mmaction.data_preparation import DATASETS, check, prepare
 from selfy_mmaction.datasets.class_names import (
     fingerprint_class_names,
     labels_with_direction,
@@ -37,8 +37,8 @@ def prepared(request, monkeypatch) -> tuple[Path, str]:
     name = request.param
     raw = request.getfixturevalue(name)
     out = raw.parent / 'out'
-    record = prepare(DATA_SETS[name], raw, out, allow_partial=True)
-    (label_set,) = DATA_SETS[name].label_sets
+    record = prepare(DATASETS[name], raw, out, allow_partial=True)
+    (label_set,) = DATASETS[name].label_sets
     for version in record['label_version']:
         counts = {
             split: next(
@@ -151,9 +151,9 @@ def test_faults_of_frames(prepared, fault, run_tool, capsys):
 def test_frames_are_decoded_in_the_sample_only(prepared):
     out, name = prepared
     (out / 'rawframes/7/00001.jpg').write_bytes(b'no image')
-    assert check(DATA_SETS[name], out, sample=0)['ok']
-    assert check(DATA_SETS[name], out, sample=1)['ok']
-    assert errors(check(DATA_SETS[name], out, full=True)) == ['unreadable']
+    assert check(DATASETS[name], out, sample=0)['ok']
+    assert check(DATASETS[name], out, sample=1)['ok']
+    assert errors(check(DATASETS[name], out, full=True)) == ['unreadable']
 
 
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
@@ -161,10 +161,10 @@ def test_wrong_labels_need_the_official_files(prepared):
     out, name = prepared
     (out / 'preparation.json').unlink()
     edit(out / 'sthv2_train_list_videos.txt', '42326.webm 2', '42326.webm 1')
-    report = check(DATA_SETS[name], out)
+    report = check(DATASETS[name], out)
     assert report['ok']
     assert 'no_annotation' in notes(report)
-    report = check(DATA_SETS[name], out, raw=out.parent / 'raw')
+    report = check(DATASETS[name], out, raw=out.parent / 'raw')
     assert errors(report) == ['class_order']
     (finding,) = [f for f in report['findings'] if f['level'] == 'error']
     assert finding['examples'] == [
@@ -175,8 +175,8 @@ def test_wrong_labels_need_the_official_files(prepared):
 
 def test_numbers_that_are_not_the_published(sthv2, run_tool):
     out = sthv2.parent / 'out'
-    prepare(DATA_SETS['sthv2'], sthv2, out, allow_partial=True)
-    report = check(DATA_SETS['sthv2'], out, raw=sthv2)
+    prepare(DATASETS['sthv2'], sthv2, out, allow_partial=True)
+    report = check(DATASETS['sthv2'], out, raw=sthv2)
     assert errors(report) == ['count', 'count', 'class_names']
     (finding, *_) = report['findings']
     assert finding['message'] == 'has 3 clips, published were 168913 (v2)'
@@ -190,13 +190,13 @@ def test_numbers_that_are_not_the_published(sthv2, run_tool):
 @pytest.mark.parametrize('prepared', ['kinetics400'], indirect=True)
 def test_videos_of_kinetics_vanish(prepared, monkeypatch):
     out, name = prepared
-    (label_set,) = DATA_SETS[name].label_sets
+    (label_set,) = DATASETS[name].label_sets
     monkeypatch.setitem(label_set.published, 'k400', {'train': 3, 'val': 1})
-    report = check(DATA_SETS[name], out, raw=out.parent / 'raw')
+    report = check(DATASETS[name], out, raw=out.parent / 'raw')
     assert report['ok']
     assert notes(report) == ['count']
     monkeypatch.setitem(label_set.published, 'k400', {'train': 1, 'val': 1})
-    assert errors(check(DATA_SETS[name], out)) == ['count']
+    assert errors(check(DATASETS[name], out)) == ['count']
 
 
 @pytest.mark.parametrize('prepared', ['diving48'], indirect=True)
@@ -208,10 +208,10 @@ def test_diving48_list_of_the_other_version(prepared):
             out / f'diving48_v2_{split}_list_videos.txt',
             out / f'diving48_v1_{split}_list_videos.txt',
         )
-    report = check(DATA_SETS[name], out)
+    report = check(DATASETS[name], out)
     assert errors(report) == ['count']
     assert report['findings'][-1]['message'].endswith('2 is the number of v2')
-    report = check(DATA_SETS[name], out, raw=out.parent / 'raw')
+    report = check(DATASETS[name], out, raw=out.parent / 'raw')
     assert errors(report) == ['class_order', 'class_order', 'count']
 
 
@@ -220,7 +220,7 @@ def test_gym(gym, put_video, run_tool):
     for clip in (GYM_A, GYM_B):
         put_video(gym / 'subactions' / f'{clip}.mp4')
     out = gym.parent / 'out'
-    prepare(DATA_SETS['gym'], gym, out, allow_partial=True)
+    prepare(DATASETS['gym'], gym, out, allow_partial=True)
     tool = ('gym', '--raw', gym, '--out', out, '--check', '--allow-partial')
     assert run_tool(*tool) == 0
     report = json.loads((out / 'check.json').read_text())
@@ -244,7 +244,7 @@ def test_one_file_under_two_names(prepared, kind, link):
         out.parent / 'raw/20bn-something-something-v2' / double,
         out / 'videos/42326.webm',
     )
-    report = check(DATA_SETS[name], out, sample=0)
+    report = check(DATASETS[name], out, sample=0)
     assert errors(report) == [kind]
     (finding,) = [f for f in report['findings'] if f['kind'] == kind]
     shown = ''.join(finding['examples'])
@@ -259,7 +259,7 @@ def test_one_file_under_two_names(prepared, kind, link):
 def test_one_clip_in_two_lines(prepared, line):
     out, name = prepared
     edit(out / 'sthv2_train_list_videos.txt', '42326.webm 2', line)
-    report = check(DATA_SETS[name], out, sample=0)
+    report = check(DATASETS[name], out, sample=0)
     (finding,) = [f for f in report['findings'] if f['kind'] == 'repeated']
     assert finding['examples'] == [f'line 2: {line}, as line 1 with label 1']
     assert ('with another label' in finding['message']) == line.endswith('2')
@@ -306,9 +306,9 @@ def test_lists_of_another_editor_are_right(prepared, text):
     out, name = prepared
     path = out / 'sthv2_train_list_videos.txt'
     path.write_bytes(text.encode())
-    assert check(DATA_SETS[name], out, sample=0)['ok']
+    assert check(DATASETS[name], out, sample=0)['ok']
     path.write_text('78687.webm 1\n\n42326.webm 2\n100904.webm 0\n')
-    assert errors(check(DATA_SETS[name], out, sample=0)) == ['malformed']
+    assert errors(check(DATASETS[name], out, sample=0)) == ['malformed']
 
 
 @pytest.mark.parametrize(
@@ -321,11 +321,11 @@ def test_decoder_that_cannot_be_used(prepared, decoder, message, monkeypatch):
     monkeypatch.setenv('SELFY_DECODER', decoder)
     monkeypatch.setattr('importlib.util.find_spec', lambda package: None)
     with pytest.raises(ValueError, match=message):
-        check(DATA_SETS[name], out)
+        check(DATASETS[name], out)
 
 
 def test_nothing_there(tmp_path, run_tool, capsys):
-    report = check(DATA_SETS['diving48'], tmp_path)
+    report = check(DATASETS['diving48'], tmp_path)
     assert errors(report) == ['missing_list']
     assert run_tool('diving48', '--out', tmp_path / 'nowhere', '--check') == 2
     assert 'nowhere is not a folder' in capsys.readouterr().err
@@ -368,7 +368,7 @@ def write_host_lists(name: str, kind: str, folders: dict[str, str], level: int) 
 def keeps_lists(name: str, root: Path, **options) -> bool:
     """Prepare what mmaction2 laid out; tell whether its lists are left untouched."""
     before = {path: path.stat().st_mtime_ns for path in root.glob('*_list_*')}
-    prepare(DATA_SETS[name], root, root, allow_partial=True, **options)
+    prepare(DATASETS[name], root, root, allow_partial=True, **options)
     return all(path.stat().st_mtime_ns == before[path] for path in before)
 
 
@@ -377,7 +377,7 @@ def test_hosts_sthv1(sthv1, data):
     sthv1.rename(root)
     (root / '20bn-something-something-v1').rename(root / 'rawframes')
     write_host_lists('sthv1', 'rawframes', dict(train='rawframes', val='rawframes'), 1)
-    report = check(DATA_SETS['sthv1'], root, allow_partial=True, full=True)
+    report = check(DATASETS['sthv1'], root, allow_partial=True, full=True)
     assert report['ok']
     assert 'no_class_names' in notes(report)
     facts = report['classes']['sthv1']
@@ -389,7 +389,7 @@ def test_hosts_sthv1(sthv1, data):
     # Its labels with the class names of the other order.
     (root / 'preparation.json').unlink()
     (root / 'classes.txt').write_text('\n'.join(sorted(STHV1_NAMES)) + '\n')
-    report = check(DATA_SETS['sthv1'], root, allow_partial=True)
+    report = check(DATASETS['sthv1'], root, allow_partial=True)
     assert errors(report) == ['class_order', 'class_order']
 
 
@@ -399,7 +399,7 @@ def test_hosts_lists_in_two_orders(sthv1, data):
     (root / '20bn-something-something-v1').rename(root / 'rawframes')
     write_host_lists('sthv1', 'rawframes', dict(train='rawframes', val='rawframes'), 1)
     (root / 'sthv1_val_list_rawframes.txt').write_text('85 3 0\n')
-    report = check(DATA_SETS['sthv1'], root, allow_partial=True)
+    report = check(DATASETS['sthv1'], root, allow_partial=True)
     assert errors(report) == ['class_order']
 
 
@@ -411,7 +411,7 @@ def test_hosts_sthv2(sthv2, data):
     for path in (root / 'annotations').iterdir():
         path.rename(path.with_name(f'something-something-v2-{path.name}'))
     write_host_lists('sthv2', 'videos', dict(train='videos', val='videos'), 1)
-    report = check(DATA_SETS['sthv2'], root, allow_partial=True, full=True)
+    report = check(DATASETS['sthv2'], root, allow_partial=True, full=True)
     assert report['ok']
     assert report['classes']['sthv2']['label_order'] == 'official'
     assert keeps_lists('sthv2', root)
@@ -426,7 +426,7 @@ def test_hosts_diving48(diving48, data):
         )
     (diving48 / 'rgb').rename(root / 'videos')
     write_host_lists('diving48', 'videos', dict(train='videos', val='videos'), 1)
-    report = check(DATA_SETS['diving48'], root, allow_partial=True, full=True)
+    report = check(DATASETS['diving48'], root, allow_partial=True, full=True)
     assert report['ok']
     assert 'hosts_name' in notes(report)
     facts = report['lists']['diving48_train_list_videos.txt']
@@ -434,7 +434,7 @@ def test_hosts_diving48(diving48, data):
 
 
 def test_hosts_diving48_version_by_numbers(diving48, data, monkeypatch):
-    (label_set,) = DATA_SETS['diving48'].label_sets
+    (label_set,) = DATASETS['diving48'].label_sets
     monkeypatch.setitem(label_set.published, 'v1', {'train': 3, 'val': 1})
     (diving48 / 'rgb').rename(diving48 / 'videos')
     for path in diving48.glob('*.json'):
@@ -443,7 +443,7 @@ def test_hosts_diving48_version_by_numbers(diving48, data, monkeypatch):
         'a_00001.mp4 0\na_00002.mp4 1\nb_00000.mp4 1\n'
     )
     (diving48 / 'diving48_val_list_videos.txt').write_text('c_00007.mp4 0\n')
-    report = check(DATA_SETS['diving48'], diving48)
+    report = check(DATASETS['diving48'], diving48)
     assert report['ok']
     assert {x['label_version'] for x in report['lists'].values()} == {'v1'}
 
@@ -465,7 +465,7 @@ def test_hosts_kinetics400(kinetics400, data):
     assert (root / 'kinetics400_val_list_videos.txt').read_text() == (
         'air_drumming/-3B32lodo2M_000059_000069.mkv 1\n'
     )
-    report = check(DATA_SETS['kinetics400'], root, allow_partial=True, full=True)
+    report = check(DATASETS['kinetics400'], root, allow_partial=True, full=True)
     assert report['ok']
     assert keeps_lists('kinetics400', root)
 
@@ -489,11 +489,11 @@ def test_hosts_gym(gym, data, monkeypatch, put_video):
     monkeypatch.chdir(folder)
     runpy.run_path(str(HOST_TOOLS / 'gym' / 'generate_file_list.py'))
     assert (annotations / 'gym99_train_frame.txt').read_text() == f'{GYM_A} 2 2'
-    report = check(DATA_SETS['gym'], root, allow_partial=True, full=True)
+    report = check(DATASETS['gym'], root, allow_partial=True, full=True)
     assert report['ok']
     assert len(report['lists']) == 4
     edit(annotations / 'gym99_val.txt', 'mp4 1', 'mp4 2')
-    report = check(DATA_SETS['gym'], root, allow_partial=True)
+    report = check(DATASETS['gym'], root, allow_partial=True)
     assert errors(report) == ['labels']
 
 
@@ -512,7 +512,7 @@ def test_hosts_gym(gym, data, monkeypatch, put_video):
 )
 def test_known_orders(name, order, label_map, arrange):
     names = arrange(read_class_names(str(LABEL_MAPS / f'{label_map}.txt')))
-    (label_set,) = DATA_SETS[name].label_sets
+    (label_set,) = DATASETS[name].label_sets
     assert len(names) == label_set.num_classes
     assert label_set.orders[order] == fingerprint_class_names(names)
 
@@ -527,7 +527,7 @@ def test_known_orders(name, order, label_map, arrange):
 def test_directions_of_sthv1(order, directions, right_out):
     """The ids of the authors; ours have one more, "pulling it right out"."""
     names = read_class_names(str(LABEL_MAPS / 'sthv1.txt'))
-    names = DATA_SETS['sthv1'].arrange[order](tuple(names))
+    names = DATASETS['sthv1'].arrange[order](tuple(names))
     assert labels_with_direction(names) == directions | {right_out}
     assert 'pulling it right out' in names[right_out]
 
@@ -535,20 +535,20 @@ def test_directions_of_sthv1(order, directions, right_out):
 @pytest.mark.parametrize('order', ['alphabetical', 'mmaction2'])
 def test_order_of_sthv1_is_named_by_its_fingerprint(order, tmp_path):
     names = read_class_names(str(LABEL_MAPS / 'sthv1.txt'))
-    names = DATA_SETS['sthv1'].arrange[order](tuple(names))
+    names = DATASETS['sthv1'].arrange[order](tuple(names))
     (tmp_path / 'classes.txt').write_text('\n'.join(names) + '\n')
     for split, clip in (('train', '1'), ('val', '2')):
         put_frames(tmp_path / 'rawframes' / clip, 2)
         (tmp_path / f'sthv1_{split}_list_rawframes.txt').write_text(f'{clip} 2 173\n')
-    report = check(DATA_SETS['sthv1'], tmp_path, allow_partial=True)
+    report = check(DATASETS['sthv1'], tmp_path, allow_partial=True)
     assert report['ok']
     assert report['classes']['sthv1']['label_order'] == order
     names[0], names[1] = names[1], names[0]
     (tmp_path / 'classes.txt').write_text('\n'.join(names) + '\n')
-    assert 'class_names' in errors(check(DATA_SETS['sthv1'], tmp_path))
+    assert 'class_names' in errors(check(DATASETS['sthv1'], tmp_path))
 
 
 def test_readers_do_not_write(sthv1):
     before = sorted(os.listdir(sthv1))
-    check(DATA_SETS['sthv1'], sthv1)
+    check(DATASETS['sthv1'], sthv1)
     assert sorted(os.listdir(sthv1)) == before

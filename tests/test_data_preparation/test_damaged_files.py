@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from selfy_mmaction.data_preparation import DATA_SETS, check, gym, prepare
+from selfy_mmaction.data_preparation import DATASETS, check, gym, prepare
 
 ODD_VALUES = [
     *(None, True, 0.9, -1, 3, 10**30, 1e400, float('nan')),
@@ -118,12 +118,12 @@ def refusal(run: Callable[[], object], otherwise: str) -> str:
 
 
 @pytest.mark.parametrize('seed', [0])
-@pytest.mark.parametrize('name', DATA_SETS)
+@pytest.mark.parametrize('name', DATASETS)
 def test_any_damage_is_named(name, seed, request, monkeypatch):
     raw, out = request.getfixturevalue(name), request.getfixturevalue('tmp_path') / 'o'
     monkeypatch.setattr(gym, 'find_ffmpeg', lambda: 'ffmpeg')
     monkeypatch.setattr(gym, '_cut', lambda ffmpeg, cut: cut.out.touch())
-    prepare(DATA_SETS[name], raw, out, allow_partial=True, workers=1)
+    prepare(DATASETS[name], raw, out, allow_partial=True, workers=1)
     files = [path for root in (raw, out) for path in root.rglob('*.*')]
     files = [path for path in files if path.suffix in ('.json', '.csv', '.txt')]
     rng = random.Random(seed)
@@ -133,9 +133,9 @@ def test_any_damage_is_named(name, seed, request, monkeypatch):
         damage(path, rng)
         copy = shutil.copytree(out, out.parent / 'copy', symlinks=True)
         for run in (
-            lambda: check(DATA_SETS[name], out, raw, sample=0, workers=1),
+            lambda: check(DATASETS[name], out, raw, sample=0, workers=1),
             lambda copy=copy: prepare(
-                DATA_SETS[name],
+                DATASETS[name],
                 raw,
                 copy,
                 allow_partial=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_up_downloads import GYM_A, GYM_B
 
-from selfy_mmaction.data_preparation import DATA_SETS, check, prepare
+from selfy_mmaction.data_preparation import DATASETS, check, prepare
 
 KINETICS_COLUMNS = 'label,youtube_id,time_start,time_end\n'
 STHV1_TRAIN = 'annotations/something-something-v1-train.csv'
@@ -17,7 +17,7 @@ GYM_EVENTS = 'finegym_annotation_info_v1.0.json'
 
 def make(raw: Path, name: str) -> tuple[Path, dict]:
     out = raw.parent / 'out'
-    return out, prepare(DATA_SETS[name], raw, out, allow_partial=True, workers=2)
+    return out, prepare(DATASETS[name], raw, out, allow_partial=True, workers=2)
 
 
 def gym_event(**fields) -> str:
@@ -51,7 +51,7 @@ MALFORMED = [
         'train.json, entry 1, id: 0.9 .* expected a name',
     ),
     ('sthv2', STHV2_TRAIN, '[' * 200_000, 'train.json .* nested too deeply'),
-    ('sthv2', STHV2_TRAIN, '9' * 5000, r'train.json cannot be read \(Exceeds'),
+    ('sthv2', STHV2_TRAIN, '9' * 5000, r'train.json is no valid JSON \(Exceeds'),
     (
         'sthv1',
         STHV1_TRAIN,
@@ -185,7 +185,7 @@ def test_clip_named_twice_with_one_label_is_noted(diving48, capsys):
     assert 'entry 1, vid_name and ' in note
     train = out / 'diving48_v1_train_list_videos.txt'
     assert train.read_text() == 'a_00001.mp4 0\na_00002.mp4 1\nb_00000.mp4 1\n'
-    report = check(DATA_SETS['diving48'], out, diving48, sample=0, allow_partial=True)
+    report = check(DATASETS['diving48'], out, diving48, sample=0, allow_partial=True)
     (finding,) = [f for f in report['findings'] if f['kind'] == 'repeated']
     assert finding['level'] == 'note'
     assert 'entry 4' in finding['examples'][0]

@@ -10,14 +10,14 @@ import cv2
 import pytest
 from made_up_downloads import GYM_A, GYM_B, GYM_C, STHV1_NAMES, put_frames
 
-from selfy_mmaction.data_preparation import DATA_SETS, gym, prepare
+from selfy_mmaction.data_preparation import DATASETS, gym, prepare
 from selfy_mmaction.datasets.class_names import fingerprint_class_names
 
 
 def make(raw: Path, name: str, **options) -> tuple[Path, dict]:
     out = raw.parent / 'out'
     options = {'allow_partial': True, 'workers': 2, **options}
-    return out, prepare(DATA_SETS[name], raw, out, **options)
+    return out, prepare(DATASETS[name], raw, out, **options)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_sthv2_with_frames_in_the_same_folder(sthv2):
     for clip in ('78687', '42326', '100904', '3'):
         put_frames(sthv2 / 'rawframes' / clip, 5, 'img_{:05}.jpg')
         (sthv2 / 'rawframes' / clip / 'flow_x_00001.jpg').write_bytes(b'flow')
-    prepare(DATA_SETS['sthv2'], sthv2, sthv2, allow_partial=True)
+    prepare(DATASETS['sthv2'], sthv2, sthv2, allow_partial=True)
     assert (sthv2 / 'sthv2_val_list_rawframes.txt').read_text() == '3 5 1\n'
     assert (sthv2 / 'sthv2_val_list_videos.txt').read_text() == '3.webm 1\n'
     assert not (sthv2 / 'rawframes').is_symlink()
@@ -176,7 +176,7 @@ def test_gym_version_that_is_not_there(gym):
 
 def test_kinetics400(kinetics400, monkeypatch, capsys):
     # As if these were all classes: vanished videos are noted, not refused.
-    (label_set,) = DATA_SETS['kinetics400'].label_sets
+    (label_set,) = DATASETS['kinetics400'].label_sets
     names = fingerprint_class_names(['abseiling', 'air drumming', 'zumba'])
     monkeypatch.setitem(label_set.orders, 'alphabetical', names)
     out, record = make(kinetics400, 'kinetics400', allow_partial=False)
@@ -306,10 +306,10 @@ def test_what_is_refused(sthv1, spoil, message):
     ],
 )
 def test_partial_data(sthv1, spoil, message, monkeypatch, capsys):
-    data_set = DATA_SETS['sthv1']
+    dataset = DATASETS['sthv1']
     out, _ = make(sthv1, 'sthv1')
     # As if these classes and numbers were the published ones.
-    (label_set,) = data_set.label_sets
+    (label_set,) = dataset.label_sets
     names = fingerprint_class_names(sorted(STHV1_NAMES))
     monkeypatch.setitem(label_set.orders, 'alphabetical', names)
     monkeypatch.setitem(label_set.published, 'v1', {'train': 3, 'val': 1})

@@ -13,6 +13,7 @@ from mmaction.registry import TRANSFORMS
 from selfy_mmaction.data_preparation import decoding
 from selfy_mmaction.data_preparation.gym import find_ffmpeg
 from selfy_mmaction.data_preparation.media import video_problem
+from selfy_mmaction.data_preparation.media_checks import video_problems
 from selfy_mmaction.datasets.video_files import announced_size
 
 ENCODERS = {
@@ -21,6 +22,12 @@ ENCODERS = {
     'webm': ['-c:v', 'libvpx'],
     'mkv': ['-c:v', 'libx264'],
 }
+
+
+def decoded_problem(path, decoder='Decord'):
+    """What is wrong with a video of which all frames are decoded, too."""
+    (problem,) = video_problems([path], {0}, decoder, workers=1, name='clips')
+    return problem
 
 
 @pytest.fixture(scope='module', params=[*ENCODERS, 'mp4 to be streamed'])
@@ -40,7 +47,7 @@ def encoded(request, video, tmp_path_factory):
 def test_whole(encoded):
     with encoded.open('rb') as file:
         assert announced_size(file) == encoded.stat().st_size
-    assert video_problem(encoded, decode=True) is None
+    assert decoded_problem(encoded) is None
 
 
 @pytest.mark.parametrize('kept', [0.5, 0.8])
@@ -62,7 +69,7 @@ def test_damaged_inside(video, tmp_path):
     path = tmp_path / video.name
     path.write_bytes(content)
     assert video_problem(path) is None
-    kind, sentence = video_problem(path, decode=True)
+    kind, sentence = decoded_problem(path)
     assert kind == 'unreadable'
     assert 'cannot be decoded' in sentence
 
@@ -96,7 +103,7 @@ def test_what_the_decoder_cannot_read(name, options, codec, video, tmp_path):
     """Training asks decord for these frames in vain."""
     path = tmp_path / name
     encode(video, path, *options)
-    kind, sentence = video_problem(path, decode=True)
+    kind, sentence = decoded_problem(path)
     assert kind == 'unreadable'
     assert f'codec {codec} pixels' in sentence
 
@@ -107,10 +114,10 @@ def test_other_frames_than_asked_for(video, tmp_path):
     options = ['-c:v', 'libx264', '-g', '12', '-bf', '2']
     encode(video, path, *options)
     assert video_problem(path) is None
-    kind, _ = video_problem(path, decode=True)
+    kind, _ = decoded_problem(path)
     assert kind in ('other_frames', 'unreadable')  # the latter where it is refused
     encode(video, tmp_path / 'clip.mp4', *options)
-    assert video_problem(tmp_path / 'clip.mp4', decode=True) is None
+    assert decoded_problem(tmp_path / 'clip.mp4') is None
 
 
 class Shifted:
@@ -163,7 +170,7 @@ def test_what_a_decoder_may_do(change, sentence, tmp_path, monkeypatch):
         lambda cfg: Shifted(change) if 'Decode' in cfg['type'] else build(cfg),
     )
     monkeypatch.setattr(decoding, 'TIMEOUT', 2)
-    problem = video_problem(path, decode=True)
+    problem = decoded_problem(path)
     assert problem is None if sentence is None else sentence in problem[1]
 
 
@@ -176,16 +183,16 @@ def test_container_that_announces_more(video, tmp_path):
     unknown = content[:segment] + b'\x01' + b'\xff' * 7 + content[segment + 8 :]
     path = tmp_path / 'clip.mkv'
     path.write_bytes(unknown)
-    assert video_problem(path, decode=True) is None
+    assert decoded_problem(path) is None
     path.write_bytes(unknown[: len(unknown) * 6 // 10])
     assert video_problem(path) is None
-    kind, sentence = video_problem(path, decode=True)
+    kind, sentence = decoded_problem(path)
     assert kind in ('length', 'unreadable')
     assert 'of the 3.3 seconds' in sentence or 'frames' in sentence
     sound = tmp_path / 'sound.mkv'
     options = ['-f', 'lavfi', '-i', 'sine=d=8', '-c:v', 'libx264', '-c:a', 'aac']
     encode(video, sound, *options)
-    assert video_problem(sound, decode=True) is None
+    assert decoded_problem(sound) is None
 
 
 def test_hidden_frames_do_not_count(video, tmp_path):
@@ -195,7 +202,7 @@ def test_hidden_frames_do_not_count(video, tmp_path):
     encode(whole, path, '-c', 'copy', before=['-ss', '2'])
     capture = cv2.VideoCapture(str(path))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 40
-    problem = video_problem(path, decode=True)
+    problem = decoded_problem(path)
     assert problem is None or problem[0] == 'other_frames'  # decord seeks wrongly
 
 
@@ -203,8 +210,8 @@ def test_rotation_is_named(video, tmp_path):
     upright, path = tmp_path / 'upright.mp4', tmp_path / 'clip.mp4'
     encode(video, upright, '-c:v', 'libx264', '-vf', 'scale=64:64')
     encode(upright, path, '-c', 'copy', before=['-display_rotation', '90'])
-    for decode in (False, True):
-        assert video_problem(path, decode)[0] == 'rotated'
+    assert video_problem(path)[0] == 'rotated'
+    assert decoded_problem(path)[0] == 'rotated'
 
 
 def test_codec_that_another_decoder_may_know(video, tmp_path, monkeypatch):
@@ -217,4 +224,4 @@ def test_codec_that_another_decoder_may_know(video, tmp_path, monkeypatch):
         'PyAVDecode': lambda results: {'imgs': images[: len(results['frame_inds'])]},
     }
     monkeypatch.setattr(TRANSFORMS, 'build', lambda cfg: steps[cfg['type']])
-    assert video_problem(path, decode=True, decoder='PyAV') is None
+    assert decoded_problem(path, 'PyAV') is None

@@ -64,17 +64,12 @@ def test_the_center_of_other_clips(frames, frame):
     assert corrupted(occlude(clip(frames), level=1)['imgs']) == [frame]
 
 
-def test_frame_side_and_fill_can_be_chosen():
-    images = occlude(clip(size=(9, 12)), side=3, frame=7, fill=100)['imgs']
+def test_the_frame_can_be_chosen():
+    images = occlude(clip(size=(21, 28)), level=1, frame=7)['imgs']
     assert corrupted(images) == [7]
-    rows, columns = np.nonzero(images[7][..., 0] == 100)
-    assert set(rows) == {3, 4, 5}
-    assert set(columns) == {4, 5, 6}
-
-
-@pytest.mark.parametrize('side', [9, 10, 30])
-def test_a_square_larger_than_the_frame_covers_it(side):
-    assert not occlude(clip(size=(9, 9)), side=side)['imgs'][3].any()
+    rows, columns = np.nonzero(images[7][..., 0] == 0)
+    assert set(rows) == {8, 9, 10, 11}  # 40 * 21 / 224 = 3.75
+    assert set(columns) == {12, 13, 14, 15}
 
 
 def test_two_clips_and_three_crops_each_have_their_frame_corrupted():
@@ -101,11 +96,8 @@ def test_frames_that_are_the_same_array_stay():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(), 'give one of the two'),
-        (dict(level=1, side=40), 'give one of the two'),
         (dict(level=0), 'level=0 does not exist; .* 1 to 6: 40, 80'),
         (dict(level=7), 'level=7 does not exist'),
-        (dict(side=0), 'side=0 must be at least 1'),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The parts of the demo that are not mmaction2's tools."""
 
-import json
 import os
 import pickle
 import runpy
@@ -11,49 +10,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from selfy_mmaction.evaluation.dumps import Dump
-
 TOOL = Path(__file__).parents[2] / 'tools' / 'motion_demo.py'
-NAMES = ('go_right', 'go_left', 'back_right', 'back_left')
 
 
 @pytest.fixture(scope='module')
 def demo() -> dict:
     return runpy.run_path(str(TOOL))
-
-
-def dump(labels: list[int], predicted: list[int]) -> Dump:
-    scores = np.eye(len(NAMES))[predicted]
-    return Dump('val.pkl', scores, np.array(labels), [None] * len(labels))
-
-
-def test_table(demo):
-    val = dump([0, 1, 2, 3], [0, 0, 2, 3])
-    flicker = dump([0, 1, 2, 3], [1, 0, 1, 3])
-    results = {'TSN-R18': dict(val=val, val_flicker=flicker)}
-    table = demo['show_table'](results, NAMES).splitlines()
-    assert table[0] == '| model | accuracy | under flicker | go | back |'
-    assert table[2] == '| TSN-R18 | 75.0 | 25.0 | 50.0 | 100.0 |'
-    assert table[3] == '| chance | 25.0 | 25.0 | 25.0 | 25.0 |'
-
-
-@pytest.mark.parametrize('cut', ['', '{"acc/top1": 0.', '\0\0', '7', '{"top1_acc": 1}'])
-def test_curves_of_a_run_that_was_killed_and_resumed(demo, cut, tmp_path):
-    runs = {
-        '1': [dict(iter=20, top1_acc=0.1), {'acc/top1': 0.2, 'step': 1}],
-        '2': [dict(iter=40, top1_acc=0.3), {'acc/top1': 0.4, 'step': 2}],
-    }
-    for name, records in runs.items():
-        folder = tmp_path / name / 'vis_data'
-        folder.mkdir(parents=True)
-        lines = '\n'.join(json.dumps(record) for record in records)
-        (folder / 'scalars.json').write_text(lines + f'\n{cut}')
-    curves = demo['read_curves'](tmp_path)
-    assert curves == dict(train={20: 0.1, 40: 0.3}, val={1: 0.2, 2: 0.4})
 
 
 def test_only_a_whole_last_checkpoint_is_the_end(demo, tmp_path):

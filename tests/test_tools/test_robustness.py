@@ -246,7 +246,8 @@ def refused(capsys, run, *args) -> str:
         ),
         (
             ['{0}', '{1}', '--cfg-options', 'model.backbone.num_segments=4'],
-            'clips of 8 frames, but the backbone has num_segments=4',
+            'samples 8 frames per clip (clip_len=1 * num_clips=8), but the backbone '
+            'has num_segments=4',
         ),
         (
             [

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from selfy_mmaction.atomic_files import replacing
-from selfy_mmaction.data_preparation import DATA_SETS, check, prepare, show
+from selfy_mmaction.data_preparation import DATASETS, check, prepare, show
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
         'resume an interrupted run.'
     )
     commands = parser.add_subparsers(dest='dataset', required=True, metavar='DATASET')
-    for name, data_set in DATA_SETS.items():
+    for name, dataset in DATASETS.items():
         command = commands.add_parser(name, help=f'prepare or check {name}')
         add = command.add_argument
         add('--raw', help='download: official files and media (with --check: files)')
@@ -39,18 +39,18 @@ def make_parser() -> argparse.ArgumentParser:
             help='clips of each list that --check decodes (default 100)',
         )
         add('--json', help='report of --check (default check.json in --out)')
-        if len(data_set.arrange) > 1:
+        if len(dataset.arrange) > 1:
             add(
                 '--label-order',
-                choices=list(data_set.arrange),
-                help=f'order of the classes (default {next(iter(data_set.arrange))})',
+                choices=list(dataset.arrange),
+                help=f'order of the classes (default {next(iter(dataset.arrange))})',
             )
-        if data_set.default_version:
-            versions = list(data_set.label_sets[0].published)
+        if dataset.default_version:
+            versions = list(dataset.label_sets[0].published)
             add(
                 '--label-version',
                 choices=versions,
-                help=f'version of the labels (default {data_set.default_version})',
+                help=f'version of the labels (default {dataset.default_version})',
             )
         add(
             '--allow-partial',
@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run_check(args: argparse.Namespace) -> bool:
     report = check(
-        DATA_SETS[args.dataset],
+        DATASETS[args.dataset],
         args.out,
         raw=args.raw,
         full=args.full,
@@ -83,7 +83,7 @@ def run_prepare(args: argparse.Namespace) -> bool:
     if args.raw is None:
         raise ValueError('--raw is needed: the folder of the download')
     record = prepare(
-        DATA_SETS[args.dataset],
+        DATASETS[args.dataset],
         args.raw,
         args.out,
         label_order=getattr(args, 'label_order', None),

@@ -14,68 +14,52 @@ PAPER_SIDE = 224
 def center_frame(clip_length: int) -> int:
     """The frame that section 4.7 corrupts: the 4th of 8.
 
-    Args:
-        clip_length: Frames of a clip.
-
     Returns:
         Index of the frame, from 0; of an even number the earlier one of the middle.
     """
     return (clip_length - 1) // 2
 
 
-def check_level(level: int, levels: Sequence) -> None:
-    """Refuse a level of severity that does not exist.
-
-    Args:
-        level: The level, from 1.
-        levels: What each level means.
-
-    Raises:
-        ValueError: There is no such level.
-    """
-    if level not in range(1, len(levels) + 1):
-        raise ValueError(
-            f'level={level!r} does not exist; the supplement has the levels 1 to '
-            f'{len(levels)}: {", ".join(map(str, levels))}'
-        )
-
-
 class CorruptFrame(BaseTransform):
     """Corrupt one frame of each clip and leave the others as they are.
 
-    It goes behind the last crop or resize and before ``FormatShape``, so that the
+    It follows the last crop or resize and precedes ``FormatShape``, so that the
     lengths are pixels of the network's input. A clip is ``num_clips`` frames where
     ``clip_len`` is 1, as 2D networks are fed, else ``clip_len`` frames; of several
     clips or crops of a video each has its frame corrupted.
 
     Args:
+        level: Severity, from 1.
         frame: Index of the frame in the clip, from 0. Default: None, the
             :func:`center_frame`.
+
+    Raises:
+        ValueError: There is no such level.
     """
 
-    def __init__(self, frame: int | None = None) -> None:
+    levels: Sequence[Any]
+    """What each level means in the supplement."""
+
+    def __init__(self, level: int, frame: int | None = None) -> None:
+        if level not in range(1, len(self.levels) + 1):
+            raise ValueError(
+                f'level={level!r} does not exist; the supplement has the levels 1 to '
+                f'{len(self.levels)}: {", ".join(map(str, self.levels))}'
+            )
+        self.level = level
         self.frame = frame
 
     @abstractmethod
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
-        """Corrupt a frame.
+        """A corrupted copy of a frame.
 
         Args:
             image: (H, W, 3), uint8; other frames of the clip may share its memory.
             results: The results of the pipeline so far.
-
-        Returns:
-            A new array of the same shape and type.
         """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Corrupt the frame of each clip.
-
-        Args:
-            results: Needs ``imgs``, ``clip_len`` and ``num_clips``.
-
-        Returns:
-            The results, with a new list ``imgs``.
+        """Corrupt the frame of each clip in ``imgs``, which becomes a new list.
 
         Raises:
             ValueError: The frames are no images of uint8, do not divide into clips, or
@@ -86,7 +70,7 @@ class CorruptFrame(BaseTransform):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(
                     f'{type(self).__name__} got frames of shape {image.shape} and type '
-                    f'{image.dtype}, expected (H, W, 3) and uint8; place it behind the '
+                    f'{image.dtype}, expected (H, W, 3) and uint8; place it after the '
                     'last crop or resize, before FormatShape and any Normalize'
                 )
         clip_len, num_clips = results['clip_len'], results['num_clips']
@@ -107,18 +91,15 @@ class CorruptFrame(BaseTransform):
         results['imgs'] = images
         return results
 
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(level={self.level}, frame={self.frame})'
+
 
 def scale_to_input(image: np.ndarray) -> float:
-    """Factor from the paper's pixels to those of a frame.
+    """Factor from the paper's pixels to those of a frame, (H, W, 3).
 
     The lengths of the supplement are pixels of a 224x224 input: level 6 of the
     occlusion, 224 px, covers the frame. For another input they grow and shrink with its
     short side.
-
-    Args:
-        image: (H, W, 3).
-
-    Returns:
-        The short side divided by 224.
     """
     return min(image.shape[:2]) / PAPER_SIDE

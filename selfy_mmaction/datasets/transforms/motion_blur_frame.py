@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from mmaction.registry import TRANSFORMS
 
-from .corrupt_frame import CorruptFrame, check_level, scale_to_input
+from selfy_mmaction.ops import check_int
+
+from .corrupt_frame import CorruptFrame, scale_to_input
 
 # Supplement A: (radius, sigma) in pixels of a 224x224 input, levels 1 to 6.
 MOTION_BLURS = ((15, 5), (10, 8), (15, 12), (20, 15), (25, 20), (30, 25))
@@ -65,68 +67,37 @@ class MotionBlurFrame(CorruptFrame):
     """Blur one frame of each clip as if it had moved (supplement A).
 
     The angle is drawn uniformly from -45 to 45 degrees as in ImageNet-C, one for each
-    video. It depends on ``seed`` and the name of the video's file or folder alone, so
+    video. It depends only on ``seed`` and the name of the video's file or folder, so
     that every level and every network sees the same.
 
     Args:
         level: Severity from 1 to 6: (radius, sigma) of (15, 5), (10, 8), (15, 12),
             (20, 15), (25, 20) and (30, 25) px of a 224x224 input, scaled with the short
-            side of another input. Default: None.
-        radius: As in :func:`motion_blur`, in pixels of the input as it is, with
-            ``sigma`` instead of a level. Default: None.
-        sigma: As in :func:`motion_blur`, with ``radius``. Default: None.
+            side of another input.
         frame: Index of the frame in the clip, from 0. Default: None, the 4th of 8, as
             in the paper: (frames - 1) // 2.
-        seed: Seed of the angles, at least 0. Default: 0.
+        seed: Seed of the angles, from 0 to 2**32 - 1. Default: 0.
 
     Raises:
-        ValueError: Neither a level nor ``radius`` and ``sigma`` are given, or both are,
-            or they are out of range.
+        ValueError: There is no such level or seed.
     """
 
-    def __init__(
-        self,
-        level: int | None = None,
-        radius: float | None = None,
-        sigma: float | None = None,
-        frame: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(frame)
-        given = [value is not None for value in (level, radius, sigma)]
-        if given not in ([True, False, False], [False, True, True]):
-            raise ValueError(
-                f'MotionBlurFrame got level={level}, radius={radius} and sigma={sigma};'
-                ' give a level, or a radius and a sigma'
-            )
-        if level is not None:
-            check_level(level, MOTION_BLURS)
-        elif radius <= 0 or sigma <= 0:
-            raise ValueError(f'radius={radius} and sigma={sigma} must be above 0')
-        self.level = level
-        self.radius = radius
-        self.sigma = sigma
-        self.seed = seed
+    levels = MOTION_BLURS
+
+    def __init__(self, level: int, frame: int | None = None, seed: int = 0) -> None:
+        super().__init__(level, frame)
+        self.seed = check_int('seed', seed, least=0, most=2**32 - 1)
 
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
         """Blur a frame along the angle of its video."""
-        radius, sigma = self.radius, self.sigma
-        if self.level is not None:
-            radius, sigma = (
-                length * scale_to_input(image)
-                for length in MOTION_BLURS[self.level - 1]
-            )
+        scale = scale_to_input(image)
+        radius, sigma = (length * scale for length in self.levels[self.level - 1])
         return motion_blur(image, radius, sigma, self.draw_angle(results))
 
     def draw_angle(self, results: dict[str, Any]) -> float:
-        """Angle of a video in degrees.
+        """Angle of a video in degrees, -45 to 45.
 
-        Args:
-            results: Needs ``filename`` or ``frame_dir``, of which only the last part
-                without its extension counts.
-
-        Returns:
-            -45 to 45.
+        Of ``filename`` or ``frame_dir`` only the last part without its ending counts.
 
         Raises:
             ValueError: The results have neither.
@@ -142,7 +113,4 @@ class MotionBlurFrame(CorruptFrame):
         return np.random.default_rng([self.seed, name]).uniform(-45, 45)
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(level={self.level}, radius={self.radius}, '
-            f'sigma={self.sigma}, frame={self.frame}, seed={self.seed})'
-        )
+        return f'{super().__repr__()[:-1]}, seed={self.seed})'

@@ -24,11 +24,10 @@ class SelectiveFlip(Flip):
     The supplement does not flip such clips; mmaction2's ``flip_label_map`` flips them
     and swaps their labels. The classes are found by name, not by number, because the
     numbers differ between lists of the same dataset, and only whole words count. Our
-    checked datasets hold the file against their annotation with
-    :meth:`check_annotation`.
+    checked datasets compare the file with their annotation by :meth:`check_annotation`.
 
     Args:
-        class_names: File with one class name a line, in the order of the labels.
+        class_names: File with one class name per line, in the order of the labels.
         flip_ratio: Probability of a flip. Default: 0.5.
 
     Raises:
@@ -89,18 +88,10 @@ class SelectiveFlip(Flip):
             )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Flip the frames of a clip, or leave them.
-
-        Args:
-            results: Needs ``imgs`` and ``label``, in any form of
-                :func:`find_present_labels`. A clip of several classes is left as it is
-                if one of them has a direction.
-
-        Returns:
-            The results.
+        """Flip ``imgs``, unless a class of ``label`` has a direction.
 
         Raises:
-            ValueError: The label has another form.
+            ValueError: The label has no form of :func:`find_present_labels`.
         """
         labels = find_present_labels(results['label'], self.num_classes)
         if labels & self.kept_labels:

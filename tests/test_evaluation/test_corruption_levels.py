@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from selfy_mmaction.evaluation.robustness import (
+from selfy_mmaction.evaluation.corruption_levels import (
     CLEAN,
     Level,
     choose_levels,

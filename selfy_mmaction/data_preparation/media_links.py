@@ -1,0 +1,55 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Links from the prepared folder to videos and frames."""
+
+import os
+from pathlib import Path
+
+from .layout import SPLITS, Dataset, Media
+
+
+def link_media(dataset: Dataset, raw: Path, out: Path, overwrite: bool) -> list[Media]:
+    """Link the media of a download; returns the kinds that are there.
+
+    Raises:
+        FileExistsError: A link leads to another folder.
+        FileNotFoundError: There are no media, or those of one split only.
+    """
+    present = []
+    for media in dataset.media:
+        folders = {split: media.folder.format(split=split) for split in SPLITS}
+        for split, folder in folders.items():
+            sources = [
+                raw / name.format(split=split)
+                for name in media.raw_folders
+                if (raw / name.format(split=split)).is_dir()
+            ]
+            if sources:
+                _link(out / folder, sources[0], overwrite)
+        there = {split for split in SPLITS if (out / folders[split]).is_dir()}
+        if len(there) == len(SPLITS):
+            present.append(media)
+        elif there:
+            raise FileNotFoundError(
+                f'{out} has only the {media.kind} of {", ".join(there)}; expected '
+                f'{" and ".join(folders.values())}'
+            )
+    if not present:
+        wanted = [name for media in dataset.media for name in media.raw_folders]
+        raise FileNotFoundError(
+            f'no videos or frames of {dataset.name} found; expected one of '
+            f'{", ".join(wanted)} in {raw}'
+        )
+    return present
+
+
+def _link(target: Path, source: Path, overwrite: bool) -> None:
+    if target.is_symlink() and target.resolve() != source.resolve():
+        if not overwrite:
+            raise FileExistsError(
+                f'{target} leads to {os.readlink(target)}, not to {source}; use '
+                '--overwrite, or delete the link'
+            )
+        target.unlink()
+    # A folder of its own in `out` wins: the lists are read from there.
+    if not target.exists():
+        target.symlink_to(source.resolve(), target_is_directory=True)
