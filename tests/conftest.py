@@ -76,19 +76,22 @@ def _run(*command, cwd: Path, ok: bool = True) -> str:
 
 
 @pytest.fixture(scope='session')
-def wheel(tmp_path_factory) -> Path:
+def source(tmp_path_factory) -> Path:
+    """A copy of the checkout as git has it: a build leaves its folders behind."""
+    source = tmp_path_factory.mktemp('source') / 'checkout'
+    of_root = ('.git', '.venv*', '.*_cache', 'data', 'work_dirs', 'build', '*.egg-info')
+
+    def ignored(path: str, names: list[str]) -> set[str]:
+        patterns = of_root if Path(path) == ROOT else ('.mim', '__pycache__')
+        return shutil.ignore_patterns(*patterns)(path, names)
+
+    shutil.copytree(ROOT, source, ignore=ignored)
+    return source
+
+
+@pytest.fixture(scope='session')
+def wheel(source, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('wheel')
-    # Of a copy: a build leaves its folders behind.
-    source = folder / 'source'
-    ignored = ('.git', '.venv*', 'data', 'work_dirs', 'build', '*.egg-info')
-    shutil.copytree(
-        ROOT,
-        source,
-        symlinks=True,
-        ignore=lambda path, names: (
-            shutil.ignore_patterns(*ignored)(path, names) if Path(path) == ROOT else []
-        ),
-    )
     command = (sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps')
     _run(*command, '--no-build-isolation', '--wheel-dir', folder, source, cwd=folder)
     (path,) = folder.glob('*.whl')
