@@ -20,7 +20,7 @@ from selfy_mmaction.motion_benchmark import (
     make_motion,
     render_clip,
 )
-from selfy_mmaction.motion_benchmark.programmes import (
+from selfy_mmaction.motion_benchmark.patterns import (
     DISTANCES,
     TORUS_SIZE,
     displacements,
@@ -67,8 +67,8 @@ def views(positions, offsets):
 
 
 ALL_DISTANCES = [
-    (programme, distance)
-    for programme, (low, high) in DISTANCES.items()
+    (pattern, distance)
+    for pattern, (low, high) in DISTANCES.items()
     for distance in range(low, high + 1)
 ]
 
@@ -99,20 +99,20 @@ def test_pback_pauses_for_two_samples(distance):
     np.testing.assert_array_equal(segments[5], -segments[2])
 
 
-@pytest.mark.parametrize(('programme', 'distance'), ALL_DISTANCES)
-def test_partner_is_the_negated_programme(programme, distance):
-    path = displacements(programme, distance)
-    order = partner_order(programme)
+@pytest.mark.parametrize(('pattern', 'distance'), ALL_DISTANCES)
+def test_partner_is_the_negated_pattern(pattern, distance):
+    path = displacements(pattern, distance)
+    order = partner_order(pattern)
     assert sorted(order) == list(range(24))
     np.testing.assert_array_equal(path[order] - path[order[0]], -path)
 
 
 @pytest.mark.parametrize('sampled', [0, 1, 2])
-@pytest.mark.parametrize(('programme', 'distance'), ALL_DISTANCES)
-def test_offsets_that_tell_the_signs_apart(programme, distance, sampled):
+@pytest.mark.parametrize(('pattern', 'distance'), ALL_DISTANCES)
+def test_offsets_that_tell_the_signs_apart(pattern, distance, sampled):
     # Frame `sampled` of each segment of 3. The other sign is sampled in mirrored
     # frames, which is the same for the middle one and as likely for the others.
-    segments = displacements(programme, distance).reshape(8, 3)
+    segments = displacements(pattern, distance).reshape(8, 3)
     path, other = segments[:, sampled], -segments[:, 2 - sampled]
     told_apart = [
         views(path, offsets) != views(other, offsets)
@@ -124,11 +124,11 @@ def test_offsets_that_tell_the_signs_apart(programme, distance, sampled):
             'go': [False, True, True, True],
             'back': [False, False, True, True],
             'pback': [False, False, False, True],
-        }[programme]
+        }[pattern]
     )
 
 
-def test_unknown_programme_is_named():
+def test_unknown_pattern_is_named():
     with pytest.raises(ValueError, match="'hop'"):
         displacements('hop', 10)
 
@@ -148,8 +148,8 @@ def test_labels_take_turns_and_are_balanced():
 def test_rendered_partner_has_the_same_frames_in_another_order(split, pair):
     first = render_clip('small', split, 2 * pair)
     second = render_clip('small', split, 2 * pair + 1)
-    programme = class_names('small')[2 * pair].split('_')[0]
-    np.testing.assert_array_equal(second, first[partner_order(programme)])
+    pattern = class_names('small')[2 * pair].split('_')[0]
+    np.testing.assert_array_equal(second, first[partner_order(pattern)])
     assert not np.array_equal(first, second)
     # Any function of the unordered frames is a function of these two multisets, so
     # it gives both clips one answer and is right on one of them at most.
@@ -159,7 +159,7 @@ def test_rendered_partner_has_the_same_frames_in_another_order(split, pair):
 
 def test_decoded_partner_has_the_same_frames_in_another_order(tmp_path):
     for pair in range(6):
-        programme = class_names('small')[2 * pair].split('_')[0]
+        pattern = class_names('small')[2 * pair].split('_')[0]
         for split in ('train', 'val_flicker'):
             decoded = []
             for index in (2 * pair, 2 * pair + 1):
@@ -167,7 +167,7 @@ def test_decoded_partner_has_the_same_frames_in_another_order(tmp_path):
                 generation._write_clip(path, render_clip('small', split, index))
                 decoded.append(decode(path))
             first, second = decoded
-            np.testing.assert_array_equal(second, first[partner_order(programme)])
+            np.testing.assert_array_equal(second, first[partner_order(pattern)])
 
 
 @pytest.mark.parametrize('label', range(4))
@@ -195,11 +195,11 @@ def test_positions_of_every_class_are_uniform(frame):
     # Chi-square with 11 degrees of freedom: above 48 with a probability of 1.5e-6,
     # in one of the 72 tests here with one of 1e-4; the seeds are fixed.
     draws, bins = 960, 12
-    for programme, axis in PRESETS['small'].kinds:
+    for pattern, axis in PRESETS['small'].kinds:
         tracks = np.stack(
-            [draw_track(seed, 'train', 0, programme, axis) for seed in range(draws)]
+            [draw_track(seed, 'train', 0, pattern, axis) for seed in range(draws)]
         )
-        for sign in (np.arange(24), partner_order(programme)):
+        for sign in (np.arange(24), partner_order(pattern)):
             for coordinate in tracks[:, sign[frame]].T:
                 counts = np.bincount(coordinate * bins // TORUS_SIZE, minlength=bins)
                 expected = draws / bins

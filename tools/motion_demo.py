@@ -224,27 +224,27 @@ def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
     return curves
 
 
-def accuracy_by_programme(dump: Dump, names: tuple[str, ...]) -> dict[str, float]:
-    """Top-1 accuracy of the classes of each programme of motion, in percent."""
+def accuracy_by_pattern(dump: Dump, names: tuple[str, ...]) -> dict[str, float]:
+    """Top-1 accuracy of the classes of each pattern of motion, in percent."""
     hits: dict[str, list[bool]] = {}
     for scores, label in zip(dump.scores, dump.labels, strict=True):
-        programme = names[label].split('_')[0]
-        hits.setdefault(programme, []).append(scores.argmax() == label)
-    return {programme: 100 * np.mean(hit) for programme, hit in hits.items()}
+        pattern = names[label].split('_')[0]
+        hits.setdefault(pattern, []).append(scores.argmax() == label)
+    return {pattern: 100 * np.mean(hit) for pattern, hit in hits.items()}
 
 
 def show_table(results: dict[str, dict[str, Dump]], names: tuple[str, ...]) -> str:
     """The table of the README, as Markdown."""
-    programmes = list(dict.fromkeys(name.split('_')[0] for name in names))
-    head = ['model', *SPLITS.values(), *programmes]
+    patterns = list(dict.fromkeys(name.split('_')[0] for name in names))
+    head = ['model', *SPLITS.values(), *patterns]
     rows = [head, ['---'] * len(head)]
     for model, by_split in results.items():
-        by_programme = accuracy_by_programme(by_split['val'], names)
+        by_pattern = accuracy_by_pattern(by_split['val'], names)
         values = [
             100 * accuracies(by_split[split].scores, by_split[split].labels)['top1']
             for split in SPLITS
         ]
-        values += [by_programme[programme] for programme in programmes]
+        values += [by_pattern[pattern] for pattern in patterns]
         rows.append([model, *(f'{value:.1f}' for value in values)])
     rows.append(['chance', *[f'{100 / len(names):.1f}'] * (len(head) - 1)])
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)

@@ -15,8 +15,8 @@ from mmengine.utils import ProgressBar
 
 from selfy_mmaction.atomic_files import PARTIAL, replacing
 
+from .patterns import NUM_FRAMES
 from .presets import SPLITS, Preset, class_names, clip_label, get_preset
-from .programmes import NUM_FRAMES
 from .rendering import FRAME_SIZE, render_pair
 
 GENERATOR_VERSION = 1
@@ -33,7 +33,7 @@ class _PairTask:
     seed: int
     split: str
     pair: int
-    programme: str
+    pattern: str
     axis: str
     paths: tuple[Path, Path]
 
@@ -175,12 +175,12 @@ def _in_words(identity: dict) -> str:
 def _pair_tasks(out: Path, preset: Preset, seed: int) -> Iterator[_PairTask]:
     for split in SPLITS:
         for pair in range(preset.num_clips(split) // 2):
-            programme, axis = preset.kinds[pair % len(preset.kinds)]
+            pattern, axis = preset.kinds[pair % len(preset.kinds)]
             first, second = (
                 out / 'videos' / _clip_name(split, index)
                 for index in (2 * pair, 2 * pair + 1)
             )
-            yield _PairTask(seed, split, pair, programme, axis, (first, second))
+            yield _PairTask(seed, split, pair, pattern, axis, (first, second))
 
 
 def _clip_name(split: str, index: int) -> str:
@@ -215,7 +215,7 @@ def _write_pairs(tasks: list[_PairTask], workers: int | None) -> None:
 
 
 def _write_pair(task: _PairTask) -> None:
-    clips = render_pair(task.seed, task.split, task.pair, task.programme, task.axis)
+    clips = render_pair(task.seed, task.split, task.pair, task.pattern, task.axis)
     for path, frames in zip(task.paths, clips, strict=True):
         if not _is_whole(path):
             _write_clip(path, frames)

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from .programmes import AXES
+from .patterns import AXES
 
 SPLITS = ('train', 'val', 'val_flicker')
 
@@ -13,20 +13,20 @@ class Preset:
     """Size of a generated dataset.
 
     Attributes:
-        programmes: Programmes of motion; each gives four classes.
+        patterns: Patterns of motion; each gives four classes.
         train: Number of training clips, a multiple of the number of classes.
         val: Number of validation clips, a multiple of the number of classes. The
             flicker split has as many.
     """
 
-    programmes: tuple[str, ...]
+    patterns: tuple[str, ...]
     train: int
     val: int
 
     @property
     def kinds(self) -> tuple[tuple[str, str], ...]:
-        """``(programme, axis)`` of the clips ``2 k`` and ``2 k + 1``, in turn."""
-        return tuple((name, axis) for name in self.programmes for axis in AXES)
+        """``(pattern, axis)`` of the clips ``2 k`` and ``2 k + 1``, in turn."""
+        return tuple((name, axis) for name in self.patterns for axis in AXES)
 
     def num_clips(self, split: str) -> int:
         """Number of clips of a split (``train``, ``val`` or ``val_flicker``)."""
@@ -58,16 +58,16 @@ def class_names(preset: str) -> tuple[str, ...]:
         preset: Name of a preset: ``tiny``, ``small`` or ``full``.
 
     Returns:
-        Names such as ``back_right``: the programme and the direction that the layer
+        Names such as ``back_right``: the pattern and the direction that the layer
         moves in first. The labels ``2 k`` and ``2 k + 1`` are the two signs of one
-        programme and axis.
+        pattern and axis.
 
     Raises:
         ValueError: If there is no such preset.
     """
     return tuple(
-        f'{programme}_{direction}'
-        for programme, axis in get_preset(preset).kinds
+        f'{pattern}_{direction}'
+        for pattern, axis in get_preset(preset).kinds
         for direction in AXES[axis]
     )
 

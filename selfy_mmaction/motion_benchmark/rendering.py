@@ -4,8 +4,8 @@
 import cv2
 import numpy as np
 
+from .patterns import NUM_FRAMES, TORUS_SIZE, draw_positions, partner_order
 from .presets import SPLITS, get_preset
-from .programmes import NUM_FRAMES, TORUS_SIZE, draw_positions, partner_order
 
 FRAME_SIZE = 68
 JITTER = 1
@@ -32,19 +32,17 @@ def _stream(seed: int, split: str, pair: int, part: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def draw_track(
-    seed: int, split: str, pair: int, programme: str, axis: str
-) -> np.ndarray:
+def draw_track(seed: int, split: str, pair: int, pattern: str, axis: str) -> np.ndarray:
     """Positions ``(24, 2)`` of the layer in the first clip of a pair.
 
     Args:
         seed: Seed of the dataset.
         split: ``train`` or ``val``.
         pair: Index of the pair in its split.
-        programme: Programme of motion of the pair.
+        pattern: Pattern of motion of the pair.
         axis: Axis of the pair.
     """
-    return draw_positions(_stream(seed, split, pair, 'track'), programme, axis)
+    return draw_positions(_stream(seed, split, pair, 'track'), pattern, axis)
 
 
 def _noise(rng: np.random.Generator, size: int, cell: int, contrast: int) -> np.ndarray:
@@ -99,7 +97,7 @@ def _flicker(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def render_pair(
-    seed: int, split: str, pair: int, programme: str, axis: str
+    seed: int, split: str, pair: int, pattern: str, axis: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render both clips of a pair.
 
@@ -108,7 +106,7 @@ def render_pair(
         split: ``train``, ``val``, or ``val_flicker``, which is ``val`` under
             photometric change from frame to frame.
         pair: Index of the pair in its split.
-        programme: Programme of motion of the pair.
+        pattern: Pattern of motion of the pair.
         axis: Axis of the pair.
 
     Returns:
@@ -122,7 +120,7 @@ def render_pair(
     background = _noise(scene, FRAME_SIZE + 2 * JITTER, cell=14, contrast=64)
     layer, covered = _draw_layer(scene)
 
-    positions = draw_track(seed, scene_split, pair, programme, axis)
+    positions = draw_track(seed, scene_split, pair, pattern, axis)
     photometry = _stream(seed, scene_split, pair, 'frames')
     jitter = photometry.integers(-JITTER, JITTER, size=(NUM_FRAMES, 2), endpoint=True)
     gain = photometry.uniform(
@@ -141,7 +139,7 @@ def render_pair(
     frames = _to_pixels(frames * gain)
     if split == 'val_flicker':
         frames = _flicker(frames, _stream(seed, scene_split, pair, 'flicker'))
-    return frames, frames[partner_order(programme)]
+    return frames, frames[partner_order(pattern)]
 
 
 def render_clip(preset: str, split: str, index: int, seed: int = 0) -> np.ndarray:

@@ -200,8 +200,8 @@ class Recorder:
 @pytest.mark.parametrize('device', ['cuda:0', 'cuda:1', 'cuda:7'])
 def test_runs_on_the_device_of_the_features(monkeypatch, device):
     recorder = Recorder()
-    monkeypatch.setattr(triton_backend, '_forward_kernel', recorder)
-    monkeypatch.setattr(triton_backend, '_backward_kernel', recorder)
+    monkeypatch.setattr(triton_backend, 'forward_kernel', recorder)
+    monkeypatch.setattr(triton_backend, 'backward_kernel', recorder)
     monkeypatch.setattr(torch.cuda, 'device_of', recorder.guard)
     with FakeTensorMode():
         feats, keys = torch.empty(2, 4, 4, 5, 6, device=device)
