@@ -2,6 +2,8 @@
 """Convolution of many maps so small that one dense matrix is faster."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +17,8 @@ def conv2d_small_maps(
     maps: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
 ) -> Tensor:
     """``torch.nn.functional.conv2d`` as one product with a dense matrix.
 
@@ -44,7 +46,7 @@ def conv2d_small_maps(
 
 
 def _taps(
-    maps: Tensor, weight: Tensor, stride: list[int], padding: list[int]
+    maps: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
     """Which value of a map each weight meets for each position of the result.
 
@@ -54,7 +56,9 @@ def _taps(
     size = math.prod(maps.shape[1:])
     unit_maps = torch.eye(size, dtype=maps.dtype, device=maps.device)
     unit_maps = unit_maps.view(size, *maps.shape[1:])
-    return F.unfold(unit_maps, weight.shape[2:], padding=padding, stride=stride).mT
+    return F.unfold(
+        unit_maps, weight.shape[2:], padding=tuple(padding), stride=tuple(stride)
+    ).mT
 
 
 def _dense_matrix(taps: Tensor, weight: Tensor) -> Tensor:
@@ -96,7 +100,9 @@ def _conv2d_small_maps_backward(
     return grad_maps.view(maps.shape), grad_weight
 
 
-def _out_shape(maps, weight, stride, padding) -> tuple[int, ...]:
+def _out_shape(
+    maps: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
+) -> tuple[int, ...]:
     sides = (
         (size + 2 * pad - kernel) // step + 1
         for size, kernel, step, pad in zip(
@@ -107,22 +113,35 @@ def _out_shape(maps, weight, stride, padding) -> tuple[int, ...]:
 
 
 @_conv2d_small_maps.register_fake
-def _(maps, weight, bias, stride, padding):
+def _(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+) -> Tensor:
     return maps.new_empty(_out_shape(maps, weight, stride, padding))
 
 
 @_conv2d_small_maps_backward.register_fake
-def _(grad, maps, weight, stride, padding, needs_grad_maps):
+def _(
+    grad: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    needs_grad_maps: bool,
+) -> tuple[Tensor, Tensor]:
     grad_maps = maps.new_empty(maps.shape if needs_grad_maps else 0)
     return grad_maps, weight.new_empty(weight.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     maps, weight, _, ctx.stride, ctx.padding = inputs
     ctx.save_for_backward(maps, weight)
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needs_grad_maps, _, needs_grad_bias, *_ = ctx.needs_input_grad
     grad_bias = grad.sum((0, 2, 3)) if needs_grad_bias else None
     if needs_plain_operations() or torch.is_grad_enabled():
@@ -144,13 +163,25 @@ _conv2d_small_maps.register_autograd(_backward, setup_context=_setup_context)
 
 # A multiply-add is two operations to torch's counter.
 @register_flop_formula(torch.ops.selfy_mmaction.conv2d_small_maps)
-def _forward_flop(maps_shape, weight_shape, *args, out_shape=None, **kwargs) -> int:
+def _forward_flop(
+    maps_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *args: Any,
+    out_shape: Sequence[int],
+    **kwargs: Any,
+) -> int:
     return 2 * math.prod(weight_shape[1:]) * math.prod(out_shape)
 
 
 @register_flop_formula(torch.ops.selfy_mmaction.conv2d_small_maps_backward)
 def _backward_flop(
-    grad_shape, maps_shape, weight_shape, stride, padding, needs_grad_maps, **kwargs
+    grad_shape: Sequence[int],
+    maps_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    needs_grad_maps: bool,
+    **kwargs: Any,
 ) -> int:
     sides = 2 if needs_grad_maps else 1
     return sides * 2 * math.prod(weight_shape[1:]) * math.prod(grad_shape)

@@ -2,7 +2,7 @@
 """SELFYNet: TSN and TSM ResNets with SELFY blocks (Section 4.1, supplement A)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import URLError
 
 from mmaction.models.backbones.resnet import ResNet, make_res_layer
@@ -34,7 +34,13 @@ STAGES = {
 }
 
 
-class _WithBlocks(HostOfBlocks):
+if TYPE_CHECKING:  # what _WithBlocks is mixed into, this or its subclass
+    from mmaction.models.backbones.resnet import ResNet as _Backbone
+else:
+    _Backbone = object
+
+
+class _WithBlocks(HostOfBlocks, _Backbone):
     """What both backbones add to mmaction2's: blocks, and a choice of width."""
 
     def _insert_blocks(self, selfy: dict[str, Any] | None) -> None:
@@ -163,7 +169,7 @@ class ResNetSELFY(_WithBlocks, ResNet):
         num_segments: int = 8,
         selfy: dict[str, Any] | None = None,
         base_channels: int = 64,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(depth, **kwargs)
         self.num_segments = num_segments
@@ -194,7 +200,7 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
         num_segments: int = 8,
         selfy: dict[str, Any] | None = None,
         base_channels: int = 64,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault('pretrained2d', kwargs.get('pretrained') is not None)
         self._requested_width = base_channels

@@ -40,6 +40,7 @@ class SmallMapConv2d(nn.Conv2d):
             return F.linear(input.flatten(1), weight.flatten(1), bias)[..., None, None]
         if (
             self.in_channels == 1
+            and isinstance(self.padding, tuple)
             and sizes.numel() <= _MOST_POSITIONS
             and input.device.type == 'cpu'
             and input.dtype in (torch.float32, torch.float64)
@@ -59,7 +60,9 @@ class FoldingConvModule(ConvModule):
     pass, which ``torch.compile`` does not take in one graph.
     """
 
-    def __init__(self, *args, conv_cfg: dict[str, Any] | None = None, **kwargs) -> None:
+    def __init__(
+        self, *args: Any, conv_cfg: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         # The class, not its name: mmcv looks names up in mmengine's registry.
         conv_cfg = conv_cfg or dict(type=SmallMapConv2d)
         super().__init__(*args, conv_cfg=conv_cfg, **kwargs)
