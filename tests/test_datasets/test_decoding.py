@@ -13,7 +13,8 @@ import pytest
 from mmaction.registry import DATASETS, TRANSFORMS
 
 from selfy_mmaction.datasets import video_files
-from selfy_mmaction.datasets.transforms import decoding
+from selfy_mmaction.datasets.transforms import decord_decoding
+from selfy_mmaction.datasets.transforms.opencv_decoding import _OpenCVFrames
 
 NUM_FRAMES = 48
 X264 = '-c:v libx264 -g 12 -bf 2 -pix_fmt yuv420p'
@@ -290,7 +291,7 @@ def test_fewer_frames_than_announced(make, tmp_path, decoder):
 
 def test_decord_repeats_no_frames(make, monkeypatch):
     # Of this stream it finds 48 packets and decodes fewer frames.
-    monkeypatch.setattr(decoding, '_refuse_transport_stream', lambda *args: None)
+    monkeypatch.setattr(decord_decoding, 'refuse_transport_stream', lambda *args: None)
     with pytest.raises(decord.DECORDLimitReachedError, match='duplicate frames'):
         decode('Decord', make('stream.ts'))
 
@@ -309,11 +310,11 @@ def test_opencv_repeats_two_frames_at_most(make):
             return index if index < 10 else None
 
     path = str(make('plain.mp4'))
-    assert decoding._OpenCVFrames(Reader(12), path)[11] == 9
-    assert decoding._OpenCVFrames(Reader(12), path)[9] == 9
+    assert _OpenCVFrames(Reader(12), path)[11] == 9
+    assert _OpenCVFrames(Reader(12), path)[9] == 9
     for index in (10, 12):
         with pytest.raises(ValueError, match=f'frame {index} of 13 cannot be decoded'):
-            decoding._OpenCVFrames(Reader(13), path)[index]
+            _OpenCVFrames(Reader(13), path)[index]
 
 
 @pytest.mark.parametrize(

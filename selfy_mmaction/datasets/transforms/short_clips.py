@@ -7,47 +7,29 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-POLICIES = ('first', 'spread')
-
 
 @TRANSFORMS.register_module()
 class ShortClips(BaseTransform):
-    """What to show of a clip with fewer frames than segments; follows ``SampleFrames``.
+    """Repeat the first frame of clips with fewer frames than segments.
 
-    The authors' loader (``TSNDataSet`` of TSN, TSM and the released code) repeats the
-    first frame, and without random shift it does so for clips with exactly as many
-    frames as segments, too. mmaction2's ``SampleFrames`` spreads the frames there are.
-    For longer clips both take the same frames.
+    It follows ``SampleFrames``, which spreads the frames there are. The official loader
+    (``TSNDataSet``, as in TSN and TSM) repeats the first frame, and without random
+    shift it does so for clips with exactly as many frames as segments, too. For longer
+    clips both take the same frames.
 
     Args:
-        policy: ``first`` repeats the first frame, ``spread`` leaves mmaction2's choice.
-            Default: first.
         test_mode: Whether frames are sampled without random shift, as in
             ``SampleFrames``. Default: False.
-
-    Raises:
-        ValueError: The policy is unknown.
     """
 
-    def __init__(self, policy: str = 'first', test_mode: bool = False) -> None:
-        if policy not in POLICIES:
-            raise ValueError(f'policy={policy!r} is unknown; choose one of {POLICIES}')
-        self.policy = policy
+    def __init__(self, test_mode: bool = False) -> None:
         self.test_mode = test_mode
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Choose the frames of a short clip.
-
-        Args:
-            results: Needs ``total_frames``, ``start_index``, and ``frame_inds``,
-                ``clip_len`` and ``num_clips`` of ``SampleFrames``.
-
-        Returns:
-            The results.
-        """
-        if self.policy == 'spread' or results['clip_len'] != 1:
+        """Choose the frames ``frame_inds`` of a short clip."""
+        if results['clip_len'] != 1:
             return results
-        shortest = results['num_clips'] + (1 if self.test_mode else 0)
+        shortest = results['num_clips'] + int(self.test_mode)
         if results['total_frames'] < shortest:
             results['frame_inds'] = np.full_like(
                 results['frame_inds'], results['start_index']
@@ -55,6 +37,4 @@ class ShortClips(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(policy={self.policy!r}, test_mode={self.test_mode})'
-        )
+        return f'{type(self).__name__}(test_mode={self.test_mode})'
