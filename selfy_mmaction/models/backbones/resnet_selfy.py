@@ -2,7 +2,7 @@
 """SELFYNet: TSN and TSM ResNets with SELFY blocks (Section 4.1, supplement A)."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 from mmaction.models.backbones.resnet import ResNet, make_res_layer
@@ -34,13 +34,7 @@ STAGES = {
 }
 
 
-if TYPE_CHECKING:  # what _WithBlocks is mixed into, this or its subclass
-    from mmaction.models.backbones.resnet import ResNet as _Backbone
-else:
-    _Backbone = object
-
-
-class _WithBlocks(HostOfBlocks, _Backbone):
+class _WithBlocks(HostOfBlocks):
     """What both backbones add to mmaction2's: blocks, and a choice of width."""
 
     def _insert_blocks(self, selfy: dict[str, Any] | None) -> None:
