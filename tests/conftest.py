@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 import logging
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,17 @@ def log() -> Iterator[list[str]]:
     logger.addHandler(handler)
     yield messages
     logger.removeHandler(handler)
+
+
+@pytest.fixture
+def run_script(monkeypatch) -> Callable[..., None]:
+    """Run a script in this process as ``python SCRIPT ARGS...`` does in its own."""
+
+    def run(script: Path, *args: object) -> None:
+        monkeypatch.setattr(sys, 'argv', [str(script), *map(str, args)])
+        runpy.run_path(str(script), run_name='__main__')
+
+    return run
 
 
 @pytest.fixture(scope='session')

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from mmcv.cnn import ConvModule
+from small_blocks import randomize_norms
 from torch import nn
 
 from selfy_mmaction.models.layers.convolution import FoldingConvModule, SmallMapConv2d
@@ -63,18 +64,6 @@ def test_autocast_convolves_in_half_precision(monkeypatch):
     assert not calls
 
 
-def norms_with_statistics(module):
-    for norm in module.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            if norm.track_running_stats:
-                nn.init.normal_(norm.running_mean)
-                nn.init.uniform_(norm.running_var, 0.5, 2)
-            if norm.affine:
-                nn.init.normal_(norm.weight)
-                nn.init.normal_(norm.bias)
-    return module
-
-
 @pytest.mark.parametrize(
     'options',
     [
@@ -90,7 +79,7 @@ def norms_with_statistics(module):
 @pytest.mark.parametrize('training', [True, False])
 def test_folding_changes_no_result(options, training):
     torch.manual_seed(0)
-    folding = norms_with_statistics(FoldingConvModule(3, 4, 3, **options).double())
+    folding = randomize_norms(FoldingConvModule(3, 4, 3, **options).double())
     plain = ConvModule(3, 4, 3, **options).double()
     plain.load_state_dict(folding.state_dict())
     folding.train(training)
