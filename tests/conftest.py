@@ -89,7 +89,7 @@ def _run(*command, cwd: Path, ok: bool = True) -> str:
 
 @pytest.fixture(scope='session')
 def source(tmp_path_factory) -> Path:
-    """A copy of the checkout as git has it: a build leaves its folders behind."""
+    """A copy of the checkout as git has it. Builds take another: they leave folders."""
     source = tmp_path_factory.mktemp('source') / 'checkout'
     of_root = ('.git', '.venv*', '.*_cache', 'data', 'work_dirs', 'build', '*.egg-info')
 
@@ -104,8 +104,9 @@ def source(tmp_path_factory) -> Path:
 @pytest.fixture(scope='session')
 def wheel(source, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('wheel')
+    copy = shutil.copytree(source, folder / 'source')
     command = (sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps')
-    _run(*command, '--no-build-isolation', '--wheel-dir', folder, source, cwd=folder)
+    _run(*command, '--no-build-isolation', '--wheel-dir', folder, copy, cwd=folder)
     (path,) = folder.glob('*.whl')
     return path
 

@@ -197,10 +197,16 @@ def test_decord_only_where_it_has_a_wheel(
 
 
 def test_installed_package_is_the_wheel(project):
-    where = project.python(
-        '-c', 'import selfy_mmaction; print(selfy_mmaction.__path__[0])'
+    output = project.python(
+        '-c',
+        'import selfy_mmaction\n'
+        'from mmengine.hub import get_config\n'
+        'print(selfy_mmaction.__path__[0])\n'
+        f'print(get_config({BASE!r}).filename)',
     )
-    assert where.splitlines()[-1].startswith(str(project.folder))
+    package, config = map(Path, output.splitlines()[-2:])
+    assert project.folder in package.parents
+    assert config == package / '.mim' / BASE.replace('selfy_mmaction::', 'configs/')
 
 
 @pytest.mark.parametrize(
