@@ -7,7 +7,7 @@ CONSTRAINTS ?= requirements/constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint test-numpy1 clean-demo
+.PHONY: help venv demo test test-docs lint test-numpy1 clean-demo
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,12 +26,18 @@ $(BIN)/.installed: setup.py pyproject.toml $(wildcard requirements/*.txt)
 demo: venv  ## make the motion benchmark, train TSN with and without SELFY, show both
 	$(BIN)/python tools/motion_demo.py
 
-test: venv lint  ## lint and the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: venv lint  ## lint and the whole test suite, with coverage
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov
 
-lint: venv
+test-docs: venv  ## links, snippets and tables of the pages
+	$(BIN)/python -m pytest tests/test_links.py tests/test_snippets.py \
+	    tests/test_tools/test_write_tables.py
+
+lint: venv  ## ruff, spelling, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
 
 test-numpy1:  ## the test suite on numpy 1.26, in a venv of its own
 	sed -E '/^(numpy|opencv)/d' requirements/constraints.txt \

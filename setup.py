@@ -1,9 +1,18 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""All metadata of the package; pyproject.toml has the build system and the tools."""
+
+import os
+import runpy
+import shutil
+import warnings
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# What OpenMMLab's tools read from `.mim` in an installed package.
+MIM = ('configs', 'tools', 'model-index.yml')
 
 
 def requirements(name: str) -> list[str]:
@@ -12,31 +21,77 @@ def requirements(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith('#')]
 
 
-version = {}
-exec((ROOT / 'selfy_mmaction' / 'version.py').read_text(), version)
+class BuildWithMim(build_py):
+    """Adds ``.mim``: copies in a wheel, links in an editable install."""
+
+    def run(self) -> None:
+        if self.editable_mode:
+            make_mim(ROOT / 'selfy_mmaction' / '.mim')
+        target = os.path.join(self.build_lib, 'selfy_mmaction', '.mim')
+        self.data_files.append(('selfy_mmaction', str(ROOT), target, mim_files()))
+        super().run()
+
+
+def mim_files() -> list[str]:
+    """Every file of ``.mim``, relative to the root."""
+    paths = [path for name in MIM for path in (ROOT / name, *(ROOT / name).rglob('*'))]
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in paths
+        if path.is_file() and '__pycache__' not in path.parts
+    )
+
+
+def make_mim(folder: Path) -> None:
+    """Make ``.mim`` anew for an editable install."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in MIM:
+        try:
+            os.symlink(Path('..', '..', name), folder / name, (ROOT / name).is_dir())
+        except OSError as error:
+            # Windows lets only administrators and developer mode make links.
+            warnings.warn(
+                f'{folder / name} is a copy, because a link cannot be made ({error}). '
+                'Install again after each change to it.',
+                stacklevel=2,
+            )
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+
 
 setup(
     name='selfy-mmaction',
-    version=version['__version__'],
+    version=runpy.run_path(str(ROOT / 'selfy_mmaction' / 'version.py'))['__version__'],
     description='SELFY (ICCV 2021) for MMAction2: spatio-temporal self-similarity',
-    long_description=(ROOT / 'README.md').read_text(),
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
-    license='Apache-2.0',
+    author='The selfy_mmaction authors',
+    license_expression='Apache-2.0',
     license_files=['LICENSE'],
+    project_urls={
+        'Paper': 'https://arxiv.org/abs/2102.07092',
+        'MMAction2': 'https://github.com/open-mmlab/mmaction2',
+    },
     keywords='video, action recognition, self-similarity, motion, mmaction2',
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
         'Programming Language :: Python :: 3',
         'Programming Language :: Python :: 3 :: Only',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: 3.14',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
     ],
     packages=find_packages(include=['selfy_mmaction', 'selfy_mmaction.*']),
-    # .mim holds links to configs/, tools/ and model-index.yml: OpenMMLab's place for
-    # them in an installed package, which `selfy_mmaction::...` bases are read from.
-    package_data={'selfy_mmaction': ['.mim/**/*']},
+    cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     # All mmcv's share one folder of site-packages, both mmengines another, so none can

@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 import logging
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,17 @@ def log() -> Iterator[list[str]]:
     logger.removeHandler(handler)
 
 
+@pytest.fixture
+def run_script(monkeypatch) -> Callable[..., None]:
+    """Run a script in this process as ``python SCRIPT ARGS...`` does in its own."""
+
+    def run(script: Path, *args: object) -> None:
+        monkeypatch.setattr(sys, 'argv', [str(script), *map(str, args)])
+        runpy.run_path(str(script), run_name='__main__')
+
+    return run
+
+
 @pytest.fixture(scope='session')
 def motion_tiny(tmp_path_factory) -> Path:
     """The smallest motion benchmark: 4 classes, 24 training and 16 test clips."""
@@ -76,21 +88,25 @@ def _run(*command, cwd: Path, ok: bool = True) -> str:
 
 
 @pytest.fixture(scope='session')
-def wheel(tmp_path_factory) -> Path:
+def source(tmp_path_factory) -> Path:
+    """A copy of the checkout as git has it. Builds take another: they leave folders."""
+    source = tmp_path_factory.mktemp('source') / 'checkout'
+    of_root = ('.git', '.venv*', '.*_cache', 'data', 'work_dirs', 'build', '*.egg-info')
+
+    def ignored(path: str, names: list[str]) -> set[str]:
+        patterns = of_root if Path(path) == ROOT else ('.mim', '__pycache__')
+        return shutil.ignore_patterns(*patterns)(path, names)
+
+    shutil.copytree(ROOT, source, ignore=ignored)
+    return source
+
+
+@pytest.fixture(scope='session')
+def wheel(source, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('wheel')
-    # Of a copy: a build leaves its folders behind.
-    source = folder / 'source'
-    ignored = ('.git', '.venv*', 'data', 'work_dirs', 'build', '*.egg-info')
-    shutil.copytree(
-        ROOT,
-        source,
-        symlinks=True,
-        ignore=lambda path, names: (
-            shutil.ignore_patterns(*ignored)(path, names) if Path(path) == ROOT else []
-        ),
-    )
+    copy = shutil.copytree(source, folder / 'source')
     command = (sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps')
-    _run(*command, '--no-build-isolation', '--wheel-dir', folder, source, cwd=folder)
+    _run(*command, '--no-build-isolation', '--wheel-dir', folder, copy, cwd=folder)
     (path,) = folder.glob('*.whl')
     return path
 

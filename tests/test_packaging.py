@@ -2,14 +2,21 @@
 """The wheel in a new environment, used from a project outside the checkout."""
 
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 from collections import defaultdict
 from importlib.metadata import requires
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from mmengine.fileio import load
 from packaging.requirements import Requirement
 
+from selfy_mmaction import __version__
+from selfy_mmaction.compat.package_configs import find_configs
 from selfy_mmaction.run import tools_folder
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +33,28 @@ def project(make_user_project, tmp_path_factory):
     return make_user_project(tmp_path_factory.mktemp('project'))
 
 
-def test_configs_and_tools_travel(wheel):
+def build(what, source, out, before=''):
+    """What pip calls in a source folder (PEP 517 and 660); its one new file."""
+    out.mkdir()
+    call = f'build_meta.build_{what}({str(out)!r})'
+    done = subprocess.run(
+        [sys.executable, '-c', f'{before}\nfrom setuptools import build_meta\n{call}'],
+        cwd=source,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = out.iterdir()
+    return path
+
+
+@pytest.fixture
+def own_source(source, tmp_path):
+    """A checkout that a test may change."""
+    return shutil.copytree(source, tmp_path / 'source')
+
+
+def test_what_the_wheel_holds(wheel):
     names = set(ZipFile(wheel).namelist())
     expected = {
         f'selfy_mmaction/.mim/{path.relative_to(ROOT).as_posix()}'
@@ -34,15 +62,88 @@ def test_configs_and_tools_travel(wheel):
         for path in (ROOT / folder).rglob('*')
         if path.suffix in ('.py', '.yml')
     }
-    assert expected | {'selfy_mmaction/.mim/model-index.yml'} <= names
+    made = {name for name in names if '/.mim/' in name}
+    assert made == expected | {'selfy_mmaction/.mim/model-index.yml'}
+    # Type checkers read the annotations of packages with this file only.
+    assert 'selfy_mmaction/py.typed' in names
     assert not [name for name in names if 'my_motion' in name or 'examples' in name]
+
+
+def test_the_sdist_builds_the_same_wheel(wheel, own_source, tmp_path):
+    sdist = build('sdist', own_source, tmp_path / 'sdist')
+    with tarfile.open(sdist) as archive:
+        assert not [name for name in archive.getnames() if '.mim' in name]
+        archive.extractall(tmp_path / 'unpacked', filter='data')
+    (unpacked,) = (tmp_path / 'unpacked').iterdir()
+    rebuilt = build('wheel', unpacked, tmp_path / 'wheel')
+    assert rebuilt.name == wheel.name
+    assert set(ZipFile(rebuilt).namelist()) == set(ZipFile(wheel).namelist())
+
+
+@pytest.mark.parametrize('before', ['nothing', 'copies', 'text files'])
+def test_an_editable_install_makes_links(before, wheel, own_source, tmp_path):
+    mim = own_source / 'selfy_mmaction' / '.mim'
+    if before == 'copies':
+        shutil.copytree(own_source / 'configs', mim / 'configs')
+        (mim / 'configs' / 'old.py').touch()
+    elif before == 'text files':  # links as git checks them out on Windows
+        mim.mkdir()
+        (mim / 'configs').write_text('../../configs')
+    build('editable', own_source, tmp_path / 'editable')
+    for name in ('configs', 'tools', 'model-index.yml'):
+        assert (mim / name).is_symlink()
+        assert (mim / name).samefile(own_source / name)
+    # A wheel that is built now has copies.
+    names = ZipFile(build('wheel', own_source, tmp_path / 'wheel')).namelist()
+    assert set(names) == set(ZipFile(wheel).namelist())
+
+
+def test_an_editable_install_where_links_cannot_be_made(own_source, tmp_path):
+    no_links = (
+        'import os\n'
+        'def symlink(*args, **kwargs):\n'
+        "    raise OSError('[WinError 1314] A required privilege is not held')\n"
+        'os.symlink = symlink'
+    )
+    build('editable', own_source, tmp_path / 'editable', before=no_links)
+    mim = own_source / 'selfy_mmaction' / '.mim'
+    assert not [path for path in mim.rglob('*') if path.is_symlink()]
+    runtime = Path('configs', '_base_', 'default_runtime.py')
+    assert (mim / runtime).read_text() == (ROOT / runtime).read_text()
+    assert (mim / 'model-index.yml').is_file()
+    # The copies age; bases are read from the checkout.
+    assert find_configs(own_source / 'selfy_mmaction') == own_source / 'configs'
+    build('editable', own_source, tmp_path / 'again')
+    assert (mim / 'configs').is_symlink()
+
+
+def test_one_version(wheel):
+    assert wheel.name == f'selfy_mmaction-{__version__}-py3-none-any.whl'
+    citation = (ROOT / 'CITATION.cff').read_text()
+    assert re.search(r'^version: (.+)$', citation, re.MULTILINE)[1] == __version__
+    releases = re.findall(
+        r'^## \[(\d.*)\] - \d{4}-\d\d-\d\d$',
+        (ROOT / 'CHANGELOG.md').read_text(),
+        re.MULTILINE,
+    )
+    assert releases[0] == __version__
+
+
+def metadata(wheel):
+    name = f'selfy_mmaction-{__version__}.dist-info/METADATA'
+    return ZipFile(wheel).read(name).decode()
+
+
+def test_the_pythons_of_the_classifiers_are_tested(wheel):
+    named = re.findall(r'Classifier: .* :: (3\.\d+)$', metadata(wheel), re.MULTILINE)
+    jobs = load(ROOT / '.github' / 'workflows' / 'test.yml')['jobs']
+    assert jobs['test']['strategy']['matrix']['python'] == named
 
 
 def requirements_of(wheel):
     """Requirements by extra; those of every user by the empty string."""
-    lines = ZipFile(wheel).read('selfy_mmaction-0.1.0.dist-info/METADATA').decode()
     found = defaultdict(list)
-    for line in lines.splitlines():
+    for line in metadata(wheel).splitlines():
         if line.startswith('Requires-Dist: '):
             requirement = Requirement(line.removeprefix('Requires-Dist: '))
             extra = re.search(r'extra == "([\w-]+)"', str(requirement.marker))
@@ -96,10 +197,16 @@ def test_decord_only_where_it_has_a_wheel(
 
 
 def test_installed_package_is_the_wheel(project):
-    where = project.python(
-        '-c', 'import selfy_mmaction; print(selfy_mmaction.__path__[0])'
+    output = project.python(
+        '-c',
+        'import selfy_mmaction\n'
+        'from mmengine.hub import get_config\n'
+        'print(selfy_mmaction.__path__[0])\n'
+        f'print(get_config({BASE!r}).filename)',
     )
-    assert where.splitlines()[-1].startswith(str(project.folder))
+    package, config = map(Path, output.splitlines()[-2:])
+    assert project.folder in package.parents
+    assert config == package / '.mim' / BASE.replace('selfy_mmaction::', 'configs/')
 
 
 @pytest.mark.parametrize(

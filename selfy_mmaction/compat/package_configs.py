@@ -6,12 +6,34 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.hub import hub
 from mmengine.utils import check_file_exist
 
 from . import wrap_once
 
 _MODULE = 'selfy_mmaction'
-_CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def find_configs(package: Path) -> Path:
+    """Find the configs that belong to a folder of this package.
+
+    In a checkout they are beside it: one that is only on PYTHONPATH has no ``.mim``,
+    and where links cannot be made its ``.mim`` is a copy that ages.
+
+    Args:
+        package (Path): The folder of the package, in a checkout or installed.
+
+    Returns:
+        Path: The folder of its configs.
+    """
+    checkout = package.parent
+    if (checkout / 'model-index.yml').is_file():
+        return checkout / 'configs'
+    return package / '.mim' / 'configs'
+
+
+_CONFIGS = find_configs(_PACKAGE)
 
 
 def close_package_configs() -> bool:
@@ -35,6 +57,8 @@ def close_package_configs() -> bool:
     # (selfy-mmaction): pkg_resources takes one for the other, and only the former
     # is found when the package is on PYTHONPATH and not installed.
     MODULE2PACKAGE[_MODULE] = _MODULE
+    # mmengine.hub reads .mim, and would look below site-packages, too.
+    wrap_once(hub, 'get_installed_path', _with_own_path)
     return wrap_once(Config, '_get_cfg_path', _with_own_configs)
 
 
@@ -51,3 +75,14 @@ def _with_own_configs(
     path = _CONFIGS / config
     check_file_exist(str(path))
     return str(path), 'mmaction'
+
+
+def _with_own_path(get_installed_path: Callable, package: str) -> str:
+    if package != _MODULE:
+        return get_installed_path(package)
+    if not (_PACKAGE / '.mim').is_dir():
+        raise FileNotFoundError(
+            f'mmengine.hub reads {_PACKAGE / ".mim"}, which only an install makes. '
+            f'Install the checkout: pip install -e {_PACKAGE.parent}'
+        )
+    return str(_PACKAGE)

@@ -34,14 +34,12 @@ def self_similarity(
         STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
     """
     # Transforms and compilers do not let values decide.
-    options = dict(
-        num_segments=num_segments, eps=eps, similarity=similarity, may_look=False
-    )
-    queries, _ = prepare(feats, **options)
+    options = (num_segments, eps, similarity)
+    queries, _ = prepare(feats, *options, may_look=False)
     if keys is None:
         keys = queries
     else:
-        keys, _ = prepare(keys, **options)
+        keys, _ = prepare(keys, *options, may_look=False)
     length, _, height, width = queries.shape[1:]
     # Farther frames are outside of every clip, too.
     offsets = [max(-length, min(length, offset)) for offset in offsets]

@@ -42,9 +42,12 @@ def gradients(
     """
     with torch.enable_grad():
         # Views, for a tensor may be two of the inputs.
-        inputs = [x if x is None else x.view_as(x) for x in inputs]
-        out = function(*inputs)
-    wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
-    found = torch.autograd.grad(out, wanted, grad, create_graph=torch.is_grad_enabled())
-    found = iter(found)
+        views = [None if x is None else x.view_as(x) for x in inputs]
+        out = function(*views)
+    wanted = [
+        x for x, need in zip(views, needed, strict=True) if need and x is not None
+    ]
+    found = iter(
+        torch.autograd.grad(out, wanted, grad, create_graph=torch.is_grad_enabled())
+    )
     return [next(found) if need else None for need in needed]

@@ -214,7 +214,8 @@ def check_num_segments(num_frames: int, num_segments: int) -> int:
         ValueError: ``num_segments`` is no positive integer, or ``num_frames`` no
             multiple of it.
     """
-    if not torch.jit.is_tracing():  # where sizes are tensors
+    # Sizes are tensors then. Documented, but not in torch.jit.__all__.
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined]
         check_int('num_segments', num_segments)
     if num_frames % num_segments:
         raise ValueError(

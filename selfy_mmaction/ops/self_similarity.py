@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,7 +126,7 @@ def self_similarity(
     )
 
 
-def _describe(x: Tensor) -> str:
+def _describe(x: Any) -> str:
     if not isinstance(x, Tensor):
         return repr(type(x))
     return f'{x.dtype} of shape {tuple(x.shape)} on {x.device}'
@@ -171,7 +172,16 @@ def _self_similarity_backward(
 
 
 @_self_similarity.register_fake
-def _(feats, keys, offsets, window, num_segments, eps, similarity, backend):
+def _(
+    feats: Tensor,
+    keys: Tensor | None,
+    offsets: Sequence[int],
+    window: Sequence[int],
+    num_segments: int,
+    eps: float,
+    similarity: str,
+    backend: str,
+) -> Tensor:
     frames, _, height, width = feats.shape
     return feats.new_empty(
         frames // num_segments, num_segments, height, width, len(offsets), *window
@@ -179,17 +189,19 @@ def _(feats, keys, offsets, window, num_segments, eps, similarity, backend):
 
 
 @_self_similarity_backward.register_fake
-def _(grad_stss, feats, keys, *options):
+def _(
+    grad_stss: Tensor, feats: Tensor, keys: Tensor | None, *options: Any
+) -> tuple[Tensor, Tensor]:
     keys_shape = (0,) if keys is None else keys.shape
     return feats.new_empty(feats.shape), feats.new_empty(keys_shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     feats, keys, *ctx.options = inputs
     ctx.save_for_backward(feats, keys)
 
 
-def _backward(ctx, grad_stss):
+def _backward(ctx: Any, grad_stss: Tensor) -> tuple[Tensor | None, ...]:
     feats, keys = ctx.saved_tensors
     nothing = [None] * len(ctx.options)
     if needs_plain_operations() or torch.is_grad_enabled():
@@ -212,10 +224,23 @@ _self_similarity.register_autograd(_backward, setup_context=_setup_context)
 
 # A multiply-add is two operations to torch's counter.
 @register_flop_formula(torch.ops.selfy_mmaction.self_similarity)
-def _forward_flop(feats_shape, keys_shape, offsets, window, *args, **kwargs) -> int:
+def _forward_flop(
+    feats_shape: Sequence[int],
+    keys_shape: Sequence[int] | None,
+    offsets: Sequence[int],
+    window: Sequence[int],
+    *args: Any,
+    **kwargs: Any,
+) -> int:
     return 2 * math.prod(feats_shape) * len(offsets) * math.prod(window)
 
 
 @register_flop_formula(torch.ops.selfy_mmaction.self_similarity_backward)
-def _backward_flop(grad_shape, feats_shape, keys_shape, *args, **kwargs) -> int:
+def _backward_flop(
+    grad_shape: Sequence[int],
+    feats_shape: Sequence[int],
+    keys_shape: Sequence[int] | None,
+    *args: Any,
+    **kwargs: Any,
+) -> int:
     return 2 * _forward_flop(feats_shape, keys_shape, *args)

@@ -1,4 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+import shutil
 import sys
 from pathlib import Path
 
@@ -6,11 +7,12 @@ import pkg_resources
 import pytest
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.hub import get_config
 from mmengine.registry import MODELS
 from mmengine.utils import get_installed_path, is_installed
 
 from selfy_mmaction.compat import package_configs
-from selfy_mmaction.compat.package_configs import close_package_configs
+from selfy_mmaction.compat.package_configs import close_package_configs, find_configs
 
 BASE = "model = dict(type='TSNHead', num_classes=2, in_channels=3)\n"
 
@@ -82,6 +84,32 @@ def test_registered_name_is_found_when_installed(monkeypatch, tmp_path):
     # It rereads sys.path.
     assert is_installed(name)
     assert Path(get_installed_path(name)) == tmp_path / 'selfy_mmaction'
+
+
+def test_hub_reads_the_installed_package(monkeypatch, tmp_path):
+    # In an editable install pkg_resources leads to site-packages, where no package is.
+    package = tmp_path / 'selfy_mmaction'
+    (package / '.mim').mkdir(parents=True)
+    (package / '.mim' / 'model-index.yml').write_text('Import: [metafile.yml]')
+    config = 'configs/a/head.py'
+    (package / '.mim' / 'metafile.yml').write_text(f'Models: [{{Config: {config}}}]')
+    (package / '.mim' / config).parent.mkdir(parents=True)
+    (package / '.mim' / config).write_text(BASE)
+    monkeypatch.setattr(package_configs, '_PACKAGE', package)
+    assert get_config('selfy_mmaction::a/head.py').model.type == 'TSNHead'
+    shutil.rmtree(package / '.mim')
+    with pytest.raises(FileNotFoundError, match=f'pip install -e {tmp_path}$'):
+        get_config('selfy_mmaction::a/head.py')
+    assert 'mmaction' in get_config('mmaction::_base_/default_runtime.py').default_scope
+
+
+def test_configs_of_an_installed_package_and_of_a_checkout(tmp_path):
+    package = tmp_path / 'selfy_mmaction'
+    # site-packages may hold a folder `configs` of somebody else.
+    (tmp_path / 'configs').mkdir()
+    assert find_configs(package) == package / '.mim' / 'configs'
+    (tmp_path / 'model-index.yml').touch()
+    assert find_configs(package) == tmp_path / 'configs'
 
 
 def test_known_once():

@@ -1,8 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Made-up downloads in the official formats, and the tool that reads them."""
 
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,13 +178,12 @@ def kinetics400(tmp_path, put_video) -> Path:
 
 
 @pytest.fixture
-def run_tool(monkeypatch) -> Callable[..., int]:
+def run_tool(run_script) -> Callable[..., int]:
     """Run tools/data/prepare.py in this process; its exit code comes back."""
 
     def run(*args: str | Path) -> int:
-        monkeypatch.setattr(sys, 'argv', ['prepare.py', *map(str, args)])
         with pytest.raises(SystemExit) as stopped:
-            runpy.run_path(str(TOOL), run_name='__main__')
+            run_script(TOOL, *args)
         return stopped.value.code
 
     return run

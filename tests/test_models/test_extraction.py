@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
+from small_blocks import randomize_norms
 from torch import Tensor, nn
 
 # (N, T, h, w, L, U, V): several of all, not square, one offset and one frame.
@@ -17,14 +18,7 @@ SHAPES = [(2, 3, 2, 3, 2, 5, 3), (1, 1, 3, 1, 1, 3, 7)]
 def build(type: str, **kwargs) -> nn.Module:
     """Build, with norms whose statistics a mistake could not hide behind."""
     torch.manual_seed(0)
-    module = MODELS.build(dict(type=type, **kwargs))
-    for norm in module.modules():
-        if isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            nn.init.normal_(norm.weight, 1, 0.2)
-            nn.init.normal_(norm.bias, 0, 0.2)
-            nn.init.normal_(norm.running_mean, 0, 0.2)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
-    return module
+    return randomize_norms(MODELS.build(dict(type=type, **kwargs)))
 
 
 def make_stss(shape, dtype=torch.float32) -> Tensor:

@@ -10,17 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
+from small_blocks import build_small_block, randomize_norms
 from torch import nn
 
-SMALL = dict(
-    type='SELFYBlock',
-    in_channels=6,
-    num_segments=3,
-    offsets=(-1, 0, 1),
-    window=(5, 5),
-    reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 5)),
-)
 RELEASED = dict(
     integration=dict(type='ReleasedIntegration', channels=(4, 4, 4, 4)),
     restoration=dict(type='TransposedConvRestoration'),
@@ -31,27 +23,8 @@ MLP = dict(integration=dict(type='MLPIntegration', channels=(4, 4, 4, 4)))
 FC = dict(integration=dict(type='FCIntegration'))
 
 
-def build(**kwargs) -> nn.Module:
-    torch.manual_seed(0)
-    block = MODELS.build({**SMALL, **kwargs})
-    block.init_weights()
-    return block
-
-
-def randomize(module: nn.Module) -> nn.Module:
-    """Give norms statistics that a mistake could not hide behind."""
-    torch.manual_seed(0)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.normal_(norm.weight, 1, 0.2)
-            nn.init.normal_(norm.bias, 0, 0.2)
-            nn.init.normal_(norm.running_mean, 0, 0.2)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
-    return module
-
-
 def build_step(**cfg) -> nn.Module:
-    return randomize(MODELS.build(cfg)).eval()
+    return randomize_norms(MODELS.build(cfg)).eval()
 
 
 def normalize(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
@@ -127,16 +100,16 @@ def test_transposed_convolution_writes_one_of_four_positions(size):
 @pytest.mark.parametrize('size', [(8, 8), (7, 9), (3, 2), (1, 1)])
 def test_any_size(form, size):
     x = torch.randn(6, 6, *size)
-    assert build(**form).eval()(x).shape == x.shape
+    assert build_small_block(**form).eval()(x).shape == x.shape
 
 
 @pytest.mark.parametrize('form', [FC, MLP, RELEASED], ids=['fc', 'mlp', 'released'])
 def test_every_parameter_moves_within_two_steps(form, unmoved_parameters):
-    assert unmoved_parameters(build(**form)) == []
+    assert unmoved_parameters(build_small_block(**form)) == []
 
 
 def test_released_form_starts_as_the_identity():
-    block, x = build(**RELEASED), torch.randn(6, 6, 8, 8).relu()
+    block, x = build_small_block(**RELEASED), torch.randn(6, 6, 8, 8).relu()
     assert (block.restoration.norm.weight == 0).all()
     assert (block.integration.project.norm.weight == 1).all()
     assert torch.equal(block(x), x)
@@ -144,7 +117,7 @@ def test_released_form_starts_as_the_identity():
 
 
 def test_last_norm_of_the_paper_form_is_the_integrations():
-    block = build(
+    block = build_small_block(
         zero_init_last_norm=True, fusion=dict(type='ResidualFusion', relu='after')
     )
     assert block.last_norm is block.integration.project.norm
@@ -152,7 +125,7 @@ def test_last_norm_of_the_paper_form_is_the_integrations():
 
 
 def test_paper_integration_before_a_transposed_convolution():
-    block = build(
+    block = build_small_block(
         integration=dict(channels=(4, 4)),
         restoration=dict(type='TransposedConvRestoration'),
     )
@@ -161,7 +134,7 @@ def test_paper_integration_before_a_transposed_convolution():
 
 
 def test_compiles_in_one_piece():
-    block, x = build(**RELEASED), torch.randn(6, 6, 7, 8)
+    block, x = build_small_block(**RELEASED), torch.randn(6, 6, 7, 8)
     nn.init.ones_(block.restoration.norm.weight)
     expected = copy.deepcopy(block)(x)
     compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
@@ -181,4 +154,4 @@ def test_compiles_in_one_piece():
 )  # fmt: skip
 def test_bad_combination(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        build(**kwargs)
+        build_small_block(**kwargs)

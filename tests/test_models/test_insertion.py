@@ -8,6 +8,7 @@ import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.model import ExponentialMovingAverage
+from small_blocks import SMALL_BLOCK
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -20,14 +21,6 @@ from selfy_mmaction.models import (
     without_inserted_blocks,
 )
 
-SMALL_BLOCK = dict(
-    type='SELFYBlock',
-    offsets=(-1, 0, 1),
-    window=(5, 5),
-    reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 4)),
-    integration=dict(channels=(4, 4)),
-)
 RANDOM_BLOCK = dict(SMALL_BLOCK, zero_init_last_norm=False)
 TSM = dict(type='ResNetTSM', depth=18, num_segments=4, pretrained2d=False)
 SLOW_ONLY = dict(

@@ -6,19 +6,13 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
+from small_blocks import SMALL_BLOCK
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from selfy_mmaction.ops import self_similarity_loops
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'mixing.md'
-SMALL_BLOCK = dict(
-    offsets=(-1, 0, 1),
-    window=(5, 5),
-    reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 4)),
-    integration=dict(channels=(4, 4)),
-)
 CHANNELS = (6, 5, 10)
 
 

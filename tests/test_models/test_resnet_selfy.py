@@ -5,20 +5,13 @@ from urllib.error import URLError
 import pytest
 import torch
 from mmaction.registry import MODELS
+from small_blocks import SMALL_BLOCK
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import selfy_mmaction.models.backbones.resnet_selfy as resnet_selfy
 
 TYPES = ['ResNetSELFY', 'ResNetTSMSELFY']
-SMALL_BLOCK = dict(
-    type='SELFYBlock',
-    offsets=(-1, 0, 1),
-    window=(5, 5),
-    reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 4)),
-    integration=dict(channels=(4, 4)),
-)
 ALL_STAGES = ['pool1', 'res2', 'res3', 'res4', 'res5']
 
 

@@ -5,40 +5,24 @@ import re
 import pytest
 import torch
 from mmaction.registry import MODELS
+from small_blocks import build_small_block
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-SMALL = dict(
-    type='SELFYBlock',
-    in_channels=6,
-    num_segments=3,
-    offsets=(-1, 0, 1),
-    window=(5, 5),
-    reduced_channels=4,
-    extraction=dict(channels=(2, 3, 4, 5)),
-    integration=dict(channels=(4, 4, 4, 4)),
-)
 RELEASED = dict(
     fusion=dict(type='ResidualFusion', relu='after'), zero_init_last_norm=True
 )
-
-
-def build(**kwargs) -> nn.Module:
-    torch.manual_seed(0)
-    block = MODELS.build({**SMALL, **kwargs})
-    block.init_weights()
-    return block
 
 
 @pytest.mark.parametrize('size', [(8, 8), (7, 9), (3, 2), (1, 1)])
 @pytest.mark.parametrize('scale', [0.25, 0.5, 1, 2])
 def test_any_size(size, scale):
     x = torch.randn(6, 6, *size)
-    assert build(scale=scale).eval()(x).shape == x.shape
+    assert build_small_block(scale=scale).eval()(x).shape == x.shape
 
 
 def test_shapes_between_the_steps():
-    block, shapes = build(), {}
+    block, shapes = build_small_block(), {}
     for name, step in block.named_children():
         step.register_forward_hook(
             lambda step, args, out, name=name: shapes.update({name: tuple(out.shape)})
@@ -65,7 +49,7 @@ def test_defaults_are_the_papers():
 
 def test_gradcheck():
     # ReLU has kinks, so every one of them is far from zero or replaced.
-    block = build(norm_cfg=dict(type='BN')).double().eval()
+    block = build_small_block(norm_cfg=dict(type='BN')).double().eval()
     for name, module in block.named_modules():
         if isinstance(module, nn.ReLU):
             parent = block.get_submodule(name.rpartition('.')[0])
@@ -77,7 +61,9 @@ def test_gradcheck():
 
 @pytest.mark.parametrize('relu', ['after', 'none'])
 def test_starts_as_the_identity(relu):
-    block = build(**{**RELEASED, 'fusion': dict(type='ResidualFusion', relu=relu)})
+    block = build_small_block(
+        **{**RELEASED, 'fusion': dict(type='ResidualFusion', relu=relu)}
+    )
     x = torch.randn(6, 6, 8, 8)
     if relu == 'after':
         assert not torch.equal(block(x), x)  # V < 0 does not pass the ReLU
@@ -88,36 +74,36 @@ def test_starts_as_the_identity(relu):
 
 def test_eq9_adds_what_is_not_negative():
     x = torch.randn(6, 6, 8, 8)
-    added = build()(x) - x
+    added = build_small_block()(x) - x
     assert (added >= 0).all()
     assert added.max() > 0
 
 
 @pytest.mark.parametrize('form', [{}, RELEASED], ids=['paper', 'released'])
 def test_every_parameter_moves_within_two_steps(form, unmoved_parameters):
-    assert unmoved_parameters(build(**form)) == []
+    assert unmoved_parameters(build_small_block(**form)) == []
 
 
 def test_zero_scale_under_eq9_is_refused():
     message = re.escape("zero_init_last_norm=True with fusion=dict(relu='before')")
     with pytest.raises(ValueError, match=message):
-        build(zero_init_last_norm=True)
+        build_small_block(zero_init_last_norm=True)
 
 
 def test_wrong_num_segments():
     with pytest.raises(ValueError, match='7 frames .* num_segments=3'):
-        build()(torch.randn(7, 6, 4, 4))
+        build_small_block()(torch.randn(7, 6, 4, 4))
 
 
 def test_clips_do_not_mix():
-    block = build().eval()
+    block = build_small_block().eval()
     x = torch.randn(6, 6, 8, 8)
     torch.testing.assert_close(block(x)[3:], block(x[3:]))
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast(dtype):
-    block, x = build(), torch.randn(6, 6, 8, 8)
+    block, x = build_small_block(), torch.randn(6, 6, 8, 8)
     expected = block(x)
     with torch.autocast('cpu', dtype=dtype):
         out = block(x)
@@ -127,7 +113,7 @@ def test_autocast(dtype):
 
 
 def test_non_contiguous_input():
-    block, x = build().eval(), torch.randn(6, 6, 8, 8)
+    block, x = build_small_block().eval(), torch.randn(6, 6, 8, 8)
     expected = block(x)
     torch.testing.assert_close(
         block(x.contiguous(memory_format=torch.channels_last)), expected
@@ -138,7 +124,7 @@ def test_non_contiguous_input():
 @pytest.mark.parametrize('training', [True, False])
 def test_compiles_once_for_all_batch_sizes(training):
     counter = CompileCounterWithBackend('aot_eager')
-    plain = build().train(training)
+    plain = build_small_block().train(training)
     compiled = torch.compile(copy.deepcopy(plain), fullgraph=True, backend=counter)
     for clips in (2, 3, 5):
         x = torch.randn(3 * clips, 6, 8, 8)
@@ -155,7 +141,7 @@ def test_compiles_once_for_all_batch_sizes(training):
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_a_thousand_autocast_steps_stay_finite(dtype):
-    block = build()
+    block = build_small_block()
     optimizer = torch.optim.SGD(block.parameters(), lr=0.1, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     for _ in range(1000):
@@ -178,7 +164,7 @@ def test_deterministic_mode():
     try:
         grads = []
         for _ in range(2):
-            block, x = build(), torch.ones(6, 6, 8, 8).cumsum(-1)
+            block, x = build_small_block(), torch.ones(6, 6, 8, 8).cumsum(-1)
             block(x).square().sum().backward()
             grads.append([p.grad for p in block.parameters()])
     finally:
@@ -187,7 +173,7 @@ def test_deterministic_mode():
 
 
 def test_checkpointing_changes_no_result():
-    plain, checkpointed = build(), build(with_cp=True)
+    plain, checkpointed = build_small_block(), build_small_block(with_cp=True)
     for x in (torch.randn(6, 6, 8, 8), torch.randn(3, 6, 8, 8)):
         outs = [block(x) for block in (plain, checkpointed)]
         assert torch.equal(*outs)
@@ -203,7 +189,7 @@ def test_checkpointing_changes_no_result():
 
 
 def test_checkpointing_of_several_backward_passes():
-    plain, checkpointed = build(), build(with_cp=True)
+    plain, checkpointed = build_small_block(), build_small_block(with_cp=True)
     x = torch.randn(3, 6, 8, 8, requires_grad=True)
     grads = []
     for block in (plain, checkpointed):
@@ -219,7 +205,9 @@ def test_checkpointing_of_several_backward_passes():
 
 
 def test_derivatives_of_the_block():
-    block = build(extraction=dict(channels=(2, 3)), integration=dict(channels=(4,)))
+    block = build_small_block(
+        extraction=dict(channels=(2, 3)), integration=dict(channels=(4,))
+    )
     block = block.double().eval()
     x, tangent = torch.randn(2, 3, 6, 5, 4, dtype=torch.float64)
     inputs = {**dict(block.named_parameters()), **dict(block.named_buffers())}
@@ -248,7 +236,7 @@ def test_checkpointing_keeps_the_input_alone(training):
     x = torch.randn(6, 6, 8, 8, requires_grad=True)
     kept = {}
     for with_cp in (True, False):
-        block = build(with_cp=with_cp).train(training)
+        block = build_small_block(with_cp=with_cp).train(training)
         own = {tensor.data_ptr() for tensor in block.state_dict().values()}
         kept[with_cp] = set()
 
@@ -265,12 +253,19 @@ def test_checkpointing_keeps_the_input_alone(training):
 
 
 def test_checkpointing_is_left_to_the_compiler():
-    block, x = build(with_cp=True), torch.randn(6, 6, 8, 8)
+    block, x = build_small_block(with_cp=True), torch.randn(6, 6, 8, 8)
     expected = copy.deepcopy(block)(x)
     compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), expected)
 
 
 def test_a_step_is_replaced_by_config():
-    block = build(restoration=dict(type='UpsampleRestoration', mode='bilinear'))
-    assert block.restoration.mode == 'bilinear'
+    x = torch.randn(6, 6, 8, 8)
+    block = build_small_block(fusion=dict(type='ReplacementFusion'))
+    features = []
+    block.restoration.register_forward_hook(
+        lambda step, args, out: features.append(out)
+    )
+    # Without the visual features that the default adds.
+    assert torch.equal(block(x), features[0].relu())
+    assert not torch.equal(block(x), build_small_block()(x))

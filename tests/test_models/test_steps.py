@@ -1,24 +1,16 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Each step of the block against its equation, written with other operations."""
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from mmaction.registry import MODELS
+from small_blocks import randomize_norms
 from torch import nn
 
 from selfy_mmaction.ops import self_similarity_loops
-
-
-def randomize(module: nn.Module) -> nn.Module:
-    """Give norms statistics that a mistake could not hide behind."""
-    torch.manual_seed(0)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.normal_(norm.weight, 1, 0.2)
-            nn.init.normal_(norm.bias, 0, 0.2)
-            nn.init.normal_(norm.running_mean, 0, 0.2)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
-    return module
 
 
 def as_conv3d(layer) -> nn.Sequential:
@@ -41,16 +33,23 @@ def as_conv3d(layer) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize('scale', [0.25, 0.5, 1, 2])
 @pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 3)])
-def test_reduction_size(scale, size):
-    reduction = MODELS.build(
-        dict(type='ConvReduction', in_channels=3, out_channels=4, scale=scale)
-    )
-    out = reduction(torch.randn(2, 3, *size))
-    expected = [int(-(-side * scale // 1)) for side in size]
-    assert out.shape == (2, 4, *expected)
-    assert (out >= 0).all()
+@pytest.mark.parametrize(('scale', 'stride'), [(0.25, 4), (0.5, 2), (1, 1), (2, 1)])
+def test_reduction_is_a_strided_convolution(scale, stride, size):
+    reduction = randomize_norms(
+        MODELS.build(
+            dict(type='ConvReduction', in_channels=3, out_channels=4, scale=scale)
+        )
+    ).eval()
+    x = torch.randn(2, 3, *size)
+    out = reduction(x)
+    assert out.shape == (2, 4, *(math.ceil(side * scale) for side in size))
+    if scale == 2:  # each position four times
+        x = x[:, :, [i // 2 for i in range(2 * size[0])]]
+        x = x[..., [i // 2 for i in range(2 * size[1])]]
+    conv, norm = reduction.conv.conv, reduction.conv.norm
+    x = F.conv2d(x, conv.weight, stride=stride, padding=1)
+    torch.testing.assert_close(out, norm(x).relu())
 
 
 def test_transformation():
@@ -65,7 +64,7 @@ def test_transformation():
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('window', [(9, 9), (5, 5)])
 def test_extraction_is_a_convolution_over_l_u_v(window, train):
-    extraction = randomize(
+    extraction = randomize_norms(
         MODELS.build(
             dict(
                 type='ConvExtraction',
@@ -85,7 +84,7 @@ def test_extraction_is_a_convolution_over_l_u_v(window, train):
 
 @pytest.mark.parametrize('train', [False, True])
 def test_integration_is_a_convolution_over_t_x_y(train):
-    integration = randomize(
+    integration = randomize_norms(
         MODELS.build(
             dict(
                 type='ConvIntegration',
@@ -108,15 +107,36 @@ def test_integration_is_a_convolution_over_t_x_y(train):
     torch.testing.assert_close(integration(feats), expected)
 
 
-@pytest.mark.parametrize('mode', ['nearest', 'bilinear'])
-def test_restoration(mode):
+def restoration_weights(mode: str, out: int, size: int) -> torch.Tensor:
+    """What each position of a restored side takes of the grid's, (out, size)."""
+    weights = torch.zeros(out, size)
+    for i in range(out):
+        if mode == 'nearest':
+            weights[i, i * size // out] = 1
+        elif mode == 'bilinear':
+            # Centers of positions are half a position from their edges.
+            place = max(0, (i + 0.5) * size / out - 0.5)
+            before = math.floor(place)
+            weights[i, before] += 1 - (place - before)
+            weights[i, min(before + 1, size - 1)] += place - before
+        else:
+            seen = range(i * size // out, -(-(i + 1) * size // out))
+            weights[i, seen] = 1 / len(seen)
+    return weights
+
+
+@pytest.mark.parametrize('mode', ['nearest', 'bilinear', 'area'])
+@pytest.mark.parametrize('size', [(8, 6), (8, 7), (9, 5), (2, 1), (3, 2)])
+def test_restoration(mode, size):
     restoration = MODELS.build(dict(type='UpsampleRestoration', mode=mode))
-    x = torch.randn(2, 3, 4, 4)
-    assert restoration(x, (7, 9)).shape == (2, 3, 7, 9)
-    assert restoration(x, (4, 4)) is x
-    if mode == 'nearest':
-        expected = x.repeat_interleave(2, -1).repeat_interleave(2, -2)
-        assert torch.equal(restoration(x, (8, 8)), expected)
+    x = torch.randn(2, 3, 4, 3)
+    rows, cols = (
+        restoration_weights(mode, out, side)
+        for out, side in zip(size, (4, 3), strict=True)
+    )
+    expected = torch.einsum('yh,nchw,xw->ncyx', rows, x, cols)
+    torch.testing.assert_close(restoration(x, size), expected)
+    assert restoration(x, (4, 3)) is x
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 """Ensembles of dumps, beside mmaction2's own ``report_accuracy.py``."""
 
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import mmengine
@@ -21,12 +19,11 @@ REPORT = tools_folder() / 'analysis_tools' / 'report_accuracy.py'
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_script, capsys):
     """Run a tool and return what it prints."""
 
     def run_tool(tool: Path, *args) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, args)])
-        runpy.run_path(str(tool), run_name='__main__')
+        run_script(tool, *args)
         return capsys.readouterr().out
 
     return run_tool
@@ -187,15 +184,13 @@ def test_our_configs_dump_names(path):
         assert 'filename' in loader.dataset.pipeline[-1]['meta_keys']
 
 
-def test_dumps_without_names_are_told(monkeypatch, capsys, run, tmp_path):
+def test_dumps_without_names_are_told(capsys, run_script, tmp_path):
     files = [write(tmp_path / f'{seed}.pkl', seed) for seed in range(2)]
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, files)])
-    runpy.run_path(str(TOOL), run_name='__main__')
+    run_script(TOOL, *files)
     warning = capsys.readouterr().err
     assert f'{files[0]}, {files[1]}: no names of clips' in warning
     files = [named(tmp_path / f'{name}.pkl', [0, 1]) for name in 'ab']
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, files)])
-    runpy.run_path(str(TOOL), run_name='__main__')
+    run_script(TOOL, *files)
     assert 'no names' not in capsys.readouterr().err
 
 

@@ -1,6 +1,4 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +9,11 @@ CONFIG = 'tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb.py'
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_script, capsys):
     """Run the tool and return the last line that it prints."""
 
     def run_tool(*args: str) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *args])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        run_script(TOOL, *args)
         return capsys.readouterr().out.splitlines()[-1]
 
     return run_tool

@@ -6,8 +6,6 @@ test loop feeds it.
 """
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,12 +81,11 @@ def networks(motion_tiny, tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_script, capsys):
     """Run the tool and return what it prints."""
 
     def run_tool(*args) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        run_script(TOOL, *args)
         return capsys.readouterr().out
 
     return run_tool

@@ -29,7 +29,7 @@ from selfy_mmaction.datasets.video_files import (
 )
 
 from .undecodable import (
-    REENCODE,
+    RE_ENCODE,
     USE_PYAV,
     explain,
     refuse_transport_stream,
@@ -94,7 +94,7 @@ class DecordInit(loading.DecordInit):
         if is_rotated_matroska(file):
             raise ValueError(
                 'it is to be shown rotated, but decord would not turn the frames of an '
-                f'MKV; {REENCODE}, or {USE_PYAV}'
+                f'MKV; {RE_ENCODE}, or {USE_PYAV}'
             )
         ordered = has_ordered_keyframes(file)
         try:

@@ -13,7 +13,7 @@ from selfy_mmaction.datasets.video_files import (
 
 USE_PYAV = 'read it with PyAV (pip install av; SELFY_DECODER=PyAV for our configs)'
 REMUX = 'copy it into an MP4 (ffmpeg -i IN -c copy OUT.mp4)'
-REENCODE = 're-encode it (ffmpeg -i IN -c:v libx264 -crf 18 OUT.mp4)'
+RE_ENCODE = 're-encode it (ffmpeg -i IN -c:v libx264 -crf 18 OUT.mp4)'
 
 NO_VIDEOS = ('HTML', 'Git LFS pointer')
 WIDELY_KNOWN = ('FFV1', 'H.264', 'HEVC', 'MJPEG', 'MPEG-4', 'VP8', 'VP9')
@@ -44,5 +44,5 @@ def explain(file: BinaryIO, decoder: str) -> str:
     if find_container(file) in NO_VIDEOS:
         return f'it is no video, but {what}'
     if find_codec(file) in WIDELY_KNOWN:
-        return f'it is {what}; if it is not damaged, {USE_PYAV}, or {REENCODE}'
-    return f'it is {what}, which {decoder} may not know: {USE_PYAV}, or {REENCODE}'
+        return f'it is {what}; if it is not damaged, {USE_PYAV}, or {RE_ENCODE}'
+    return f'it is {what}, which {decoder} may not know: {USE_PYAV}, or {RE_ENCODE}'

@@ -163,7 +163,7 @@ class ResNetSELFY(_WithBlocks, ResNet):
         num_segments: int = 8,
         selfy: dict[str, Any] | None = None,
         base_channels: int = 64,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(depth, **kwargs)
         self.num_segments = num_segments
@@ -194,7 +194,7 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
         num_segments: int = 8,
         selfy: dict[str, Any] | None = None,
         base_channels: int = 64,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault('pretrained2d', kwargs.get('pretrained') is not None)
         self._requested_width = base_channels

@@ -2,6 +2,7 @@
 """Basic blocks of the study of complementarity (Section 4.6, Figure 4)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
@@ -144,7 +145,7 @@ class SELFYSBlock(SELFYBlock):
         num_segments: int = 8,
         scale: float = 0.5,
         integration: Config | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         integration = {
             'type': 'ConvIntegration',

@@ -5,11 +5,14 @@ import inspect
 import uuid
 from collections.abc import Hashable, Mapping
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from torch import Tensor, nn
 
 from .layout import FeatureLayout
+
+if TYPE_CHECKING:
+    from .host import HostOfBlocks
 
 
 def block_name(after: str) -> str:
@@ -49,7 +52,7 @@ class RunBlock:
         self.host = host
         self.after = after
         self.layout = layout
-        self.output = output
+        self.output: Any = output
         self.key = uuid.uuid4().hex
         self._type = type(block)
         self._takes_num_segments = takes_num_segments(block, default=False)
@@ -75,16 +78,17 @@ class RunBlock:
         if self.output is None:
             return self._run(block, output)
         changed = self._run(block, output[self.output])
+        kind = type(output)
         if isinstance(output, Mapping):
-            return type(output)({**output, self.output: changed})
+            return kind({**output, self.output: changed})
         items = list(output)
         items[self.output] = changed
         if hasattr(output, '_fields'):
-            return type(output)(*items)
-        return type(output)(items)
+            return kind(*items)
+        return kind(items)
 
     def _block(self) -> nn.Module | None:
-        blocks = self.host._modules.get('inserted_blocks')
+        blocks = cast(Any, self.host._modules.get('inserted_blocks'))
         name = block_name(self.after)
         block = blocks[name] if blocks is not None and name in blocks else None
         if block is not None and type(block) is not self._type:
@@ -128,7 +132,7 @@ def takes_num_segments(block: nn.Module, default: bool) -> bool:
     return default
 
 
-def bind_hooks(host: nn.Module, args: tuple = ()) -> None:
+def bind_hooks(host: 'HostOfBlocks', args: tuple = ()) -> None:
     """Forward pre-hook of the host: each layer runs this host's block, and only once.
 
     ``nn.DataParallel`` makes replicas whose layers share the hooks of the original,
@@ -145,13 +149,14 @@ def bind_hooks(host: nn.Module, args: tuple = ()) -> None:
         try:
             layer = host.get_submodule(hook.after)
         except AttributeError as error:
-            layer = _layer_with(host, hook)
-            if layer is None:
+            moved = _layer_with(host, hook)
+            if moved is None:
                 raise RuntimeError(
                     f'{type(host).__name__} no longer has the layer {hook.after!r} '
                     f'that an inserted block follows ({error}); put the layer back, or '
                     f'delete inserted_blocks[{block_name(hook.after)!r}]'
                 ) from error
+            layer = moved
         for number, present in layer._forward_hooks.items():
             if _is_same(present, hook):
                 if present.host is not host:
@@ -164,7 +169,7 @@ def bind_hooks(host: nn.Module, args: tuple = ()) -> None:
             layer.register_forward_hook(hook)
 
 
-def _is_same(present: Any, hook: RunBlock) -> bool:
+def _is_same(present: Any, hook: RunBlock) -> TypeGuard[RunBlock]:
     return isinstance(present, RunBlock) and present.key == hook.key
 
 

@@ -2,10 +2,11 @@
 """What an inserted block costs."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
+from .host import HostOfBlocks
 from .insert_blocks import insert_blocks
 from .layout import FeatureLayout
 from .probe import probe
@@ -39,7 +40,7 @@ def insertion_cost(
     """
     plain = probe(host, (), input_shape).multiply_adds
     (layout,) = insert_blocks(host, [spec], input_shape)
-    ((name, block),) = host.inserted_blocks.items()
+    ((name, block),) = cast(HostOfBlocks, host).inserted_blocks.items()
     name = f'inserted_blocks.{name}'
     seen = probe(host, [name], input_shape)
     return InsertionCost(

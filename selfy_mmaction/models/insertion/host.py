@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import new_class
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -13,8 +14,14 @@ from .block_hook import RunBlock, bind_hooks, block_name, remove_hook
 from .layout import FeatureLayout
 from .weights import check_block_weights, is_of_block, strip_prefix
 
+if TYPE_CHECKING:
+    from mmengine.model import BaseModule as _Host  # what it is mixed into
+    from typing_extensions import Self
+else:
+    _Host = object
 
-class HostOfBlocks:
+
+class HostOfBlocks(_Host):
     """Base that the class of a network with inserted blocks has before its own.
 
     ``inserted_blocks`` is the only owner of the blocks: whatever module it holds under
@@ -28,12 +35,13 @@ class HostOfBlocks:
         block_hooks: The hook of each inserted block, by the block's name.
     """
 
+    inserted_blocks: nn.ModuleDict
     clip_lengths: Mapping[str, int] = {}
     new_blocks: frozenset[str] = frozenset()
     block_hooks: Mapping[str, RunBlock] = {}
     _loaded: list[dict[str, Tensor]] | None = None
 
-    def init_weights(self, *args, **kwargs) -> None:
+    def init_weights(self, *args: Any, **kwargs: Any) -> None:
         """Initialize the host as it does without blocks, then the blocks.
 
         Where the host loads a checkpoint (``pretrained``, ``init_cfg``) that has
@@ -73,9 +81,11 @@ class HostOfBlocks:
             logger='current',
         )
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.is_initializing:
+        if self._loaded is not None:
             self._loaded.append(strip_prefix(state_dict, prefix))
             unexpected_keys = args[3]
             unexpected_keys[:] = [k for k in unexpected_keys if not is_of_block(k)]
@@ -85,7 +95,7 @@ class HostOfBlocks:
         """Whether the host is in :meth:`init_weights`, where its blocks are hidden."""
         return self._loaded is not None
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> 'Self':
         """Set the mode; freezing concerns the host's layers, not the blocks.
 
         ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained
@@ -103,11 +113,13 @@ class HostOfBlocks:
             self.inserted_blocks.train(mode)
         return self
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         # Pickle looks classes up by name, where it finds the host's own.
         reduced = super().__reduce_ex__(protocol)
         base = vars(type(self)).get('_class_of_host')
-        return reduced if base is None else (_new_host, (base,), *reduced[2:])
+        if base is None or isinstance(reduced, str):
+            return reduced
+        return _new_host, (base,), *reduced[2:]
 
 
 def add_block(
@@ -130,7 +142,9 @@ def add_block(
         new: Whether the checkpoint that a training starts from may lack the block.
     """
     if not isinstance(host, HostOfBlocks):
-        host.__class__ = _class_with_blocks(type(host))
+        own_class: type = type(host)
+        host.__class__ = _class_with_blocks(own_class)
+    host = cast(HostOfBlocks, host)
     if 'inserted_blocks' not in host._modules:
         host.inserted_blocks = nn.ModuleDict()
     if not host.block_hooks:
@@ -175,5 +189,5 @@ def _class_with_blocks(host_class: type) -> type:
 
 
 def _new_host(host_class: type) -> nn.Module:
-    made = _class_with_blocks(host_class)
+    made: Any = _class_with_blocks(host_class)
     return made.__new__(made)

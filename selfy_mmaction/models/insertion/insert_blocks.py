@@ -10,7 +10,7 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from difflib import get_close_matches
 from math import log
-from typing import Any
+from typing import Any, cast
 
 from mmaction.registry import MODELS
 from mmengine.logging import print_log
@@ -20,7 +20,8 @@ from selfy_mmaction.models.layers.building import build, check_config
 from selfy_mmaction.models.selfy.reduction import SCALES
 from selfy_mmaction.ops import check_bool
 
-from .host import add_block, block_name
+from .block_hook import block_name
+from .host import HostOfBlocks, add_block
 from .layout import FeatureLayout
 from .probe import (
     Probe,
@@ -147,6 +148,7 @@ def insert_blocks(
         insert_block(host, spec['after'], block, layout, *options)
         if 't' in layout.sizes:
             frames = input_shape[2 if len(input_shape) == 5 else 0]
+            host = cast(HostOfBlocks, host)
             host.clip_lengths = {**host.clip_lengths, spec['after']: frames}
     return [layout for _, layout in ready]
 

@@ -61,7 +61,7 @@ class FeatureLayout:
                 f'class_tokens={class_tokens}, but layout {pattern!r} has no dimension '
                 "of tokens such as '(t h w)' or '(h w)'"
             )
-        self.token_dim = tokens[0] if tokens else None
+        self.token_dim = tokens[0] if tokens else -1  # without class tokens unused
 
     def measure(self, shape: Sequence[int]) -> dict[str, int]:
         """Size of each axis.

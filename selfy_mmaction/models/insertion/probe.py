@@ -187,8 +187,8 @@ def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
     """
     *clips, height, width = seen.input_shape
     frames = clips[-1] if len(clips) == 3 else clips[0]
-    sizes = FeatureLayout(pattern, {'t': shape[0]} if '(n t)' in pattern else None)
-    sizes = sizes.measure(shape)
+    layout = FeatureLayout(pattern, {'t': shape[0]} if '(n t)' in pattern else None)
+    sizes = layout.measure(shape)
     skew = abs(sizes['h'] * width - sizes['w'] * height)
     return (
         sizes['n'] == 1
@@ -228,7 +228,8 @@ def _run_copy(
     # Through the memo the copy gets the moved tensors without copies of the weights.
     copied = copy.deepcopy(host, {id(x): x.detach().to(device) for x in tensors})
     copied.eval()
-    outputs, grids = {}, set()
+    outputs: dict[str, Any] = {}
+    grids: set[tuple[int, int, int]] = set()
 
     def keep(name: str) -> Callable:
         def hook(layer: nn.Module, args: tuple, output: Any) -> None:
@@ -238,7 +239,8 @@ def _run_copy(
 
     def keep_grid(layer: nn.Module, args: tuple, output: Tensor) -> None:
         frames = output.size(2) if output.dim() == 5 else output.size(0)
-        grids.add((frames, *output.shape[-2:]))
+        height, width = output.shape[-2:]
+        grids.add((frames, height, width))
 
     modules = dict(copied.named_modules())
     for name in layers:

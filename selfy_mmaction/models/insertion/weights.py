@@ -94,5 +94,5 @@ def strip_prefix(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Ten
 
 def _summary(keys: Iterable[str]) -> str:
     """Blocks that the keys belong to, and how many keys each has."""
-    counts = Counter(_BLOCK.match(key)[0] for key in keys)
+    counts = Counter(m[0] for m in map(_BLOCK.match, keys) if m)
     return ', '.join(f'{block} ({count} tensors)' for block, count in counts.items())

@@ -46,16 +46,17 @@ class _StatisticsKept:
         # A momentum of zero, because without running statistics torch keeps other
         # tensors.
         self.norms = [
-            (norm, norm.momentum, norm.num_batches_tracked.clone())
+            (norm, norm.momentum, count, count.clone())
             for norm in self.module.modules()
             if isinstance(norm, _BatchNorm)
             and norm.training
             and norm.track_running_stats
+            and (count := norm.num_batches_tracked) is not None
         ]
-        for norm, _, _ in self.norms:
+        for norm, *_ in self.norms:
             norm.momentum = 0.0
 
     def __exit__(self, *error: object) -> None:
-        for norm, momentum, num_batches_tracked in self.norms:
+        for norm, momentum, count, count_before in self.norms:
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(num_batches_tracked)
+            count.copy_(count_before)

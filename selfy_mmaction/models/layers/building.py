@@ -14,7 +14,10 @@ from selfy_mmaction.ops import check_offsets, check_window
 
 Config = dict[str, Any]
 
-_AS_STORED = {'offsets': check_offsets, 'window': check_window}
+_AS_STORED: dict[str, Callable[[Any], Any]] = {
+    'offsets': check_offsets,
+    'window': check_window,
+}
 
 
 class Module(BaseModule):
@@ -47,7 +50,7 @@ def build(
     decided: Mapping[str, Any] | None = None,
     attributes: Sequence[str] = (),
     **defaults: Any,
-) -> nn.Module:
+) -> Any:
     """Build a block, or a step of one.
 
     Args:
@@ -164,7 +167,7 @@ def _arguments(factory: Callable[..., nn.Module]) -> tuple[set[str], bool]:
     names, takes_kwargs = set(), False
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for base in inspect.getmro(factory) if inspect.isclass(factory) else (factory,):
-        function = base
+        function: Callable[..., Any] = base
         if inspect.isclass(base):
             if '__init__' not in vars(base):
                 continue

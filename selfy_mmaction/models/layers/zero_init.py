@@ -1,6 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Blocks that can start from the backbone alone, as the released code's does."""
 
+from typing import TYPE_CHECKING
+
 from mmengine.model import constant_init
 from torch import nn
 
@@ -17,7 +19,10 @@ class ZeroInitBlock(Module):
     """
 
     zero_init_last_norm = False
-    last_norm: nn.Module | None
+    if TYPE_CHECKING:  # an attribute or a property
+
+        @property
+        def last_norm(self) -> nn.Module | None: ...
 
     def start_at_zero(self, zero_init_last_norm: bool) -> None:
         """Set the scale to zero, now and whenever the weights are initialized.

@@ -150,10 +150,9 @@ class SELFYBlock(ZeroInitBlock):
     @property
     def last_norm(self) -> nn.Module | None:
         """The norm before the fusion: the restoration's, else the integration's."""
-        for step in (self.restoration, self.integration):
-            if getattr(step, 'last_norm', None) is not None:
-                return step.last_norm
-        return None
+        steps = (self.restoration, self.integration)
+        norms = (getattr(step, 'last_norm', None) for step in steps)
+        return next((norm for norm in norms if norm is not None), None)
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Add the STSS representation to the visual features.

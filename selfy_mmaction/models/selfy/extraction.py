@@ -71,7 +71,9 @@ class ConvExtraction(Module):
         layout = _choose_layout(self.window, len(channels))
         self.out_channels = channels[-1]
 
-        def layer(before: int, after: int, stride: Pair, padding: Pair) -> nn.Module:
+        def layer(
+            before: int, after: int, stride: tuple[int, ...], padding: tuple[int, ...]
+        ) -> nn.Module:
             if temporal_kernel == 1:
                 kwargs = dict(norm_cfg=norm_2d(norm_cfg, channels, self))
             else:
@@ -116,7 +118,10 @@ def _choose_layout(window: Pair, num_layers: int) -> list[tuple[Pair, Pair]]:
     """Strides and paddings, a pair each per layer, by the rule of ConvExtraction."""
     rows, cols = (_choose_side_layout(side, num_layers) for side in window)
     return [
-        tuple(zip(row, col, strict=True)) for row, col in zip(rows, cols, strict=True)
+        ((row_stride, col_stride), (row_padding, col_padding))
+        for (row_stride, row_padding), (col_stride, col_padding) in zip(
+            rows, cols, strict=True
+        )
     ]
 
 

@@ -40,7 +40,7 @@ class ConvIntegration(Module):
 
     # What the other forms of the step change.
     _kernel_size = 3
-    _project = dict(kernel_size=1, act_cfg=None)
+    _project: dict[str, Any] = dict(kernel_size=1, act_cfg=None)
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class ConvIntegration(Module):
         )
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> nn.Module | None:
         """The norm of the 1x1x1 convolution, the last of the integration."""
         return self.project.norm
 

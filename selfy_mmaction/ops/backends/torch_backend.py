@@ -86,9 +86,9 @@ def forward(
         for pairs in _pairs(offsets, num_segments, own=keys is None):
             for frame, neighbor in pairs.of(clips):
                 torch.bmm(queries[frame], seen[neighbor], out=bands.products)
-                values[(*frame, pairs.index)].copy_(bands.seen_by_queries)
+                values[frame + (pairs.index,)].copy_(bands.seen_by_queries)
                 if pairs.mirror_index is not None and pairs.offset:
-                    opposite = values[(*neighbor, pairs.mirror_index)]
+                    opposite = values[neighbor + (pairs.mirror_index,)]
                     opposite.copy_(bands.seen_by_neighbors)
     _clear_columns_outside(stss)
     return stss
@@ -137,9 +137,9 @@ def backward(
     with torch.autocast(feats.device.type, enabled=False):
         for pairs in _pairs(offsets, num_segments, own=keys is None):
             for frame, neighbor in pairs.of(len(unit)):
-                grad, opposite = values[(*frame, pairs.index)], None
+                grad, opposite = values[frame + (pairs.index,)], None
                 if pairs.mirror_index is not None:
-                    opposite = values[(*neighbor, pairs.mirror_index)]
+                    opposite = values[neighbor + (pairs.mirror_index,)]
                 bands.set_sum(by_queries=grad, by_neighbors=opposite)
                 bands.add_product(seen[neighbor], to=grad_queries[frame])
                 # Frames against themselves: the bands hold both sides already.

@@ -1,0 +1,41 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""A SELFY block that is fast to run, and norms that hide no mistake."""
+
+from typing import Any
+
+import torch
+from mmaction.registry import MODELS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+# All widths differ from their neighbors'.
+SMALL_BLOCK = dict(
+    type='SELFYBlock',
+    offsets=(-1, 0, 1),
+    window=(5, 5),
+    reduced_channels=4,
+    extraction=dict(channels=(2, 3, 4, 5)),
+    integration=dict(channels=(4, 4)),
+)
+
+
+def build_small_block(**kwargs: Any) -> nn.Module:
+    """Build it with its initial weights, for 6 channels and 3 frames per clip."""
+    torch.manual_seed(0)
+    block = MODELS.build({**SMALL_BLOCK, 'in_channels': 6, 'num_segments': 3, **kwargs})
+    block.init_weights()
+    return block
+
+
+def randomize_norms(module: nn.Module) -> nn.Module:
+    """Give norms weights and statistics that a mistake could not hide behind."""
+    torch.manual_seed(0)
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm):
+            if norm.affine:
+                nn.init.normal_(norm.weight, 1, 0.2)
+                nn.init.normal_(norm.bias, 0, 0.2)
+            if norm.track_running_stats:
+                nn.init.normal_(norm.running_mean, 0, 0.2)
+                nn.init.uniform_(norm.running_var, 0.5, 2)
+    return module
