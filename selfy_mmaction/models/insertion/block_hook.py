@@ -5,14 +5,11 @@ import inspect
 import uuid
 from collections.abc import Hashable, Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 from torch import Tensor, nn
 
 from .layout import FeatureLayout
-
-if TYPE_CHECKING:
-    from .host import HostOfBlocks
 
 
 def block_name(after: str) -> str:
@@ -132,20 +129,21 @@ def takes_num_segments(block: nn.Module, default: bool) -> bool:
     return default
 
 
-def bind_hooks(host: 'HostOfBlocks', args: tuple = ()) -> None:
+def bind_hooks(host: nn.Module, args: tuple = ()) -> None:
     """Forward pre-hook of the host: each layer runs this host's block, and only once.
 
     ``nn.DataParallel`` makes replicas whose layers share the hooks of the original,
     and adapters put another module in a layer's place.
 
     Args:
-        host: The network, or a replica of it.
+        host: The network, a :class:`HostOfBlocks`, or a replica of it.
         args: Unused; of a pre-hook.
 
     Raises:
         RuntimeError: A layer is gone.
     """
-    for hook in host.block_hooks.values():
+    hooks: Mapping[str, RunBlock] = cast(Any, host).block_hooks
+    for hook in hooks.values():
         try:
             layer = host.get_submodule(hook.after)
         except AttributeError as error:
@@ -160,9 +158,9 @@ def bind_hooks(host: 'HostOfBlocks', args: tuple = ()) -> None:
         for number, present in layer._forward_hooks.items():
             if _is_same(present, hook):
                 if present.host is not host:
-                    hooks = layer._forward_hooks.copy()
-                    hooks[number] = hook.on(host)
-                    layer._forward_hooks = hooks
+                    rebound = layer._forward_hooks.copy()
+                    rebound[number] = hook.on(host)
+                    layer._forward_hooks = rebound
                 break
         else:
             remove_hook(host, hook)

@@ -41,6 +41,17 @@ class HostOfBlocks(_Host):
     block_hooks: Mapping[str, RunBlock] = {}
     _loaded: list[dict[str, Tensor]] | None = None
 
+    def has_block_after(self, layer: str) -> bool:
+        """Whether a layer is followed by a block.
+
+        Args:
+            layer: Name of the layer.
+
+        Returns:
+            The answer.
+        """
+        return block_name(layer) in self._modules.get('inserted_blocks', {})
+
     def init_weights(self, *args: Any, **kwargs: Any) -> None:
         """Initialize the host as it does without blocks, then the blocks.
 

@@ -16,20 +16,13 @@ from mmaction.registry import MODELS
 from mmengine.logging import print_log
 from torch import nn
 
-from selfy_mmaction.models.layers.building import build, check_config
+from selfy_mmaction.models.layers.building import build
 from selfy_mmaction.models.selfy.reduction import SCALES
 from selfy_mmaction.ops import check_bool
 
-from .block_hook import block_name
 from .host import HostOfBlocks, add_block
-from .layout import FeatureLayout
-from .probe import (
-    Probe,
-    default_input_shape,
-    describe,
-    find_layout,
-    probe,
-)
+from .layout import FeatureLayout, find_layout
+from .probe import Probe, probe
 
 Config = dict[str, Any]
 
@@ -130,24 +123,17 @@ def insert_blocks(
                 "a block is dict(after='LAYER', block=dict(type=...)) with the keys "
                 f'{_KEYS}, but got {spec!r}'
             )
-    blocks = [dict(spec) for spec in blocks]
-    for spec in blocks:
         _check_place(host, spec['after'])
         check_bool('new', spec.get('new', False))
-        if not isinstance(spec.get('block'), nn.Module):
-            option = f'block after {spec["after"]!r}'
-            spec['block'] = check_config(option, spec.get('block'))
     layers = [spec['after'] for spec in blocks]
-    if input_shape is None:
-        input_shape = default_input_shape(host, _num_segments(blocks))
-    seen = probe(host, layers, input_shape)
+    seen = probe(host, layers, input_shape, _num_segments(blocks))
     # All that may fail before the host is changed.
     ready = [_prepare(host, spec, seen) for spec in blocks]
     for spec, (block, layout) in zip(blocks, ready, strict=True):
         options = spec.get('output'), spec.get('new', False)
-        insert_block(host, spec['after'], block, layout, *options)
+        add_block(host, spec['after'], block, layout, *options)
         if 't' in layout.sizes:
-            frames = input_shape[2 if len(input_shape) == 5 else 0]
+            frames = seen.input_shape[2 if len(seen.input_shape) == 5 else 0]
             host = cast(HostOfBlocks, host)
             host.clip_lengths = {**host.clip_lengths, spec['after']: frames}
     return [layout for _, layout in ready]
@@ -201,7 +187,7 @@ def _check_place(host: nn.Module, after: str) -> None:
             f'{type(host).__name__} has no layer {after!r}; the nearest names are '
             f'{nearest}'
         )
-    if block_name(after) in getattr(host, 'inserted_blocks', {}):
+    if isinstance(host, HostOfBlocks) and host.has_block_after(after):
         raise ValueError(
             f'a block is already inserted after {after!r}; build both as one block'
         )
@@ -209,10 +195,9 @@ def _check_place(host: nn.Module, after: str) -> None:
 
 def _num_segments(blocks: Sequence[Config]) -> int | None:
     """The frames a clip that the configs of all blocks name, if they are one number."""
+    configs = [spec.get('block') or {} for spec in blocks]
     numbers = {
-        spec['block'].get('num_segments')
-        for spec in blocks
-        if isinstance(spec['block'], Mapping)
+        block.get('num_segments') for block in configs if isinstance(block, Mapping)
     }
     return numbers.pop() if len(numbers) == 1 else None
 
@@ -221,24 +206,9 @@ def _prepare(
     host: nn.Module, spec: Config, seen: Probe
 ) -> tuple[nn.Module, FeatureLayout]:
     """Build the block of a place, and find the layout there."""
-    after, output = spec['after'], spec.get('output')
-    if after not in seen.outputs:
-        raise ValueError(
-            f'{after!r} ({type(host.get_submodule(after)).__name__}) did not run by '
-            'itself in a forward pass; choose a layer in it, or after it'
-        )
-
-    features = _choose(seen.outputs[after], output, after)
-    layout = find_layout(
-        seen,
-        after,
-        features,
-        spec.get('layout'),
-        spec.get('sizes'),
-        spec.get('class_tokens'),
-    )
-    sizes = layout.measure(features.shape)
-    block = spec['block']
+    after, block = spec['after'], spec.get('block')
+    given = (spec.get(key) for key in ('output', 'layout', 'sizes', 'class_tokens'))
+    layout, sizes = find_layout(seen, after, *given)
     if isinstance(block, nn.Module):
         return block, layout
     scale = min(
@@ -266,14 +236,3 @@ def _prepare(
         level=logging.INFO,
     )
     return block, layout
-
-
-def _choose(value: Any, output: Hashable | None, after: str) -> Any:
-    if output is None:
-        return value
-    try:
-        return value[output]
-    except (TypeError, LookupError):
-        raise ValueError(
-            f'output={output!r} is none of what {after!r} gives: saw {describe(value)}'
-        ) from None

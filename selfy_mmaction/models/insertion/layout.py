@@ -2,14 +2,23 @@
 """Layouts in which networks hold the features of a clip."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from .probe import Probe
+
 _CLIPS = 'n t c h w'
+# By number of dimensions: the layout where none is given, and others there are.
+_LAYOUTS = {
+    4: ('(n t) c h w', '(n t) h w c'),
+    5: ('n c t h w', 'n t h w c', 'n t c h w'),
+}
+_TOKENS = ('n (t h w) c', 'n (h w t) c', '(n t) (h w) c', '(h w) (n t) c')
 
 
 class FeatureLayout:
@@ -174,3 +183,139 @@ def grouped_axes(pattern: str) -> set[str]:
         Their letters.
     """
     return {axis for axes in parse_layout(pattern) if len(axes) > 1 for axis in axes}
+
+
+def find_layout(
+    seen: Probe,
+    layer: str,
+    output: Hashable | None = None,
+    pattern: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    class_tokens: int | None = None,
+) -> tuple[FeatureLayout, dict[str, int]]:
+    """Layout of a layer's features, as far as it is not given.
+
+    Args:
+        seen: What the forward pass showed.
+        layer: Name of the layer.
+        output: Index or key of the features, where the layer gives several tensors.
+            Default: None.
+        pattern: The layout. Default: None, '(n t) c h w' for features of four
+            dimensions and 'n c t h w' for features of five, if their sizes can be that.
+        sizes: Sizes of axes in parentheses. Default: None, those that fit what the
+            host's convolutions gave.
+        class_tokens: How many. Default: None, 0 or 1, whichever fits.
+
+    Returns:
+        The layout, with sizes, and the size of each axis, as of
+        :meth:`FeatureLayout.measure`.
+
+    Raises:
+        ValueError: No feature map, no such output, or no certain answer.
+    """
+    features = _choose(seen.outputs[layer], output, layer)
+    saw = f'{layer!r} gives {_describe(features)} at an input of {seen.input_shape}'
+    if not isinstance(features, Tensor) or features.dim() < 3:
+        raise ValueError(f'{saw}, which is no feature map{_advice(features)}')
+    shape = tuple(features.shape)
+    if pattern is None:
+        default, *others = _LAYOUTS.get(len(shape), (None, *_TOKENS))
+        if default is None or not _is_likely(default, shape, seen):
+            raise ValueError(
+                f'{saw}, whose order of clips, frames, channels, rows and columns has '
+                f'to be given: dict(after={layer!r}, layout={others[0]!r}, ...), or '
+                f'{", ".join(map(repr, others[1:]))} or another'
+            )
+        pattern = default
+    has_tokens = any({'h', 'w'} <= set(axes) for axes in parse_layout(pattern))
+    if class_tokens is None:
+        numbers = (0, 1) if has_tokens else (0,)
+    else:
+        numbers = (class_tokens,)
+    fitting = {}
+    for option in [sizes] if sizes else _size_options(seen, pattern, shape):
+        for number in numbers:
+            layout = FeatureLayout(pattern, option, number)
+            if _is_one_clip(layout, shape):
+                fitting[str(layout)] = layout
+    if len(fitting) != 1:
+        raise ValueError(
+            f'{saw}, which fits {" and ".join(fitting) or "no"} layout={pattern!r}'
+            + f' with sizes={dict(sizes or {})}' * bool(sizes)
+            + '; give layout, sizes=dict(t=..., h=..., w=...) and class_tokens'
+        )
+    _, layout = fitting.popitem()
+    return layout, layout.measure(shape)
+
+
+def _choose(value: Any, output: Hashable | None, after: str) -> Any:
+    if output is None:
+        return value
+    try:
+        return value[output]
+    except (TypeError, LookupError):
+        raise ValueError(
+            f'output={output!r} is none of what {after!r} gives: saw {_describe(value)}'
+        ) from None
+
+
+def _describe(value: Any) -> str:
+    """Types, and shapes of tensors."""
+    if isinstance(value, Tensor):
+        return f'a tensor {tuple(value.shape)}'
+    if isinstance(value, Mapping):
+        parts = [f'{key!r}: {_describe(item)}' for key, item in value.items()]
+        return f'{type(value).__name__} of {{{", ".join(parts)}}}'
+    if isinstance(value, (tuple, list)):
+        parts = [f'[{i}] {_describe(item)}' for i, item in enumerate(value)]
+        return f'{type(value).__name__} of {", ".join(parts)}'
+    return repr(value) if isinstance(value, int) else type(value).__name__
+
+
+def _advice(features: Any) -> str:
+    if isinstance(features, Mapping):
+        return f'; choose one by output= one of {list(features)}'
+    if isinstance(features, (tuple, list)):
+        return f'; choose one by output= one of {list(range(len(features)))}'
+    return '; choose a layer before'
+
+
+def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
+    """Not more frames than at the input, and frames of about its proportions.
+
+    This does not guess a layout, it keeps the default from being taken for another.
+    """
+    *clips, height, width = seen.input_shape
+    frames = clips[-1] if len(clips) == 3 else clips[0]
+    layout = FeatureLayout(pattern, {'t': shape[0]} if '(n t)' in pattern else None)
+    sizes = layout.measure(shape)
+    skew = abs(sizes['h'] * width - sizes['w'] * height)
+    return (
+        sizes['n'] == 1
+        and sizes['t'] <= frames
+        and sizes['h'] <= height
+        and skew <= max(height, width)  # sides are rounded
+    )
+
+
+def _size_options(
+    seen: Probe, pattern: str, shape: tuple[int, ...]
+) -> list[dict[str, int]]:
+    """Sizes that the axes in parentheses may have."""
+    grouped = grouped_axes(pattern) - {'n'}
+    if grouped <= {'t'} and len(shape) == len(parse_layout(pattern)):
+        # One clip: the dimension of clips and frames has the length T.
+        return [
+            {'t': length}
+            for axes, length in zip(parse_layout(pattern), shape, strict=True)
+            if len(axes) > 1
+        ] or [{}]
+    grids = (dict(zip('thw', grid, strict=True)) for grid in sorted(seen.grids))
+    return [{axis: grid[axis] for axis in 'thw' if axis in grouped} for grid in grids]
+
+
+def _is_one_clip(layout: FeatureLayout, shape: tuple[int, ...]) -> bool:
+    try:
+        return layout.measure(shape)['n'] == 1
+    except ValueError:
+        return False
