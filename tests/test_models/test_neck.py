@@ -65,7 +65,7 @@ def test_value_is_that_of_the_steps(level, relu):
 
 
 def test_steps_have_the_names_of_the_block():
-    block = MODELS.build(dict(type='SELFYBlock', in_channels=6, **SMALL_BLOCK))
+    block = MODELS.build(dict(in_channels=6, **SMALL_BLOCK))
     names = {f'block.{name}' for name in block.state_dict()}
     assert set(build_neck().state_dict()) == names
 
