@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
+from selfy_mmaction.models.layers.whole_map_conv import WholeMapConv2d
 from selfy_mmaction.ops import (
     check_choice,
     check_ints,
@@ -75,7 +76,10 @@ class ConvExtraction(Module):
             before: int, after: int, stride: tuple[int, ...], padding: tuple[int, ...]
         ) -> nn.Module:
             if temporal_kernel == 1:
-                kwargs = dict(norm_cfg=norm_2d(norm_cfg, channels, self))
+                kwargs = dict(
+                    conv_cfg=dict(type=WholeMapConv2d),
+                    norm_cfg=norm_2d(norm_cfg, channels, self),
+                )
             else:
                 stride, padding = (1, *stride), (1, *padding)
                 kwargs = dict(
