@@ -3,6 +3,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / 'selfy_mmaction'
@@ -36,6 +37,11 @@ def module_name(path: Path) -> str:
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split('.'))
+    return path.is_dir() or path.with_suffix('.py').is_file()
+
+
 def imports(path: Path) -> set[str]:
     """Modules of this package that a file imports, without its name."""
     found = set()
@@ -43,7 +49,12 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             folder = ('selfy_mmaction', *path.relative_to(PACKAGE).parent.parts)
             base = folder[: len(folder) + 1 - node.level] if node.level else ()
-            names = ['.'.join((*base, *([node.module] if node.module else [])))]
+            module = [node.module] if node.module else []
+            # What is imported from a package may be a module of it.
+            names = ['.'.join((*base, *module, alias.name)) for alias in node.names]
+            names = [
+                name if is_module(name) else name.rpartition('.')[0] for name in names
+            ]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
@@ -89,3 +100,19 @@ def test_the_docs_name_every_room():
     for room in RANKS.keys() - {'', 'version', 'models'}:
         folder = room.replace('.', '/')
         assert re.search(rf'`{folder}(/|\.py)`', text), room
+
+
+def test_no_circle_between_files():
+    modules = {module_name(path): path for path in PACKAGE.rglob('*.py')}
+    imported = {
+        name: imports(path) & set(modules) - {name} for name, path in modules.items()
+    }
+    # Raises CycleError, which names the circle.
+    assert len([*TopologicalSorter(imported).static_order()]) == len(modules)
+
+
+def test_no_file_is_longer_than_350_lines():
+    lengths = {
+        path: len(path.read_text().splitlines()) for path in PACKAGE.rglob('*.py')
+    }
+    assert not {path: length for path, length in lengths.items() if length > 350}
