@@ -85,7 +85,7 @@ class LocalSelfAttentionBlock(GridBlock):
         self.window = check_ints('window', window)
         if len(self.window) != 3 or any(side % 2 == 0 for side in self.window):
             raise ValueError(
-                'window must be (L, U, V), three positive odd numbers such as '
+                'window must be (L, U, V), three positive odd integers such as '
                 f'(5, 9, 9), but got {self.window}'
             )
         check_heads('reduced_channels', reduced_channels, num_heads)
