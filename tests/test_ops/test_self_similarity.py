@@ -224,8 +224,8 @@ def test_features_whose_squares_overflow(dtype, factor, tolerance):
     feats = (small * factors).requires_grad_()
     args = ((-1, 0, 2), (3, 5), 3)
     actual = self_similarity(feats, *args)
-    # Scaling changes the cosine only through eps, which dominates near zero and does not
-    # matter for large features.
+    # Scaling changes the cosine only through eps, which dominates near zero and is
+    # negligible for large features.
     exact = small.double() * factors.double().clamp(max=2.0**40)
     exact.requires_grad_()
     expected = self_similarity_loops(exact, *args)
