@@ -88,7 +88,7 @@ def test_3d_networks_use_the_length_of_the_input():
 
 
 def test_last_level_with_fewer_frames():
-    """With a temporal stride of 2, each of its frames counts for two of the level."""
+    """Each frame of the last level counts for two frames of ``level``."""
     levels = make_levels((4, 4, 2))
     neck = build_neck(num_segments=None)
     longer = levels[-1][:, :, (0, 0, 1, 1)]

@@ -167,7 +167,7 @@ def test_overflowing_squares_result_in_nan(interpreted):
     assert grad[4, :, 2, 1].isnan().all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 def test_values_and_gradients_on_every_gpu():
     for index in range(torch.cuda.device_count()):
         for name in NAMES:

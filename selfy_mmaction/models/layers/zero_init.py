@@ -29,7 +29,7 @@ class ZeroInitBlock(Module):
         """Set the scale to zero, now and whenever the weights are initialized.
 
         Args:
-            zero_init_last_norm: Whether to do so.
+            zero_init_last_norm: Whether to start at zero.
 
         Raises:
             ValueError: If the block could never leave zero or has no last norm.

@@ -281,8 +281,8 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         \max_{u,v} S^+_{u,v}]
 
     The ReLU and the division by :math:`d_U = U // 2` and :math:`d_V`, which scales the
-    displacement to [-1, 1], follow MotionSqueeze's code, as the supplement says it
-    does; that code orders v before u. No gradient flows through the arg max. Ties
+    displacement to [-1, 1], come from MotionSqueeze's code, which the supplement claims
+    to follow; that code orders v before u. No gradient flows through the arg max. Ties
     resolve to the first maximum in (u, v) order. Computed in at least float32.
 
     Args:
