@@ -189,8 +189,9 @@ def test_checkpointing_changes_no_result():
 
 
 def test_checkpointing_of_several_backward_passes():
-    plain, checkpointed = build_small_block(), build_small_block(with_cp=True)
-    x = torch.randn(3, 6, 8, 8, requires_grad=True)
+    plain = build_small_block().double()
+    checkpointed = build_small_block(with_cp=True).double()
+    x = torch.randn(3, 6, 8, 8, dtype=torch.float64, requires_grad=True)
     grads = []
     for block in (plain, checkpointed):
         out = block(x).square().sum()
