@@ -159,7 +159,7 @@ def is_rotated_matroska(file: BinaryIO) -> bool:
 
 
 def has_ordered_keyframes(file: BinaryIO) -> bool:
-    """Return whether each keyframe surely has the same position stored and displayed.
+    """Return whether keyframes are known to have the same index stored and displayed.
 
     With an "open GOP" (the default of x265 and of MPEG-2 encoders), frames displayed
     before a keyframe are stored after it. The number of frames stored before a keyframe
