@@ -123,7 +123,7 @@ def test_other_clips_are_refused_and_nothing_is_written(run, capsys, dumps, tmp_
     other = write(tmp_path / 'other.pkl', 5, labels)
     out = tmp_path / 'both.pkl'
     message = refused(capsys, run, dumps[0], other, '--out', out)
-    assert 'other.pkl are not of the same clips: clip 7 has label 7 and 9' in message
+    assert 'other.pkl do not have the same clips: clip 7 has label 7 and 9' in message
     assert not out.exists()
 
 
@@ -139,7 +139,7 @@ def test_other_clips_are_refused_and_nothing_is_written(run, capsys, dumps, tmp_
         (('--weights', 1, 'one'), "invalid float value: 'one'"),
         (('{folder}/../{folder.name}/0.pkl',), 'a dump is given twice'),
         (('--out', '{folder}/folder.pkl'), 'folder.pkl'),
-        (('--apply-softmax',), '0.pkl holds probabilities already'),
+        (('--apply-softmax',), '0.pkl already has probabilities'),
         (('--out', 'both.txt'), 'must end in .pkl or .pickle'),
         (('--out', '{folder}/0.pkl'), 'would overwrite a dump that is read'),
     ],
@@ -155,7 +155,7 @@ def test_bad_arguments(run, capsys, dumps, tmp_path, args, message):
 def test_logits_do_not_go_with_probabilities(run, capsys, dumps, tmp_path):
     logits = write(tmp_path / 'logits.pkl', 5, softmax=False)
     message = refused(capsys, run, dumps[0], logits)
-    assert 'logits.pkl does not hold probabilities, but others do' in message
+    assert 'logits.pkl does not have probabilities, but other dumps do' in message
 
 
 def named(path: Path, order: list[int]) -> Path:
