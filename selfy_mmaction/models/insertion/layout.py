@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Layouts in which networks hold the features of a clip."""
+"""Layouts of the features of a clip."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,22 @@ _CLIPS = 'n t c h w'
 
 
 class FeatureLayout:
-    """The way from a host's features to frames (N*T, C, H, W), and back.
+    """Conversion from a host's features to frames (N*T, C, H, W), and back.
 
     Args:
-        pattern: The host's layout as einops writes it: clips ``n``, frames ``t``,
-            channels ``c``, rows ``h`` and columns ``w``, each once, in parentheses
-            where they share a dimension. '(n t) c h w' is a 2D recognizer's,
-            'n c t h w' a 3D one's, 'n (t h w) c' a sequence of tokens.
-        sizes: Sizes of the axes in parentheses; one axis of each pair of parentheses
-            may be left out and is computed. Default: none.
-        class_tokens: Tokens before those of the positions, which pass by the block.
-            They need h and w in one pair of parentheses. Default: 0.
+        pattern: The host's layout as an einops pattern with clips ``n``, frames ``t``,
+            channels ``c``, rows ``h`` and columns ``w``, each once; axes that share a
+            dimension are in parentheses. 2D recognizers have '(n t) c h w', 3D
+            recognizers 'n c t h w', and token sequences, for example, 'n (t h w) c'.
+        sizes: Sizes of the axes in parentheses. One axis per pair of parentheses may be
+            omitted and is computed. Default: None.
+        class_tokens: Number of class tokens that precede the tokens of the positions
+            and bypass the block. They require h and w in the same parentheses.
+            Default: 0.
 
     Raises:
-        ValueError: Not these five axes, sizes of others, sizes that are missing, or
-            class tokens where no dimension holds tokens.
+        ValueError: If the pattern does not have these five axes, ``sizes`` has other
+            axes or too few, or ``class_tokens`` is given but no dimension has tokens.
     """
 
     def __init__(
@@ -43,16 +44,16 @@ class FeatureLayout:
         shared = grouped_axes(pattern)
         if wrong := set(self.sizes) - shared:
             raise ValueError(
-                f'sizes gives {sorted(wrong)}, but layout {pattern!r} needs at most '
-                f'those of {sorted(shared)}; the features say the others'
+                f'sizes has {sorted(wrong)}, but layout {pattern!r} only takes sizes '
+                f'of {sorted(shared)}; remove the others'
             )
         for axes in self.dims:
             missing = [axis for axis in axes if axis not in self.sizes]
             if len(axes) > 1 and len(missing) > 1:
                 wanted = ', '.join(f'{axis}=...' for axis in axes if axis != 'n')
                 raise ValueError(
-                    f'layout {pattern!r} holds {", ".join(axes)} in one dimension and '
-                    f'sizes={self.sizes} leaves {len(missing)} of them open; give '
+                    f'layout {pattern!r} has {", ".join(axes)} in one dimension, but '
+                    f'sizes={self.sizes} omits {len(missing)} of them; give '
                     f'sizes=dict({wanted})'
                 )
         tokens = [dim for dim, axes in enumerate(self.dims) if {'h', 'w'} <= set(axes)]
@@ -61,10 +62,10 @@ class FeatureLayout:
                 f'class_tokens={class_tokens}, but layout {pattern!r} has no dimension '
                 "of tokens such as '(t h w)' or '(h w)'"
             )
-        self.token_dim = tokens[0] if tokens else -1  # without class tokens unused
+        self.token_dim = tokens[0] if tokens else -1  # used only for class tokens
 
     def measure(self, shape: Sequence[int]) -> dict[str, int]:
-        """Size of each axis.
+        """Compute the size of each axis.
 
         Args:
             shape: Shape of the host's features.
@@ -73,7 +74,7 @@ class FeatureLayout:
             Sizes of n, t, c, h and w.
 
         Raises:
-            ValueError: The shape does not have this layout.
+            ValueError: If the shape does not match the layout.
         """
         lengths = list(shape)
         fits = len(lengths) == len(self.dims)
@@ -89,8 +90,8 @@ class FeatureLayout:
             measured.update(dict.fromkeys(unknown, length // known))
         if not fits:
             raise ValueError(
-                f'features of shape {tuple(shape)} have no layout {self}; give the '
-                'layout, sizes and class_tokens that they have'
+                f'features of shape {tuple(shape)} do not match layout {self}; correct '
+                'layout, sizes or class_tokens'
             )
         return measured
 
@@ -98,15 +99,15 @@ class FeatureLayout:
         """Run a block on features in this layout.
 
         Args:
-            block: From frames (N*T, C, H, W) and T to frames of the same shape.
-            features: The host's.
+            block: Maps frames (N*T, C, H, W) and T to frames of the same shape.
+            features: Features of the host.
 
         Returns:
-            In the host's layout.
+            The result in the host's layout.
 
         Raises:
-            ValueError: The features do not have this layout, or the block changes
-                their shape.
+            ValueError: If the features do not match the layout, or the block changes
+                the shape.
         """
         num_clips = self.measure(features.shape)['n']
         tokens = features
@@ -122,15 +123,15 @@ class FeatureLayout:
         out = block(frames, clips.size(1))
         if out.shape != frames.shape:
             raise ValueError(
-                f'{block} made {tuple(out.shape)} of features of shape '
-                f'{tuple(frames.shape)}; an inserted block must keep it'
+                f'{block} changes the shape of features from {tuple(frames.shape)} to '
+                f'{tuple(out.shape)}; an inserted block must keep it'
             )
         clips = out.unflatten(0, clips.shape[:2])
         out = rearrange(clips, f'{_CLIPS} -> {self.pattern}')
         if self.class_tokens:
             out = torch.cat((class_tokens, out), self.token_dim)
         if out.stride() != features.stride():
-            # Hosts call view(), and sum in the order of the memory.
+            # Hosts call view(), and their sums depend on the memory format.
             out = torch.empty_like(features, dtype=out.dtype).copy_(out)
         return out
 
@@ -141,16 +142,16 @@ class FeatureLayout:
 
 
 def parse_layout(pattern: str) -> list[tuple[str, ...]]:
-    """Axes of each dimension.
+    """Split a pattern into the axes of each dimension.
 
     Args:
-        pattern: As for :class:`FeatureLayout`.
+        pattern: See :class:`FeatureLayout`.
 
     Returns:
-        A tuple of axes for each dimension.
+        A tuple of axes per dimension.
 
     Raises:
-        ValueError: Not the five axes.
+        ValueError: If the pattern does not have each of the five axes once.
     """
     dims = [
         tuple((group or axis).split())
@@ -158,19 +159,19 @@ def parse_layout(pattern: str) -> list[tuple[str, ...]]:
     ]
     if sorted(axis for axes in dims for axis in axes) != sorted(_CLIPS.split()):
         raise ValueError(
-            f'layout must hold n, t, c, h and w once each, such as "(n t) c h w", '
+            f'layout must have n, t, c, h and w once each, such as "(n t) c h w", '
             f'"n c t h w" or "n (t h w) c", but got {pattern!r}'
         )
     return dims
 
 
 def grouped_axes(pattern: str) -> set[str]:
-    """The axes that share a dimension with others.
+    """Find the axes that share a dimension with others.
 
     Args:
-        pattern: As for :class:`FeatureLayout`.
+        pattern: See :class:`FeatureLayout`.
 
     Returns:
-        Their letters.
+        The letters of these axes.
     """
     return {axis for axes in parse_layout(pattern) if len(axes) > 1 for axis in axes}

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What the layers of a network give out, seen in a forward pass of a copy."""
+"""Layer outputs of a network, recorded in a forward pass of a copy."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .layout import FeatureLayout, grouped_axes, parse_layout
 
-# By number of dimensions: the layout where none is given, and others there are.
+# By number of dimensions: the default layout, then others to suggest.
 _LAYOUTS = {
     4: ('(n t) c h w', '(n t) h w c'),
     5: ('n c t h w', 'n t h w c', 'n t c h w'),
@@ -22,28 +22,35 @@ _TOKENS = ('n (t h w) c', 'n (h w t) c', '(n t) (h w) c', '(h w) (n t) c')
 
 
 class Probe(NamedTuple):
-    """What a forward pass showed."""
+    """Record of a forward pass.
+
+    Attributes:
+        input_shape: Shape of the input.
+        outputs: Outputs by layer, only for layers that were called.
+        grids: Sizes (t, h, w) of the outputs of all convolutions.
+        multiply_adds: Multiply-adds of the forward pass.
+    """
 
     input_shape: tuple[int, ...]
-    outputs: dict[str, Any]  # by layer; a layer that did not run is not there
-    grids: set[tuple[int, int, int]]  # (t, h, w) of what the convolutions gave
+    outputs: dict[str, Any]
+    grids: set[tuple[int, int, int]]
     multiply_adds: int
 
 
 def default_input_shape(
     host: nn.Module, num_segments: int | None = None
 ) -> tuple[int, ...]:
-    """One clip as the backbone of a 2D recognizer gets it, at mmaction2's 224x224.
+    """Return the shape of one clip for a 2D network, at mmaction2's 224x224 pixels.
 
     Args:
-        host: Backbone, or network with one.
-        num_segments: T, where the host does not say it. Default: None.
+        host: Backbone, or network with a ``backbone``.
+        num_segments: T, if the host has no ``num_segments``. Default: None.
 
     Returns:
         (T, C, 224, 224).
 
     Raises:
-        ValueError: The host takes whole clips, or does not say their length.
+        ValueError: If the host is not a 2D network, or T is unknown.
     """
     network = _backbone(host)
     convolutions = (m for m in network.modules() if isinstance(m, _CONVOLUTIONS))
@@ -51,10 +58,10 @@ def default_input_shape(
     num_segments = getattr(network, 'num_segments', num_segments)
     if not isinstance(first, nn.Conv2d) or num_segments is None:
         raise ValueError(
-            f'{type(network).__name__} does not say which clips it gets; give '
-            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a '
-            'network of frames, such as (8, 3, 224, 224), or (1, 3, T, H, W) for one '
-            'of clips, such as (1, 3, 32, 224, 224)'
+            f'the input shape of {type(network).__name__} is unknown; give '
+            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a 2D '
+            'network, such as (8, 3, 224, 224), or (1, 3, T, H, W) for a 3D network, '
+            'such as (1, 3, 32, 224, 224)'
         )
     return (num_segments, first.in_channels, 224, 224)
 
@@ -62,19 +69,19 @@ def default_input_shape(
 def probe(host: nn.Module, layers: Iterable[str], input_shape: Sequence[int]) -> Probe:
     """Run a copy of the host on one clip of zeros.
 
-    On the meta device, which computes shapes alone; on the CPU where the host's code
-    does not run there. The host itself is left as it is.
+    Runs on the meta device, which computes only shapes, or on the CPU if the host does
+    not support it. The host itself is not changed.
 
     Args:
-        host: Backbone, or network with one, which alone is run then.
+        host: Backbone, or network with a ``backbone``; only the backbone is run.
         layers: Names of layers.
         input_shape: Shape of one clip at the input, (T, C, H, W) or (1, C, T, H, W).
 
     Returns:
-        What the first run of each layer gave, on the device of the pass.
+        The output of the first call of each layer, on the device used.
 
     Raises:
-        ValueError: The host does not run on this input.
+        ValueError: If the host does not run on this input.
     """
     layers, input_shape = list(layers), tuple(input_shape)
     failure = None
@@ -83,13 +90,13 @@ def probe(host: nn.Module, layers: Iterable[str], input_shape: Sequence[int]) ->
             break
         try:
             return _run_copy(host, layers, input_shape, device)
-        # Whatever the host's code raises; it is shown below.
+        # The host's code may raise anything; the error is reported below.
         except Exception as error:
             failure = error
     raise ValueError(
         f'{type(_backbone(host)).__name__} does not run on input_shape={input_shape} '
         f'({type(failure).__name__}: {failure}); give the shape of one clip at its '
-        'input, (T, 3, H, W) for a network of frames, (1, 3, T, H, W) for one of clips'
+        'input, (T, 3, H, W) for a 2D network or (1, 3, T, H, W) for a 3D network'
     ) from failure
 
 
@@ -101,35 +108,35 @@ def find_layout(
     sizes: Mapping[str, int] | None = None,
     class_tokens: int | None = None,
 ) -> FeatureLayout:
-    """Layout of a layer's features, as far as it is not given.
+    """Complete the layout of a layer's features.
 
     Args:
-        seen: What the forward pass showed.
-        layer: Name of the layer, for messages.
-        features: What the layer gave, or the chosen part of it.
-        pattern: The layout. Default: None, '(n t) c h w' for features of four
-            dimensions and 'n c t h w' for features of five, if their sizes can be that.
-        sizes: Sizes of axes in parentheses. Default: None, those that fit what the
-            host's convolutions gave.
-        class_tokens: How many. Default: None, 0 or 1, whichever fits.
+        seen: Record of the forward pass.
+        layer: Name of the layer, for error messages.
+        features: Output of the layer, or the selected part of it.
+        pattern: The layout. Default: None, which means '(n t) c h w' for 4-D features
+            and 'n c t h w' for 5-D features if the shape is plausible.
+        sizes: Sizes of axes in parentheses. Default: None, to take them from the
+            outputs of the host's convolutions.
+        class_tokens: Number of class tokens. Default: None, to try 0 and 1.
 
     Returns:
         The layout, with sizes.
 
     Raises:
-        ValueError: No feature map, or no certain answer.
+        ValueError: If the output is not a feature map, or no unique layout fits.
     """
-    saw = f'{layer!r} gives {describe(features)} at an input of {seen.input_shape}'
+    saw = f'{layer!r} returns {describe(features)} for an input of {seen.input_shape}'
     if not isinstance(features, Tensor) or features.dim() < 3:
-        raise ValueError(f'{saw}, which is no feature map{_advice(features)}')
+        raise ValueError(f'{saw}, which is not a feature map{_advice(features)}')
     shape = tuple(features.shape)
     if pattern is None:
         default, *others = _LAYOUTS.get(len(shape), (None, *_TOKENS))
         if default is None or not _is_likely(default, shape, seen):
             raise ValueError(
-                f'{saw}, whose order of clips, frames, channels, rows and columns has '
-                f'to be given: dict(after={layer!r}, layout={others[0]!r}, ...), or '
-                f'{", ".join(map(repr, others[1:]))} or another'
+                f'{saw}, whose order of clips, frames, channels, rows and columns is '
+                f'ambiguous; give it: dict(after={layer!r}, layout={others[0]!r}, '
+                f'...), or {", ".join(map(repr, others[1:]))} or another layout'
             )
         pattern = default
     has_tokens = any({'h', 'w'} <= set(axes) for axes in parse_layout(pattern))
@@ -153,10 +160,10 @@ def find_layout(
 
 
 def describe(value: Any) -> str:
-    """What a layer gave, in a few words.
+    """Describe the output of a layer.
 
     Args:
-        value: Its output.
+        value: The output.
 
     Returns:
         Types, and shapes of tensors.
@@ -174,16 +181,16 @@ def describe(value: Any) -> str:
 
 def _advice(features: Any) -> str:
     if isinstance(features, Mapping):
-        return f'; choose one by output= one of {list(features)}'
+        return f'; select one with output=KEY, one of {list(features)}'
     if isinstance(features, (tuple, list)):
-        return f'; choose one by output= one of {list(range(len(features)))}'
-    return '; choose a layer before'
+        return f'; select one with output=INDEX, one of {list(range(len(features)))}'
+    return '; choose an earlier layer'
 
 
 def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
-    """Not more frames than at the input, and frames of about its proportions.
+    """Check that there are at most as many frames as in the input, in its aspect ratio.
 
-    This does not guess a layout, it keeps the default from being taken for another.
+    This does not guess a layout; it rejects the default if it is implausible.
     """
     *clips, height, width = seen.input_shape
     frames = clips[-1] if len(clips) == 3 else clips[0]
@@ -201,10 +208,10 @@ def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
 def _size_options(
     seen: Probe, pattern: str, shape: tuple[int, ...]
 ) -> list[dict[str, int]]:
-    """Sizes that the axes in parentheses may have."""
+    """List possible sizes of the axes in parentheses."""
     grouped = grouped_axes(pattern) - {'n'}
     if grouped <= {'t'} and len(shape) == len(parse_layout(pattern)):
-        # One clip: the dimension of clips and frames has the length T.
+        # The input is one clip, so the dimension of clips and frames has length T.
         return [
             {'t': length}
             for axes, length in zip(parse_layout(pattern), shape, strict=True)
@@ -225,7 +232,7 @@ def _run_copy(
     host: nn.Module, layers: list[str], input_shape: tuple[int, ...], device: str
 ) -> Probe:
     tensors = list(chain(host.parameters(), host.buffers()))
-    # Through the memo the copy gets the moved tensors without copies of the weights.
+    # With this memo, deepcopy uses the moved tensors instead of copying the weights.
     copied = copy.deepcopy(host, {id(x): x.detach().to(device) for x in tensors})
     copied.eval()
     outputs: dict[str, Any] = {}
