@@ -75,7 +75,7 @@ def test_no_upward_and_no_circular_imports():
     assert not {pair for pair in pairs if pair[::-1] in pairs}
 
 
-def test_few_arrows_between_the_rooms_of_the_models():
+def test_few_imports_between_the_rooms_of_the_models():
     rooms = {
         (here, there)
         for here, there in arrows()

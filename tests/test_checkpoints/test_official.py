@@ -313,7 +313,7 @@ FUSE = 'base_model.selfy.stss_integration.conv3_fuse.1.weight'
          'a TSN of the TSM code'),
         (lambda state: without_dropout(without_block(
             {**state, 'new_fc.weight': state['new_fc.weight'].squeeze(2)}), 'fc'),
-         'base_model.fc.weight .* a TSN of the TSM code'),
+         'base_model.fc is .* a TSN of the TSM code'),
         (lambda state: {'state_dict': 5}, 'no state_dict'),
         (lambda state: {}, 'no state_dict'),
         (lambda state: [1, 2], 'no state_dict'),

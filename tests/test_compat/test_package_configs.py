@@ -51,7 +51,7 @@ def test_other_packages_and_plain_paths_are_unchanged(tmp_path):
     assert found == (str(tmp_path / 'base.py'), None)
 
 
-def test_the_packages_own_configs_resolve():
+def test_own_configs_resolve():
     path, scope = Config._get_cfg_path(
         'selfy_mmaction::_base_/default_runtime.py', 'x.py'
     )

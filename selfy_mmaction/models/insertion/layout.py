@@ -44,8 +44,8 @@ class FeatureLayout:
         shared = grouped_axes(pattern)
         if wrong := set(self.sizes) - shared:
             raise ValueError(
-                f'sizes has {sorted(wrong)}, but layout {pattern!r} only takes sizes '
-                f'of {sorted(shared)}; remove the others'
+                f'sizes has {sorted(wrong)}, which layout {pattern!r} does not have '
+                f'in parentheses; remove them'
             )
         for axes in self.dims:
             missing = [axis for axis in axes if axis not in self.sizes]
