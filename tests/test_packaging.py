@@ -199,8 +199,8 @@ def test_installed_package_is_the_wheel(project):
         '-c',
         'import selfy_mmaction\n'
         'from mmengine.hub import get_config\n'
-        'print(selfy_mmaction.__path__[0])\n'
-        f'print(get_config({BASE!r}).filename)',
+        f'config = get_config({BASE!r})\n'
+        "print(selfy_mmaction.__path__[0], config.filename, sep='\\n')",
     )
     package, config = map(Path, output.splitlines()[-2:])
     assert project.folder in package.parents
