@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Imports go one way only, as the table of docs/architecture.md says."""
+"""Subpackages import each other only in the order given in docs/architecture.md."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / 'selfy_mmaction'
-# A room uses rooms of the same line, of earlier lines, and itself.
+# A room (a subpackage or module) may import rooms on the same line and earlier lines.
 ORDER = [
     ('atomic_files', 'version'),
     ('compat',),
@@ -16,7 +16,7 @@ ORDER = [
     ('models.selfy',),
     ('models.comparators', 'models.neck', 'models.heads', 'models.insertion'),
     ('models.backbones',),
-    ('models',),  # what it exports
+    ('models',),  # models/__init__.py
     ('datasets',),
     ('data_preparation', 'motion_benchmark', 'checkpoints', 'engine'),
     ('evaluation',),
@@ -43,7 +43,7 @@ def is_module(name: str) -> bool:
 
 
 def imports(path: Path) -> set[str]:
-    """Modules of this package that a file imports, without its name."""
+    """Return the modules of this package that a file imports, without its prefix."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -75,7 +75,7 @@ def arrows() -> dict[tuple[str, str], str]:
     return found
 
 
-def test_nothing_reaches_up_and_there_is_no_circle():
+def test_no_upward_and_no_circular_imports():
     wrong = {
         arrow: why
         for arrow, why in arrows().items()
@@ -86,7 +86,7 @@ def test_nothing_reaches_up_and_there_is_no_circle():
     assert not {pair for pair in pairs if pair[::-1] in pairs}
 
 
-def test_few_arrows_between_the_rooms_of_the_models():
+def test_few_imports_between_the_rooms_of_the_models():
     rooms = {
         (here, there)
         for here, there in arrows()
@@ -95,7 +95,7 @@ def test_few_arrows_between_the_rooms_of_the_models():
     assert len(rooms) <= 12, rooms
 
 
-def test_the_docs_name_every_room():
+def test_docs_name_every_room():
     text = (PACKAGE.parent / 'docs' / 'architecture.md').read_text()
     for room in RANKS.keys() - {'', 'version', 'models'}:
         folder = room.replace('.', '/')

@@ -5,7 +5,7 @@ Importing this package registers them. It imports ``selfy_mmaction``, too, so th
 ``custom_imports = dict(imports=['my_motion'])`` is enough in a config.
 """
 
-# First: it closes gaps without which mmaction2's models cannot be imported.
+# First: it applies workarounds without which mmaction2's models cannot be imported.
 import selfy_mmaction  # noqa: F401
 
 from .frame_difference_block import FrameDifferenceBlock

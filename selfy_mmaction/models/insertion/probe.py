@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What the layers of a network give out, seen in a forward pass of a copy."""
+"""Layer outputs of a network, recorded in a forward pass of a copy."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -14,28 +14,35 @@ _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
 class Probe(NamedTuple):
-    """What a forward pass showed."""
+    """Record of a forward pass.
+
+    Attributes:
+        input_shape: Shape of the input.
+        outputs: Outputs by layer.
+        grids: Sizes (t, h, w) of the outputs of all convolutions.
+        multiply_adds: Multiply-adds of the forward pass.
+    """
 
     input_shape: tuple[int, ...]
-    outputs: dict[str, Any]  # by layer
-    grids: set[tuple[int, int, int]]  # (t, h, w) of what the convolutions gave
+    outputs: dict[str, Any]
+    grids: set[tuple[int, int, int]]
     multiply_adds: int
 
 
 def default_input_shape(
     host: nn.Module, num_segments: int | None = None
 ) -> tuple[int, ...]:
-    """One clip as the backbone of a 2D recognizer gets it, at mmaction2's 224x224.
+    """Return the shape of one clip for a 2D network, at mmaction2's 224x224 pixels.
 
     Args:
-        host: Backbone, or network with one.
-        num_segments: T, where the host does not say it. Default: None.
+        host: Backbone, or network with a ``backbone``.
+        num_segments: T, if the host has no ``num_segments``. Default: None.
 
     Returns:
         (T, C, 224, 224).
 
     Raises:
-        ValueError: The host takes whole clips, or does not say their length.
+        ValueError: If the host is not a 2D network, or T is unknown.
     """
     network = _backbone(host)
     convolutions = (m for m in network.modules() if isinstance(m, _CONVOLUTIONS))
@@ -43,10 +50,10 @@ def default_input_shape(
     num_segments = getattr(network, 'num_segments', num_segments)
     if not isinstance(first, nn.Conv2d) or num_segments is None:
         raise ValueError(
-            f'{type(network).__name__} does not say which clips it gets; give '
-            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a '
-            'network of frames, such as (8, 3, 224, 224), or (1, 3, T, H, W) for one '
-            'of clips, such as (1, 3, 32, 224, 224)'
+            f'the input shape of {type(network).__name__} is unknown; give '
+            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a 2D '
+            'network, such as (8, 3, 224, 224), or (1, 3, T, H, W) for a 3D network, '
+            'such as (1, 3, 32, 224, 224)'
         )
     return (num_segments, first.in_channels, 224, 224)
 
@@ -59,29 +66,28 @@ def probe(
 ) -> Probe:
     """Run a copy of the host on one clip of zeros.
 
-    On the meta device, which computes shapes alone; on the CPU where the host's code
-    does not run there. The host itself is left as it is.
+    Runs on the meta device, which computes only shapes, or on the CPU if the host does
+    not support it. The host itself is not changed.
 
     Args:
-        host: Backbone, or network with one, which alone is run then.
+        host: Backbone, or network with a ``backbone``; only the backbone is run.
         layers: Names of layers.
         input_shape: Shape of one clip at the input, (T, C, H, W) or (1, C, T, H, W).
             Default: None, that of :func:`default_input_shape`.
         num_segments: As for :func:`default_input_shape`. Default: None.
 
     Returns:
-        What the first run of each layer gave, on the device of the pass.
+        The output of the first call of each layer, on the device used.
 
     Raises:
-        ValueError: The host does not run on this input, or a layer does not run by
-            itself.
+        ValueError: If the host does not run on this input, or does not call a layer.
     """
     if input_shape is None:
         input_shape = default_input_shape(host, num_segments)
     layers, input_shape = list(layers), tuple(input_shape)
     try:
         seen = _run_copy(host, layers, input_shape, 'meta')
-    # Whatever the host's code raises; what the CPU makes of it is shown.
+    # The host's code may raise anything; the error is reported.
     except Exception as error:
         if not _is_of_meta_device(error):
             raise _cannot_run(host, input_shape, error) from error
@@ -92,8 +98,8 @@ def probe(
     for name in layers:
         if name not in seen.outputs:
             raise ValueError(
-                f'{name!r} ({type(host.get_submodule(name)).__name__}) did not run by '
-                'itself in a forward pass; choose a layer in it, or after it'
+                f'{name!r} ({type(host.get_submodule(name)).__name__}) was not called '
+                'in the forward pass; choose a layer inside or after it'
             )
     return seen
 
@@ -104,7 +110,7 @@ def _cannot_run(
     return ValueError(
         f'{type(_backbone(host)).__name__} does not run on input_shape={input_shape} '
         f'({type(error).__name__}: {error}); give the shape of one clip at its '
-        'input, (T, 3, H, W) for a network of frames, (1, 3, T, H, W) for one of clips'
+        'input, (T, 3, H, W) for a 2D network or (1, 3, T, H, W) for a 3D network'
     )
 
 
@@ -112,7 +118,7 @@ def _run_copy(
     host: nn.Module, layers: list[str], input_shape: tuple[int, ...], device: str
 ) -> Probe:
     tensors = list(chain(host.parameters(), host.buffers()))
-    # Through the memo the copy gets the moved tensors without copies of the weights.
+    # With this memo, deepcopy uses the moved tensors instead of copying the weights.
     copied = copy.deepcopy(host, {id(x): x.detach().to(device) for x in tensors})
     copied.eval()
     outputs: dict[str, Any] = {}
