@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
-from selfy_mmaction.models.layers.whole_map_conv import WholeMapConv2d
+from selfy_mmaction.models.layers.small_map_conv import SmallMapConv2d
 from selfy_mmaction.ops import (
     check_choice,
     check_ints,
@@ -78,7 +78,7 @@ class ConvExtraction(Module):
         ) -> nn.Module:
             if temporal_kernel == 1:
                 kwargs = dict(
-                    conv_cfg=dict(type=WholeMapConv2d),
+                    conv_cfg=dict(type=SmallMapConv2d),
                     norm_cfg=norm_2d(norm_cfg, channels, self),
                 )
             else:
