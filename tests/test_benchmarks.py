@@ -124,10 +124,10 @@ def test_official_code_is_run_on_demand(run, tmp_path, capsys):
         rows, _ = run('op', *args, *options)
         assert [name for name, pass_ in rows if pass_ == 'forward'] == names[:count]
     for old, new, message in (
-        ('(out +', '(1.0001 * out +', 'fallback does not compute what ours does (for'),
-        ('Sampler(out)', 'Sampler(out[1:])', 'sampler does not compute what ours does'),
-        ('self.downsample(x)', 'x @ x[:, :2]', 'fallback does not run in this case'),
-        ('\nSpatial', '\nNo', '--sampler: the compiled sampler cannot be imported'),
+        ('(out +', '(1.0001 * out +', 'fallback does not match ours (for'),
+        ('Sampler(out)', 'Sampler(out[1:])', 'sampler does not match ours'),
+        ('self.downsample(x)', 'x @ x[:, :2]', 'fallback does not support this case'),
+        ('\nSpatial', '\nNo', '--sampler: cannot import the compiled sampler'),
         ('import torch as tr', 'import no_einops', "No module named 'no_einops'"),
     ):
         path.write_text(OFFICIAL.replace(old, new))
@@ -151,12 +151,12 @@ def test_peak_memory_counts_what_is_held_at_once():
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        ('--threads 4096', '--threads 4096: there are'),
+        ('--threads 4096', '--threads 4096: only'),
         ('--batch 0', 'argument --batch: must be 1 or more, but got 0'),
-        ('--repeats 1', '--repeats 1: quartiles need 2 or more'),
+        ('--repeats 1', '--repeats 1: must be 2 or more'),
         ('--window 8', '--l 3 --window 8: both must be odd'),
-        ('--sampler', '--sampler needs --official PATH'),
-        ('--official nowhere', 'no nowhere/ops/selfy.py; give a clone of https://'),
+        ('--sampler', '--sampler requires --official PATH'),
+        ('--official nowhere', 'nowhere/ops/selfy.py not found; pass a clone of'),
     ],
 )
 def test_bad_options_are_refused(run, capsys, args, message):

@@ -137,11 +137,11 @@ def test_other_clips_are_refused_and_nothing_is_written(run, capsys, dumps, tmp_
         (('--weights', 1, 'inf'), 'must all be from 1e-9 to 1e9'),
         (('--weights', 1, '1e-300'), 'must all be from 1e-9 to 1e9'),
         (('--weights', 1, 'one'), "invalid float value: 'one'"),
-        (('{folder}/../{folder.name}/0.pkl',), 'a dump is given twice'),
+        (('{folder}/../{folder.name}/0.pkl',), 'duplicate dump'),
         (('--out', '{folder}/folder.pkl'), 'folder.pkl'),
         (('--apply-softmax',), '0.pkl holds probabilities already'),
         (('--out', 'both.txt'), 'must end in .pkl or .pickle'),
-        (('--out', '{folder}/0.pkl'), 'would overwrite a dump that is read'),
+        (('--out', '{folder}/0.pkl'), 'would overwrite an input dump'),
     ],
 )
 def test_bad_arguments(run, capsys, dumps, tmp_path, args, message):
@@ -188,7 +188,7 @@ def test_dumps_without_names_are_told(capsys, run_script, tmp_path):
     files = [write(tmp_path / f'{seed}.pkl', seed) for seed in range(2)]
     run_script(TOOL, *files)
     warning = capsys.readouterr().err
-    assert f'{files[0]}, {files[1]}: no names of clips' in warning
+    assert f'{files[0]}, {files[1]}: no clip names' in warning
     files = [named(tmp_path / f'{name}.pkl', [0, 1]) for name in 'ab']
     run_script(TOOL, *files)
     assert 'no names' not in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_another_block_in_a_config_file(run):
     [
         ((CONFIG, '--after', 'layr2'), "no layer 'layr2'"),
         ((CONFIG, '--after', 'layer2', '--shape', '1', '3'), 'input_shape=.1, 3.'),
-        (('tsm/none.py', '--after', 'layer2'), 'tsm/none.py.* below'),
+        (('tsm/none.py', '--after', 'layer2'), 'tsm/none.py is neither a file'),
     ],
 )
 def test_bad_arguments(run, args, message):

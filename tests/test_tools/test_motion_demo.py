@@ -126,7 +126,7 @@ def test_a_run_waits_for_what_a_killed_one_left_at_work(demo, tmp_path, capfd):
         wait_for('started')
         held.close()  # as the end of the process would
         second = pool.submit(demo['lock'], tmp_path)
-        wait_for('Waiting for the run that is at work in')
+        wait_for('Waiting for another run in')
         assert not second.done()
         (tmp_path / 'flag').touch()
         second.result(timeout=60).close()
@@ -156,4 +156,4 @@ def test_a_folder_that_options_would_change_is_refused(
     monkeypatch.setattr(sys, 'argv', ['motion_demo.py', '--data', folder])
     with pytest.raises(SystemExit):
         demo['main']()
-    assert f"--data '{folder}' has a blank or a comma" in capsys.readouterr().err
+    assert f"--data '{folder}' contains a space or a comma" in capsys.readouterr().err

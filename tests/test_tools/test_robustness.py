@@ -215,14 +215,14 @@ def refused(capsys, run, *args) -> str:
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (['{0}'], '1 files are no pairs of CONFIG CHECKPOINT'),
+        (['{0}'], 'expected pairs of CONFIG CHECKPOINT, but got 1 files'),
         (['{0}', 'absent.pth'], "'absent.pth' of 'tsn-r18' does not exist"),
         (['absent.py', '{1}'], "'absent.py' of 'absent' does not exist"),
         (['{0}', '{3}'], 'selfy-tsn-r18.pth cannot be loaded into'),
         (['{2}', '{1}'], 'tsn-r18.pth cannot be loaded into'),
         (['{0}', '{0}'], 'tsn-r18.py cannot be loaded into'),
-        (['{0}', '{1}', '{0}', '{1}'], 'give each its own with --names'),
-        (['{0}', '{1}', '--names', 'a', 'b'], 'give each its own with --names'),
+        (['{0}', '{1}', '{0}', '{1}'], 'give each a unique name with --names'),
+        (['{0}', '{1}', '--names', 'a', 'b'], 'give each a unique name with --names'),
         (['{0}', '{1}', '--levels', '0'], 'level 0 does not exist'),
         (['{0}', '{1}', '--corruptions', 'fog'], "corruption 'fog' is none of"),
         (['{0}', '{1}', '--frame', '8'], 'frame 8 does not exist in clips of 8'),
