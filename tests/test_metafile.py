@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The metafiles, the config folders and the paper's tables are in step."""
+"""Metafiles, config folders and the tables of the paper are consistent."""
 
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ MODELS_OF_PAPER = [
     for model in yaml.safe_load((ROOT / path).read_text())['Models']
     if 'Paper table' in model['Metadata']
 ]
-# Standard blocks whose count the paper's figure does not match: docs/ablations.md.
+# Blocks whose multiply-adds differ from the paper's: docs/ablations.md.
 OTHER_BLOCKS = ('NonLocalBlock', 'MultiHeadSelfAttentionBlock')
 
 
@@ -70,7 +70,7 @@ def test_every_config_is_in_a_metafile():
 
 
 @pytest.mark.parametrize('model', MODELS_OF_PAPER, ids=lambda model: model['Name'])
-def test_figures_are_the_papers(model):
+def test_metrics_match_the_paper(model):
     figures = ROWS[row_of(model)]
     (result,) = model['Results']
     reported = list(result['Metrics'].values())
@@ -90,7 +90,7 @@ def test_figures_are_the_papers(model):
 
 @cache
 def count(config_path: str) -> float:
-    """Multiply-adds of one clip at 224x224, in G."""
+    """Count the G multiply-adds for one clip at 224x224."""
     model = Config.fromfile(ROOT / config_path).model
     with torch.device('meta'):
         network = MODELS.build(model.backbone)
@@ -111,7 +111,7 @@ def test_flops(model):
     reported = metadata.get('FLOPs reported by the paper')
     if reported and block not in OTHER_BLOCKS:
         figure = reported.rstrip('G')
-        # Table 1 has whole G: 36.6 of the supplement is 37 there.
+        # Table 1 rounds to whole G: 36.6 in the supplement is 37 there.
         rounding = 0.5 if float(figure).is_integer() else 0
         difference = abs(counted - float(figure))
         assert difference <= 0.015 * float(figure) + rounding

@@ -10,7 +10,7 @@ CONFIG = 'tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb.py'
 
 @pytest.fixture
 def run(run_script, capsys):
-    """Run the tool and return the last line that it prints."""
+    """Run the tool and return its last line of output."""
 
     def run_tool(*args: str) -> str:
         run_script(TOOL, *args)
@@ -43,6 +43,6 @@ def test_another_block_in_a_config_file(run):
         (('tsm/none.py', '--after', 'layer2'), 'tsm/none.py is neither a file'),
     ],
 )
-def test_bad_arguments(run, args, message):
+def test_invalid_arguments(run, args, message):
     with pytest.raises(SystemExit, match=message):
         run(*args)
