@@ -6,37 +6,25 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from config_files import CONFIGS, LEAVES, read
 from mmaction.models import ResNet, ResNetTSM
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 REPOSITORY = Path(__file__).parents[1]
-ROOT = REPOSITORY / 'configs'
 FILES = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for pattern in ('configs/**/*.py', 'examples/*/configs/**/*.py')
     for path in REPOSITORY.glob(pattern)
 )
-LEAVES = [
-    name.removeprefix('configs/')
-    for name in FILES
-    if name.startswith('configs/') and '/_base_/' not in name
-]
 # mmaction2's recipes in mixing/ define further variables.
 OURS = [name for name in LEAVES if not name.startswith('mixing/')]
 # Top-level variables that users read or set, besides the arguments of the runner.
 VARIABLES = {'data_root', 'train_pipeline', 'val_pipeline', 'test_pipeline'}
-
-
-@cache
-def read(name: str) -> Config:
-    """Read a config; do not modify the result."""
-    return Config.fromfile(ROOT / name)
 
 
 def bases_of(path: Path) -> list[Path]:
@@ -50,7 +38,7 @@ def files_of(path: Path) -> set[Path]:
 
 
 def depth_of(path: Path) -> int:
-    if not path.is_relative_to(ROOT):  # inheritance within mmaction2 does not count
+    if not path.is_relative_to(CONFIGS):  # inheritance within mmaction2 does not count
         return 1
     return 1 + max(map(depth_of, bases_of(path)), default=0)
 
@@ -63,9 +51,9 @@ def test_every_kind_of_config_is_tested():
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_at_most_3_levels_and_6_files(name):
-    assert depth_of(ROOT / name) <= 3
+    assert depth_of(CONFIGS / name) <= 3
     # Files of mmaction2 count, because users have to read them.
-    assert len(files_of(ROOT / name)) <= 6
+    assert len(files_of(CONFIGS / name)) <= 6
 
 
 @pytest.mark.parametrize('name', [name for name in FILES if '/_base_/' not in name])

@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from config_files import LEAVES as ALL_LEAVES
+from config_files import read
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-ROOT = Path(__file__).parents[1] / 'configs'
-LEAVES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in ROOT.rglob('*.py')
-    # Configs of other hosts are tested in tests/test_mixing_configs.py.
-    if '_base_' not in path.parts
-    and path.parent.name != 'mixing'
-    and not re.match('(selfy-)?(slowonly|timesformer)-', path.name)
-)
+# Configs of other hosts are tested in tests/test_mixing_configs.py.
+LEAVES = [
+    name
+    for name in ALL_LEAVES
+    if not re.match('mixing/|motion/(selfy-)?(slowonly|timesformer)-', name)
+]
 PREFIXES = {
     None: '',
     'SELFYBlock': 'selfy-',
@@ -37,7 +35,7 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_name_matches_recipe(name):
-    config = Config.fromfile(ROOT / name)
+    config = read(name)
     batch_size = config.train_dataloader.batch_size
     epochs = config.train_cfg.max_epochs
     num_segments = config.model.cls_head.num_segments
@@ -55,7 +53,7 @@ def test_name_matches_recipe(name):
 @pytest.mark.parametrize('name', LEAVES)
 @pytest.mark.parametrize('loader', ['train', 'val', 'test'])
 def test_pipeline_and_model_agree(name, loader):
-    config = Config.fromfile(ROOT / name)
+    config = read(name)
     dataset = config[f'{loader}_dataloader'].dataset
     (sample,) = [
         step
@@ -76,7 +74,7 @@ def test_pipeline_and_model_agree(name, loader):
 @pytest.mark.parametrize('name', LEAVES)
 def test_one_training_step_and_one_prediction(name):
     torch.manual_seed(0)
-    config = Config.fromfile(ROOT / name)
+    config = read(name)
     config.model.backbone.pretrained = None
     if config.model.backbone.type == 'ResNetTSM':
         config.model.backbone.pretrained2d = False  # loads weights by default

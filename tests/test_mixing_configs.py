@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from config_files import LEAVES, read
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -16,10 +17,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
-LEAVES = sorted(path.name for path in (CONFIGS / 'mixing').glob('*.py'))
-ON_MOTION = sorted(path.name for path in (CONFIGS / 'motion').glob('selfy-*.py'))
-OTHER_HOSTS = [name for name in ON_MOTION if not re.match('selfy-ts[mn]-', name)]
+MIXING = [name for name in LEAVES if name.startswith('mixing/')]
+OTHER_HOSTS = [name for name in LEAVES if re.match('motion/selfy-(?!ts[mn]-)', name)]
 
 HOST, NARROW = 'model.backbone.backbone', {'model.backbone.backbone.base_channels': 8}
 HEAD_WIDTH = 'model.cls_head.in_channels'
@@ -59,15 +58,11 @@ SMALL = {
     ),
     'selfy-tsm': ({}, (8, 3, 64, 64)),
 }
-every_leaf = pytest.mark.parametrize('name', LEAVES, ids=lambda name: name[:25])
-
-
-def read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / 'mixing' / name)
+every_leaf = pytest.mark.parametrize('name', MIXING, ids=lambda name: name[7:32])
 
 
 def make_small(name: str) -> tuple[Config, tuple[int, ...]]:
-    (start,) = (start for start in SMALL if name.startswith(start))
+    (start,) = (start for start in SMALL if name.startswith(f'mixing/{start}'))
     options, shape = SMALL[start]
     config = read(name)
     config.merge_from_dict(options)
@@ -80,7 +75,7 @@ def test_hosts_in_the_docs_have_configs():
     hosts = ('tsm_imagenet-pretrained-mobilenetv2', 'slowonly_r50', 'i3d_', 'r2plus1d_')
     hosts += ('timesformer_', 'swin-tiny', 'tpn-')
     for host in hosts:
-        assert any(name.startswith(f'selfy-{host}') for name in LEAVES)
+        assert any(name.startswith(f'mixing/selfy-{host}') for name in MIXING)
 
 
 @every_leaf
@@ -180,9 +175,9 @@ def train_and_test(config: Config) -> Path:
 
 
 def test_leaf_runs_as_the_base_of_a_users_config(motion_tiny, tmp_path):
-    (name,) = (name for name in LEAVES if name.startswith('selfy-slowonly'))
+    (name,) = (name for name in MIXING if 'selfy-slowonly' in name)
     child = tmp_path / 'child.py'
-    child.write_text(f"_base_ = 'selfy_mmaction::mixing/{name}'\n")
+    child.write_text(f"_base_ = 'selfy_mmaction::{name}'\n")
     config = on_motion(motion_tiny, tmp_path / 'run', Config.fromfile(child))
     config.merge_from_dict(
         {
@@ -201,8 +196,8 @@ def test_leaf_runs_as_the_base_of_a_users_config(motion_tiny, tmp_path):
 
 @pytest.mark.parametrize('name', OTHER_HOSTS)
 def test_small_hosts_on_the_benchmark_differ_only_in_the_block(name):
-    plain = Config.fromfile(CONFIGS / 'motion' / name.removeprefix('selfy-')).to_dict()
-    leaf = Config.fromfile(CONFIGS / 'motion' / name).to_dict()
+    plain = read(name.replace('selfy-', '')).to_dict()
+    leaf = read(name).to_dict()
     backbone = leaf['model']['backbone']
     leaf['model']['backbone'] = backbone['backbone']
     assert leaf == plain
@@ -217,8 +212,7 @@ def test_small_hosts_on_the_benchmark_differ_only_in_the_block(name):
 
 def test_one_epoch_of_a_small_host(motion_tiny, tmp_path):
     (name,) = (name for name in OTHER_HOSTS if 'timesformer' in name)
-    config = Config.fromfile(CONFIGS / 'motion' / name)
-    config = on_motion(motion_tiny, tmp_path, config)
+    config = on_motion(motion_tiny, tmp_path, read(name))
     config.merge_from_dict(
         {f'{x}_dataloader.dataset.num_classes': 4 for x in ('train', 'val', 'test')}
     )

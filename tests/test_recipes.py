@@ -8,7 +8,6 @@ import inspect
 import json
 import re
 from collections import Counter
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import mmaction
 import pytest
 import torch
 import yaml
+from config_files import CONFIGS, LEAVES, read
 from mmaction.models.backbones.resnet_tsm import TemporalShift
 from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -40,14 +40,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / 'configs'
 HOST_CONFIGS = Path(mmaction.__file__).parent / '.mim' / 'configs'
 LOG = yaml.safe_load((ROOT / 'tests/data/golden/official_training_log.yml').read_text())
-LEAVES = sorted(
-    path.relative_to(CONFIGS).as_posix()
-    for path in CONFIGS.rglob('*.py')
-    if '_base_' not in path.parts
-)
 ON_HOSTS = [name for name in LEAVES if name.startswith('mixing/')]
 OURS = [name for name in LEAVES if name not in ON_HOSTS]
 # Config keys that the runner reads, except for logging and environment.
@@ -55,19 +49,6 @@ READ = set(inspect.signature(Runner).parameters)
 READ -= {'work_dir', 'experiment_name', 'launcher', 'env_cfg', 'cfg'}
 READ -= {'log_processor', 'log_level', 'visualizer'}
 READ |= {'custom_imports', 'test_pipeline', 'sync_bn', 'model_wrapper_cfg'}
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _default_decoder():
-    """Unset ``SELFY_DECODER``, so that configs use the default decoder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv('SELFY_DECODER', raising=False)
-        yield
-
-
-@cache
-def read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / name)
 
 
 @cache
@@ -122,7 +103,7 @@ def rates_of(name: str) -> dict:
 
 def recipe_in(config: dict) -> dict:
     """Reduce a config to the keys that the tables specify."""
-    config = deepcopy({key: config[key] for key in config.keys() & READ})
+    config = {key: config[key] for key in config.keys() & READ}
     del config['param_scheduler']  # see test_learning_rates
     config['default_hooks'].pop('logger', None)
     # Values that configs may omit because they are defaults.
