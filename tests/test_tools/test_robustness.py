@@ -80,17 +80,6 @@ def networks(motion_tiny, tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture
-def run(run_script, capsys):
-    """Run the tool and return its output."""
-
-    def run_tool(*args) -> str:
-        run_script(TOOL, *args)
-        return capsys.readouterr().out
-
-    return run_tool
-
-
-@pytest.fixture
 def tested(monkeypatch) -> list[tuple]:
     """Record the tests that run: name of the network and step of the pipeline."""
     seen = []
@@ -203,14 +192,6 @@ def test_resumes_after_an_interruption(run, networks, tmp_path, monkeypatch, cap
     assert '| tsn-r18 | 25.0 | 50.0 | 100.0 |' in output
 
 
-def refused(capsys, run, *args) -> str:
-    """Return the message of a run that must exit with code 2."""
-    with pytest.raises(SystemExit) as stopped:
-        run(*args)
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -257,43 +238,41 @@ def refused(capsys, run, *args) -> str:
     ],
 )
 def test_arguments_are_checked_before_testing(
-    run, capsys, tested, networks, tmp_path, change, message
+    refused, tested, networks, tmp_path, change, message
 ):
     args = [arg.format(*networks) for arg in change]
-    assert message in refused(capsys, run, *args, '--out', tmp_path)
+    assert message in refused(*args, '--out', tmp_path)
     assert tested == []
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_metric_lists_the_available_ones(run, capsys, networks, tmp_path):
+def test_unknown_metric_lists_the_available_ones(refused, networks, tmp_path):
     args = (*networks[:2], '--out', tmp_path, '--levels', 1, '--metric', 'acc/top3')
-    message = refused(capsys, run, *args)
+    message = refused(*args)
     assert "gives no 'acc/top3', but acc/top1, acc/top5, acc/mean1" in message
 
 
-def test_unwritable_folder_fails_before_testing(
-    run, capsys, tested, networks, tmp_path
-):
+def test_unwritable_folder_fails_before_testing(refused, tested, networks, tmp_path):
     (tmp_path / 'file').touch()
     for out in ('file', 'file/folder'):
-        message = refused(capsys, run, *networks[:2], '--out', tmp_path / out)
+        message = refused(*networks[:2], '--out', tmp_path / out)
         assert str(tmp_path / 'file') in message
     assert tested == []
 
 
 @pytest.mark.parametrize('content', ['', 'def', 'model = dict()'])
-def test_invalid_config(run, capsys, networks, tmp_path, content):
+def test_invalid_config(refused, networks, tmp_path, content):
     config = tmp_path / 'config.py'
     config.write_text(content)
-    message = refused(capsys, run, config, networks[1], '--out', tmp_path)
+    message = refused(config, networks[1], '--out', tmp_path)
     assert 'config.py gives no network that can be tested' in message
 
 
 @pytest.mark.parametrize('size', [0, 9, 5000, -99])
-def test_damaged_checkpoint(run, capsys, networks, tmp_path, size):
+def test_damaged_checkpoint(refused, networks, tmp_path, size):
     checkpoint = tmp_path / 'cut.pth'
     checkpoint.write_bytes(Path(networks[1]).read_bytes()[:size])
-    message = refused(capsys, run, networks[0], checkpoint, '--out', tmp_path)
+    message = refused(networks[0], checkpoint, '--out', tmp_path)
     assert 'cut.pth cannot be loaded into the network of' in message
 
 
@@ -301,10 +280,10 @@ def test_damaged_checkpoint(run, capsys, networks, tmp_path, size):
     'content',
     [b'text' * 99, b'\x80\x04]\x94.', b'PK\x05\x06' + bytes(18), b'{"a": 1}'],
 )
-def test_checkpoint_of_another_format(run, capsys, networks, tmp_path, content):
+def test_checkpoint_of_another_format(refused, networks, tmp_path, content):
     checkpoint = tmp_path / 'other.pth'
     checkpoint.write_bytes(content)
-    message = refused(capsys, run, networks[0], checkpoint, '--out', tmp_path)
+    message = refused(networks[0], checkpoint, '--out', tmp_path)
     assert 'other.pth cannot be loaded into the network of' in message
     assert 'weights_only' not in message
 
@@ -313,8 +292,8 @@ def test_checkpoint_of_another_format(run, capsys, networks, tmp_path, content):
     'content',
     ['{"a": ', '[]', '5', '{"a": 1}', '{"a": {}}', '{"a": {"metrics": {"acc": "1"}}}'],
 )
-def test_damaged_results_are_not_overwritten(run, capsys, networks, tmp_path, content):
+def test_damaged_results_are_not_overwritten(refused, networks, tmp_path, content):
     (tmp_path / 'robustness.json').write_text(content)
-    message = refused(capsys, run, *networks[:2], '--out', tmp_path)
+    message = refused(*networks[:2], '--out', tmp_path)
     assert 'robustness.json is damaged' in message
     assert (tmp_path / 'robustness.json').read_text() == content
