@@ -136,10 +136,10 @@ def measure(
     """
     rows = []
     for name in candidates[0].passes:
-        turns = {each.name: each for each in candidates if name in each.passes}
-        functions = {key: each.passes[name] for key, each in turns.items()}
+        present = {each.name: each for each in candidates if name in each.passes}
+        functions = {key: each.passes[name] for key, each in present.items()}
         peaks, gmacs = {}, {}
-        for key, each in turns.items():
+        for key, each in present.items():
             functions[key]()  # warm-up
             held = sum(tensor.nbytes for tensor in each.held.get(name, ()))
             peaks[key] = (held + peak_bytes(functions[key], device)) / 2**20

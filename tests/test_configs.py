@@ -81,7 +81,7 @@ def test_one_training_step_and_one_prediction(name):
     model = MODELS.build(config.model)
     model.init_weights()
     num_classes = config.model.cls_head.num_classes
-    frames = torch.randint(0, 256, (config.model.cls_head.num_segments, 3, 64, 64))
+    frames = torch.randint(0, 256, (config.model.cls_head.num_segments, 3, 32, 32))
     data = dict(
         inputs=[frames.byte()] * 2,
         data_samples=[ActionDataSample().set_gt_label(i) for i in range(2)],
