@@ -73,8 +73,9 @@ def motion_tiny(tmp_path_factory) -> Path:
 
 
 def _run(*command, cwd: Path, ok: bool = True) -> str:
-    """Run a command without PYTHONPATH and check whether it succeeds."""
-    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    """Run a command without PYTHONPATH and return its output, warnings first."""
+    removed = ('PYTHONPATH', 'PYTHONUNBUFFERED')
+    env = {key: value for key, value in os.environ.items() if key not in removed}
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
