@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Files that are there whole or not at all, whenever the process is killed."""
+"""Atomic file writes: a file is complete or absent, even if the process is killed."""
 
 import os
 import shutil
@@ -8,40 +8,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: Ends the names of unfinished files. A killed process leaves them behind; no reader
-#: takes one for a finished file.
+#: Suffix of unfinished files. A killed process may leave some; no reader mistakes them
+#: for complete files.
 PARTIAL = '.partial'
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Write a file under another name; it takes its place when it is complete.
+    """Write a file to a temporary name and rename it when it is complete.
 
-    Its data are on the disk before it gets its name, so that neither a kill nor a power
-    failure leaves half a file, and the former file survives until then. Parent folders
-    are made. A symbolic link stays one: its target is replaced. What is no regular file
-    (``/dev/stdout``, a pipe) is written in place.
+    The data are flushed to disk before the rename, so neither a kill nor a power
+    failure leaves a partial file, and the old file survives until then. Creates parent
+    folders. Keeps symbolic links and replaces their targets. Anything that is not a
+    regular file (``/dev/stdout``, a pipe) is written in place.
 
     Args:
         path: The file to write.
 
     Yields:
-        Path: What to write instead, in the same folder.
+        The temporary file to write instead, in the same folder.
 
     Raises:
-        OSError: The file cannot be written (no space left, no permission); it names
-            ``path``, and nothing unfinished is left.
+        OSError: If the file cannot be written (no space left, no permission). The error
+            names ``path``, and the temporary file is removed.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         yield path
         return
-    # The name is short whatever the file's: those of 255 bytes are legal. Two threads
-    # or processes that write the same file do not meet.
+    # Truncate the name: the file's own may already have the maximum of 255 bytes. The
+    # UUID keeps threads and processes that write the same file apart.
     partial = path.with_name(f'.{path.name[:40]}.{uuid.uuid4().hex[:12]}{PARTIAL}')
     try:
         if path.exists() and not os.access(path, os.W_OK):
-            # Replacing a file asks for a writable folder only.
+            # os.replace would only require a writable folder.
             raise PermissionError(13, 'Permission denied', str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

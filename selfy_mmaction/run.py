@@ -1,11 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Run a tool of the installed mmaction2 with this plugin loaded first.
 
-``python -m selfy_mmaction.run TOOL ARGS...`` runs the tool unchanged, from any
-folder. Most tools load the plugin through the config's ``custom_imports`` and do
-not need this; those that import ``mmaction.models`` before they read the config
-(``confusion_matrix``, ``vis_scheduler``), stock mmaction2 configs and
-``selfy_mmaction::`` bases do.
+``python -m selfy_mmaction.run TOOL ARGS...`` runs the unmodified tool from any folder.
+Most tools load the plugin through the config's ``custom_imports`` and do not need this.
+It is required for tools that import ``mmaction.models`` before they read the config
+(``confusion_matrix``, ``vis_scheduler``), for mmaction2's own configs, and for
+``selfy_mmaction::`` bases.
 """
 
 import difflib
@@ -20,21 +20,21 @@ from pathlib import Path
 _USAGE = """\
 usage: python -m selfy_mmaction.run TOOL [ARGS...]
 
-Runs a tool of the installed mmaction2 with selfy_mmaction loaded.
+Run a tool of the installed mmaction2 with selfy_mmaction loaded.
 `python -m selfy_mmaction.run TOOL --help` shows the arguments of a tool.
 
 Tools:"""
 
 
 class UnknownToolError(LookupError):
-    """Raised when a name fits no tool, or more than one."""
+    """Raised if a name matches no tool, or more than one."""
 
 
 def tools_folder() -> Path:
     """Find the tools of the installed mmaction2.
 
     Returns:
-        Path: The folder, in the wheel's layout or that of a git checkout.
+        The folder of the tools, in a wheel or in a git checkout.
 
     Raises:
         FileNotFoundError: If mmaction2 is not installed or has no tools folder.
@@ -57,15 +57,14 @@ def tools_folder() -> Path:
 
 
 def list_tools(folder: Path) -> dict[str, Path]:
-    """Name every .py and .sh file below a folder.
+    """List all .py and .sh files in a folder and its subfolders.
 
     Args:
-        folder (Path): The folder that holds the tools.
+        folder: The folder of the tools.
 
     Returns:
-        dict[str, Path]: File by name, sorted by name. The name is the file's
-            stem, or its path relative to ``folder`` where several files have
-            the same stem.
+        Files by name, sorted by name. The name is the file's stem, or its path relative
+        to ``folder`` if several files have the same stem.
     """
     files = [*folder.rglob('*.py'), *folder.rglob('*.sh')]
     stems = [file.stem for file in files]
@@ -86,12 +85,12 @@ def find_tool(name: str, folder: Path) -> Path:
     """Find one tool.
 
     Args:
-        name (str): A stem such as ``'train'``, or a path relative to ``folder``
-            such as ``'analysis_tools/get_flops.py'``.
-        folder (Path): The folder that holds the tools.
+        name: A stem such as ``'train'``, or a path relative to ``folder`` such as
+            ``'analysis_tools/get_flops.py'``.
+        folder: The folder of the tools.
 
     Returns:
-        Path: The tool.
+        The file of the tool.
 
     Raises:
         UnknownToolError: If no tool, or more than one, has this name.
@@ -103,29 +102,29 @@ def find_tool(name: str, folder: Path) -> Path:
     namesakes = [path for path in by_path if Path(path).stem == name]
     if namesakes:
         raise UnknownToolError(
-            f'{name!r} names {len(namesakes)} tools, give the path of one: '
+            f'{name!r} matches {len(namesakes)} tools; give the path of one: '
             + ', '.join(sorted(namesakes))
         )
     close = difflib.get_close_matches(name, tools)
     hint = f'Did you mean {", ".join(close)}? ' if close else ''
-    raise UnknownToolError(f'mmaction2 has no tool {name!r}. {hint}There are:')
+    raise UnknownToolError(f'mmaction2 has no tool {name!r}. {hint}Available tools:')
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    # mmaction2's scripts call a bare `python`, which may be another one.
+    # mmaction2's scripts call a bare `python`, which may be another interpreter.
     here = str(Path(sys.executable).parent)
     return {**environ, 'PATH': os.pathsep.join([here, environ.get('PATH', '')])}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the tool named by the first argument with the other arguments.
+    """Run the tool named by the first argument with the remaining arguments.
 
     Args:
-        argv (Sequence[str]): The command line without the program's name.
+        argv: The command line without the program's name.
 
     Returns:
-        int: 0, the exit code of a .sh tool, or 2 for an unknown tool. A .py tool
-            that calls ``sys.exit`` ends the process with its own code.
+        0, the exit code of a .sh tool, or 2 for an unknown tool. A .py tool that calls
+        ``sys.exit`` ends the process with its own code.
 
     Raises:
         FileNotFoundError: If mmaction2 or its tools are not installed.
@@ -144,8 +143,8 @@ def main(argv: Sequence[str]) -> int:
         return subprocess.call(
             ['bash', str(tool), *arguments], env=_environment(os.environ)
         )
-    # As `python tool.py` would have them: argparse takes the program's name from
-    # the first, and a tool may import a neighbor through the second.
+    # As set by `python tool.py`: argparse reads the program's name from sys.argv, and a
+    # tool may import a module from its own folder.
     sys.argv = [str(tool), *arguments]
     sys.path[0] = str(tool.parent)
     runpy.run_path(str(tool), run_name='__main__')

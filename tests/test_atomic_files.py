@@ -8,7 +8,7 @@ import pytest
 from selfy_mmaction.atomic_files import replacing
 
 
-def test_the_former_file_is_there_until_the_new_one_is_complete(tmp_path):
+def test_old_file_exists_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_text('old')
     with replacing(path) as partial:
@@ -19,7 +19,7 @@ def test_the_former_file_is_there_until_the_new_one_is_complete(tmp_path):
     assert os.listdir(tmp_path) == ['a.txt']
 
 
-def test_any_error_leaves_the_former_file_alone(tmp_path):
+def test_errors_keep_the_old_file(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_text('old')
     with pytest.raises(TypeError), replacing(path) as partial:
@@ -29,31 +29,31 @@ def test_any_error_leaves_the_former_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['epoch_3.pth', 'best_acc_top1_epoch_3.pth'])
-def test_what_a_kill_leaves_is_taken_for_no_checkpoint(name, tmp_path):
+def test_unfinished_file_is_not_mistaken_for_a_checkpoint(name, tmp_path):
     with replacing(tmp_path / name) as partial:
         partial.touch()
         assert not list(tmp_path.glob('*.pth'))
 
 
-def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path):
+def test_full_disk_error_names_the_file(tmp_path):
     path = tmp_path / 'a.txt'
     with (
         pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'") as caught,
         replacing(path),
     ):
-        # As write() raises it.
+        # As raised by write().
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_folders_are_made(tmp_path):
+def test_parent_folders_are_created(tmp_path):
     path = tmp_path / 'b' / 'c' / 'a.txt'
     with replacing(path) as partial:
         partial.write_text('new')
     assert path.read_text() == 'new'
 
 
-def test_a_link_stays_a_link(tmp_path):
+def test_link_is_kept(tmp_path):
     target, link = tmp_path / 'target.txt', tmp_path / 'link.txt'
     target.write_text('old')
     link.symlink_to(target)
@@ -63,7 +63,7 @@ def test_a_link_stays_a_link(tmp_path):
     assert target.read_text() == 'new'
 
 
-def test_permissions_stay(tmp_path):
+def test_permissions_are_kept(tmp_path):
     path = tmp_path / 'a.txt'
     path.touch()
     path.chmod(0o640)
@@ -72,24 +72,24 @@ def test_permissions_stay(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_new_files_get_the_usual_permissions(tmp_path):
-    (tmp_path / 'usual').touch()
+def test_new_files_have_default_permissions(tmp_path):
+    (tmp_path / 'default').touch()
     with replacing(tmp_path / 'new') as partial:
         partial.touch()
-    assert (tmp_path / 'new').stat().st_mode == (tmp_path / 'usual').stat().st_mode
+    assert (tmp_path / 'new').stat().st_mode == (tmp_path / 'default').stat().st_mode
 
 
-def test_a_file_that_must_not_be_written_is_not_replaced(tmp_path, monkeypatch):
+def test_read_only_file_is_not_replaced(tmp_path, monkeypatch):
     path = tmp_path / 'a.txt'
     path.write_text('old')
-    # Root may write everything.
+    # Patched because root may write any file.
     monkeypatch.setattr(os, 'access', lambda path, mode: False)
     with pytest.raises(PermissionError, match=r'a\.txt'), replacing(path) as partial:
         partial.write_text('new')
     assert path.read_text() == 'old'
 
 
-def test_a_pipe_is_written_as_it_is(tmp_path):
+def test_pipe_is_written_in_place(tmp_path):
     pipe = tmp_path / 'pipe'
     os.mkfifo(pipe)
     with replacing(pipe) as partial:
@@ -97,7 +97,7 @@ def test_a_pipe_is_written_as_it_is(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_the_longest_name_that_there_is(tmp_path):
+def test_longest_possible_name(tmp_path):
     path = tmp_path / ('ä' * 127)
     with replacing(path) as partial:
         partial.write_text('new')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import selfy_mmaction.ops
-from selfy_mmaction.compat import GAPS
+from selfy_mmaction.compat import WORKAROUNDS
 from selfy_mmaction.doctor import __main__ as main_module
 from selfy_mmaction.doctor import installed, working
 from selfy_mmaction.doctor.check import (
@@ -33,11 +33,11 @@ from selfy_mmaction.doctor.installed import (
     owners_of,
 )
 from selfy_mmaction.doctor.working import (
-    check_gap,
     check_import,
     check_similarity,
     check_triton,
     check_video,
+    check_workaround,
 )
 
 BY_MODULE = {requirement.module: requirement for requirement in REQUIREMENTS}
@@ -46,13 +46,13 @@ SETUPTOOLS = "pip install 'setuptools>=77.0.3,<82'"
 
 @pytest.fixture
 def site(monkeypatch, tmp_path):
-    """A folder that is searched for packages first."""
+    """A folder that comes first on ``sys.path``."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
 
 def add_distribution(site, name, version, module):
-    """Metadata as pip leaves them for a package that owns one folder."""
+    """Write the metadata that pip writes for a package with one folder."""
     folder = site / f'{name.replace("-", "_")}-{version}.dist-info'
     folder.mkdir()
     (folder / 'METADATA').write_text(
@@ -105,18 +105,18 @@ def test_wrong_version(site, module, name, version, fix):
         ('cv2', 'opencv-python-headless', '5.0.0.93'),
     ],
 )
-def test_good_version_whoever_brings_it(site, module, name, version):
+def test_good_version_of_any_distribution(site, module, name, version):
     add_distribution(site, name, version, module)
     expected = Check(module, OK, f'{name} {version}')
     assert check_requirement(BY_MODULE[module]) == expected
 
 
 def test_missing_package():
-    requirement = Requirement('no_such', ('no-such',), '1.0', '2.0', 'it counts')
+    requirement = Requirement('no_such', ('no-such',), '1.0', '2.0', 'some reason')
     assert check_requirement(requirement) == Check(
         'no_such',
         FAIL,
-        'not installed (it counts)',
+        'not installed (some reason)',
         "pip install 'no-such>=1.0,<2.0'",
     )
 
@@ -142,11 +142,11 @@ def test_two_owners_of_one_folder(site, module, found, keep):
     assert check.state == FAIL
     for name, version in found.items():
         assert f'{name} {version}' in check.detail
-    assert f'they overwrite each other in the folder {module}' in check.detail
+    assert f"they overwrite each other's files in the folder {module}" in check.detail
     names, _, again = check.fix.removeprefix('pip uninstall -y ').partition(' && ')
     assert set(names.split()) == set(found)
     build = ''
-    if keep == 'mmcv==2.1.0':  # its setup.py needs pkg_resources, and torch
+    if keep == 'mmcv==2.1.0':  # its setup.py needs pkg_resources and torch
         build = "'setuptools>=77.0.3,<82' && pip install --no-build-isolation "
     assert again == f'pip install {build}--no-deps {keep}'
 
@@ -161,7 +161,7 @@ def test_missing_mmcv(site):
 @pytest.mark.parametrize(
     'third', ['opencv-python-headless', 'opencv-contrib-python-headless']
 )
-def test_opencvs_of_several_versions(site, third):
+def test_several_opencv_packages(site, third):
     add_distribution(site, 'opencv-python', '4.9.0.80', 'cv2')
     add_distribution(site, 'opencv-contrib-python', '4.9.0.80', 'cv2')
     assert check_requirement(BY_MODULE['cv2']).state == OK
@@ -184,7 +184,7 @@ def test_owner_by_top_level_and_by_a_single_file(site):
     assert owners_of('some_module') == {'a': '1', 'b': '2'}
 
 
-def test_other_places_on_the_path_overwrite_nothing(site, monkeypatch, tmp_path):
+def test_later_entries_of_the_path_are_ignored(site, monkeypatch, tmp_path):
     add_distribution(site, 'mmcv-lite', '2.1.0', 'mmcv')
     other = tmp_path / 'other'
     other.mkdir()
@@ -196,17 +196,17 @@ def test_other_places_on_the_path_overwrite_nothing(site, monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ('name', 'version'), [('onedl-mmcv', '2.3.6'), ('mmcv', '2.2.0')]
 )
-def test_mmcv_that_only_the_launcher_takes(site, name, version):
+def test_mmcv_that_only_the_launcher_accepts(site, name, version):
     add_distribution(site, name, version, 'mmcv')
     check = check_requirement(BY_MODULE['mmcv'])
     assert check.state == WARN
     assert check.detail.startswith(f'{name} {version}: mmaction2')
-    assert check.fix == 'start them with python -m selfy_mmaction.run'
+    assert check.fix == 'run them with python -m selfy_mmaction.run'
 
 
 @pytest.mark.parametrize('folder', [True, False])
 def test_folder_that_has_lost_its_files(site, folder):
-    # What is left after another package with the same folder was uninstalled.
+    # As left when another package with the same folder is uninstalled.
     add_distribution(site, 'lost', '1.0', 'lost_files')
     if folder:
         (site / 'lost_files').mkdir()
@@ -226,7 +226,7 @@ def test_package_that_does_not_import(site):
         'bad 1.0+cpu: OSError: libx.so is missing',
         'pip install --force-reinstall --no-deps bad==1.0',
     )
-    # Installing it again with its requirements brings what is missing.
+    # Reinstalling it with its requirements installs the missing module.
     (site / 'bad_one.py').write_text('import no_such_module\n')
     assert check_requirement(requirement) == Check(
         'bad_one',
@@ -249,7 +249,7 @@ def test_mmaction2():
         (False, "pip install --no-deps 'mmaction2>=1.2.0,<2.0'"),
     ],
 )
-def test_missing_mmaction2_where_decord_has_no_wheel(monkeypatch, runs, fix):
+def test_missing_mmaction2_with_and_without_a_decord_wheel(monkeypatch, runs, fix):
     missing = MMACTION2._replace(module='no_such_module')
     monkeypatch.setattr(installed, 'MMACTION2', missing)
     monkeypatch.setattr(installed, '_DECORD_RUNS', runs)
@@ -257,7 +257,7 @@ def test_missing_mmaction2_where_decord_has_no_wheel(monkeypatch, runs, fix):
     assert (check.state, check.fix) == (FAIL, fix)
 
 
-def test_setuptools_that_lacks_what_is_imported(monkeypatch):
+def test_setuptools_without_pkg_resources_or_distutils(monkeypatch):
     assert check_distutils().state == OK
     assert check_package_bases().state == OK
     monkeypatch.setitem(sys.modules, 'pkg_resources', None)
@@ -275,14 +275,14 @@ def test_torchvision(monkeypatch, site):
     assert check_torchvision() == Check('torchvision', OK, '0.28.0')
     del sys.modules['torchvision']
     message = 'operator torchvision::nms does not exist'
-    # Another size, so that no cached bytecode is taken.
+    # The file size differs, so that cached bytecode is not used.
     (site / 'torchvision.py').write_text(f'raise RuntimeError({message!r})\n')
     check = check_torchvision()
     assert (check.state, check.fix) == (FAIL, 'pip uninstall -y torchvision')
     assert check.detail.startswith(f'RuntimeError: {message}: built for another torch')
 
 
-def test_torchvision_that_is_absent(monkeypatch):
+def test_missing_torchvision(monkeypatch):
     monkeypatch.setattr(installed, 'find_spec', lambda name: None)
     assert check_torchvision().state == OK
 
@@ -303,7 +303,7 @@ def test_moviepy(monkeypatch, site):
     monkeypatch.delitem(sys.modules, 'moviepy.editor')
 
 
-def test_moviepy_that_is_absent(monkeypatch):
+def test_missing_moviepy(monkeypatch):
     monkeypatch.setattr(installed, 'find_spec', lambda name: None)
     check = check_moviepy()
     assert check.state == OK
@@ -336,17 +336,17 @@ def test_one_cause_is_one_failure():
     assert checks[5].detail == 'needs a, e'
 
 
-def test_gap(monkeypatch):
-    monkeypatch.setattr(working, 'close_gap', lambda gap: True)
-    assert check_gap('x') == Check('gap x', OK, 'present, closed')
-    monkeypatch.setattr(working, 'close_gap', lambda gap: False)
-    assert check_gap('x') == Check('gap x', OK, 'not present')
+def test_workaround(monkeypatch):
+    monkeypatch.setattr(working, 'apply_workaround', lambda name: True)
+    assert check_workaround('x') == Check('workaround x', OK, 'applied')
+    monkeypatch.setattr(working, 'apply_workaround', lambda name: False)
+    assert check_workaround('x') == Check('workaround x', OK, 'not needed')
 
-    def fail(gap):
+    def fail(name):
         raise RuntimeError('first\nsecond')
 
-    monkeypatch.setattr(working, 'close_gap', fail)
-    check = check_gap('x')
+    monkeypatch.setattr(working, 'apply_workaround', fail)
+    check = check_workaround('x')
     assert check.state == FAIL
     assert check.detail == 'RuntimeError: first'
 
@@ -391,7 +391,7 @@ def test_similarity():
 
 
 @pytest.mark.parametrize('fault', ['zeros', 'nan', 'gradient'])
-def test_wrong_similarity_is_noticed(monkeypatch, fault):
+def test_wrong_similarity_fails(monkeypatch, fault):
     self_similarity = selfy_mmaction.ops.self_similarity
 
     def faulty(feats, **kwargs):
@@ -403,14 +403,14 @@ def test_wrong_similarity_is_noticed(monkeypatch, fault):
     monkeypatch.setattr(selfy_mmaction.ops, 'self_similarity', faulty)
     check = check_similarity('cpu', 'torch')
     assert check.state == FAIL
-    assert check.detail.startswith('largest error')
+    assert check.detail.startswith('maximum error')
 
 
 @pytest.mark.parametrize(
     ('reasons', 'installed', 'state', 'detail'),
     [
         ([], True, OK, 'used for the self-similarity'),
-        (['not found'], False, OK, 'not installed: self-similarity by torch, slower'),
+        (['none'], False, OK, 'not installed; self-similarity uses torch, slower'),
         (['one', 'two'], True, FAIL, 'one; two'),
     ],
 )
@@ -450,26 +450,26 @@ def test_every_backend_is_tested_on_every_device(monkeypatch, tmp_path, installe
     assert needs == expected
 
 
-def test_backend_by_name(monkeypatch):
+def test_named_backend_is_checked(monkeypatch):
     self_similarity = selfy_mmaction.ops.self_similarity
-    asked_for = []
+    backends = []
 
     def record(feats, backend, **kwargs):
-        asked_for.append(backend)
+        backends.append(backend)
         return self_similarity(feats, **kwargs)
 
     monkeypatch.setattr(selfy_mmaction.ops, 'self_similarity', record)
     check = check_similarity('cpu', 'triton')
     assert (check.name, check.state) == ('similarity on cpu, triton', OK)
-    assert asked_for == ['triton']
+    assert backends == ['triton']
 
 
-def test_device_that_is_not_there():
+def test_missing_device():
     check = check_similarity('cuda:99', 'torch')
     assert check.state == FAIL
 
 
-def test_what_metadata_tell_is_told_at_once(site):
+def test_failure_in_the_metadata_needs_no_other_check(site):
     needs = {step.name: step.needs for step in main_module.steps(site)}
     assert needs['mmcv'] == ('mmengine', 'cv2', 'PIL')
     for name in ('mmcv', 'mmcv-lite'):
@@ -479,15 +479,16 @@ def test_what_metadata_tell_is_told_at_once(site):
     assert needs['cv2'] == ('numpy',)
 
 
-def test_main_tells_by_its_exit_code(monkeypatch, capsys):
+def test_exit_code_and_summary(monkeypatch, capsys):
     good, bad = Check('a', OK, 'fine'), Check('b', FAIL, 'broken', 'pip install b')
     odd, left = Check('c', WARN, 'odd'), Check('d', NOT_CHECKED, 'needs b')
     monkeypatch.setattr(main_module, 'diagnose', lambda: [good])
     assert main_module.main() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == 'All is well.'
+    assert capsys.readouterr().out.splitlines()[-1] == 'All checks passed.'
     monkeypatch.setattr(main_module, 'diagnose', lambda: [good, odd])
     assert main_module.main() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == 'All is well, 1 with a warning.'
+    summary = capsys.readouterr().out.splitlines()[-1]
+    assert summary == 'All checks passed, 1 with a warning.'
     monkeypatch.setattr(main_module, 'diagnose', lambda: [good, bad, odd, left])
     assert main_module.main() == 1
     lines = capsys.readouterr().out.splitlines()
@@ -506,17 +507,17 @@ def run_doctor(**environment):
     )
 
 
-def test_this_install():
+def test_this_installation():
     done = run_doctor()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ''
-    for gap in GAPS:
-        assert f'gap {gap} ' in done.stdout
+    for name in WORKAROUNDS:
+        assert f'workaround {name} ' in done.stdout
     assert 'similarity on cpu' in done.stdout
 
 
 @pytest.mark.parametrize('broken', ['torch', 'mmcv'])
-def test_doctor_starts_on_a_broken_install_and_names_one_cause(broken, tmp_path):
+def test_broken_installation_has_one_failure(broken, tmp_path):
     (tmp_path / f'{broken}.py').write_text(f'raise ImportError("no {broken} here")\n')
     path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
     done = run_doctor(PYTHONPATH=path)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The motion benchmark: what its data card claims, on frames and on files."""
+"""The claims of the motion benchmark's data card hold for frames and files."""
 
 import json
 import os
@@ -54,7 +54,10 @@ def annotations(folder, split):
 
 
 def views(positions, offsets):
-    """What self-similarity sees: each frame's displacements at some time offsets."""
+    """Count the displacements of each frame at some temporal offsets.
+
+    This is the information in a self-similarity tensor.
+    """
     return Counter(
         tuple(
             positions[t + offset] - positions[t]
@@ -77,12 +80,12 @@ ALL_DISTANCES = [
 def test_go_has_constant_velocity(distance):
     path = displacements('go', distance)
     assert (path[0], path[-1]) == (0, distance)
-    # Rounded to whole pixels, so steps differ by one at most.
+    # Rounded to whole pixels, so steps differ by at most one.
     assert np.ptp(np.diff(path)) <= 1
 
 
 @pytest.mark.parametrize('distance', [18, 28])
-def test_back_returns_the_way_it_came(distance):
+def test_back_returns_on_the_same_path(distance):
     path = displacements('back', distance)
     assert (path[0], path[11], path[12], path[23]) == (0, distance, distance, 0)
     np.testing.assert_array_equal(path, path[::-1])
@@ -90,7 +93,7 @@ def test_back_returns_the_way_it_came(distance):
 
 
 @pytest.mark.parametrize('distance', [9, 14])
-def test_pback_pauses_for_two_samples(distance):
+def test_pback_pauses_for_two_segments(distance):
     segments = displacements('pback', distance).reshape(8, 3)
     at_rest = [True, True, False, True, True, False, True, True]
     np.testing.assert_array_equal((segments == 0).all(axis=1), at_rest)
@@ -109,17 +112,17 @@ def test_partner_is_the_negated_pattern(pattern, distance):
 
 @pytest.mark.parametrize('sampled', [0, 1, 2])
 @pytest.mark.parametrize(('pattern', 'distance'), ALL_DISTANCES)
-def test_offsets_that_tell_the_signs_apart(pattern, distance, sampled):
-    # Frame `sampled` of each segment of 3. The other sign is sampled in mirrored
-    # frames, which is the same for the middle one and as likely for the others.
+def test_offsets_that_distinguish_the_signs(pattern, distance, sampled):
+    # Sample one of the 3 frames of each segment. The other sign is sampled at the
+    # mirrored frames: the same for the middle frame, equally likely for the others.
     segments = displacements(pattern, distance).reshape(8, 3)
     path, other = segments[:, sampled], -segments[:, 2 - sampled]
-    told_apart = [
+    distinguished = [
         views(path, offsets) != views(other, offsets)
         for offsets in [(0,), (1,), (-1, 0, 1), (-2, -1, 0, 1, 2)]
     ]
     assert (
-        told_apart
+        distinguished
         == {
             'go': [False, True, True, True],
             'back': [False, False, True, True],
@@ -128,12 +131,12 @@ def test_offsets_that_tell_the_signs_apart(pattern, distance, sampled):
     )
 
 
-def test_unknown_pattern_is_named():
+def test_unknown_pattern():
     with pytest.raises(ValueError, match="'hop'"):
         displacements('hop', 10)
 
 
-def test_labels_take_turns_and_are_balanced():
+def test_labels_are_balanced():
     assert len(class_names('small')) == 12
     assert class_names('tiny') == ('go_right', 'go_left', 'go_down', 'go_up')
     for preset, split in product(PRESETS, SPLITS):
@@ -145,19 +148,19 @@ def test_labels_take_turns_and_are_balanced():
 
 @pytest.mark.parametrize('pair', range(6))
 @pytest.mark.parametrize('split', SPLITS)
-def test_rendered_partner_has_the_same_frames_in_another_order(split, pair):
+def test_rendered_partner_has_the_same_frames_reordered(split, pair):
     first = render_clip('small', split, 2 * pair)
     second = render_clip('small', split, 2 * pair + 1)
     pattern = class_names('small')[2 * pair].split('_')[0]
     np.testing.assert_array_equal(second, first[partner_order(pattern)])
     assert not np.array_equal(first, second)
-    # Any function of the unordered frames is a function of these two multisets, so
-    # it gives both clips one answer and is right on one of them at most.
+    # A function of the unordered frames depends only on these multisets, so it is the
+    # same for both clips and right for at most one of them.
     assert Counter(map(bytes, first)) == Counter(map(bytes, second))
     assert clip_label('small', 2 * pair) != clip_label('small', 2 * pair + 1)
 
 
-def test_decoded_partner_has_the_same_frames_in_another_order(tmp_path):
+def test_decoded_partner_has_the_same_frames_reordered(tmp_path):
     for pair in range(6):
         pattern = class_names('small')[2 * pair].split('_')[0]
         for split in ('train', 'val_flicker'):
@@ -171,17 +174,17 @@ def test_decoded_partner_has_the_same_frames_in_another_order(tmp_path):
 
 
 @pytest.mark.parametrize('label', range(4))
-def test_layer_moves_as_the_class_name_says(label):
-    # Frames 0 and 6 are matched under shifts to all four sides. Only pixels that
-    # changed count: there the layer is, or was, whereas the rest is background.
-    ways = {'right': (1, 0), 'left': (-1, 0), 'down': (0, 1), 'up': (0, -1)}
+def test_layer_moves_in_the_direction_of_the_class_name(label):
+    # Match frames 0 and 6 under shifts in four directions. Only changed pixels count:
+    # the others are background.
+    directions = {'right': (1, 0), 'left': (-1, 0), 'down': (0, 1), 'up': (0, -1)}
     inner = (slice(20, 48), slice(20, 48))
-    errors = dict.fromkeys(ways, 0.0)
+    errors = dict.fromkeys(directions, 0.0)
     for index in range(label, 16, 4):
         first, later = render_clip('tiny', 'val', index)[[0, 6]].astype(float)
         changed = np.abs(later - first)[inner] > 20
-        for way, (x, y) in ways.items():
-            errors[way] += min(
+        for direction, (x, y) in directions.items():
+            errors[direction] += min(
                 np.abs(np.roll(first, (y * step, x * step), axis=(0, 1)) - later)[
                     inner
                 ][changed].mean()
@@ -192,8 +195,8 @@ def test_layer_moves_as_the_class_name_says(label):
 
 @pytest.mark.parametrize('frame', [0, 11, 23])
 def test_positions_of_every_class_are_uniform(frame):
-    # Chi-square with 11 degrees of freedom: above 48 with a probability of 1.5e-6,
-    # in one of the 72 tests here with one of 1e-4; the seeds are fixed.
+    # Chi-square with 11 degrees of freedom: P(above 48) is 1.5e-6, and 1e-4 for any of
+    # the 72 tests here. The seeds are fixed.
     draws, bins = 960, 12
     for pattern, axis in PRESETS['small'].kinds:
         tracks = np.stack(
@@ -212,7 +215,7 @@ def test_files_decode_to_the_documented_shape(tiny):
         assert frames.shape == (24, 68, 68, 3)
         assert frames.dtype == np.uint8
         rendered = render_clip('tiny', split, 3).astype(float)
-        # Lossy, yet the same picture with its colors in the same order.
+        # Lossy, but the same image with the same order of channels.
         assert np.corrcoef(frames.ravel(), rendered.ravel())[0, 1] > 0.9
 
 
@@ -227,7 +230,7 @@ def test_lists_have_the_format_of_video_dataset(tiny):
     assert (tiny / 'classes.txt').read_text().split() == list(class_names('tiny'))
 
 
-def test_flicker_split_is_val_under_other_light(tiny):
+def test_flicker_split_is_val_with_photometric_changes(tiny):
     plain, flicker = annotations(tiny, 'val'), annotations(tiny, 'val_flicker')
     assert [label for _, label in plain] == [label for _, label in flicker]
     steady, changing = [], []
@@ -237,7 +240,7 @@ def test_flicker_split_is_val_under_other_light(tiny):
         after = decode(tiny / 'videos' / shifted).astype(float)
         steady.append(before.std(axis=(1, 2, 3)))
         changing.append(after.std(axis=(1, 2, 3)))
-        # The same scene, frame by frame.
+        # The scene is the same in every frame.
         for a, b in zip(before, after, strict=True):
             assert np.corrcoef(a[..., 1].ravel(), b[..., 1].ravel())[0, 1] > 0.5
     gain = np.array(changing) / np.array(steady)
@@ -257,12 +260,12 @@ def test_splits_share_no_scene():
 
 
 def test_files_are_identical_for_any_number_of_workers(tiny, tmp_path):
-    # The fixture was written by this process alone.
+    # The fixture was written without worker processes.
     make_motion(tmp_path / 'again', 'tiny', seed=0, workers=2)
     assert contents(tmp_path / 'again') == contents(tiny)
 
 
-def test_other_seed_gives_other_files(tiny, tmp_path):
+def test_files_depend_on_the_seed(tiny, tmp_path):
     summary = make_motion(tmp_path / 'other', 'tiny', seed=1, workers=1)
     before = json.loads((tiny / 'motion.json').read_text())
     assert summary['fingerprint'] != before['fingerprint']
@@ -303,7 +306,7 @@ def test_run_killed_before_its_first_file_is_resumed(tiny, tmp_path):
 
 
 def test_run_killed_anywhere_is_resumed(tiny, tmp_path, monkeypatch):
-    """Kills come before a rename, from the first one on."""
+    """Kill the run before different calls of os.replace."""
     replace, renames_left = os.replace, iter(())
 
     def killed_before_a_rename(path, target):
@@ -321,7 +324,7 @@ def test_run_killed_anywhere_is_resumed(tiny, tmp_path, monkeypatch):
     assert contents(tmp_path) == contents(tiny)
 
 
-def test_clip_cut_short_is_made_again(tiny):
+def test_truncated_clip_is_written_again(tiny):
     before = contents(tiny)
     clip = tiny / 'videos' / 'val' / '00003.avi'
     for kept in (0, 5, 1000):
@@ -333,7 +336,7 @@ def test_clip_cut_short_is_made_again(tiny):
 @pytest.mark.parametrize(
     'text', ['', '{', '[]', 'null', '3', '[' * 100_000, '{"a": "\xe4"}']
 )
-def test_damaged_record_is_named(text, tmp_path):
+def test_damaged_record(text, tmp_path):
     record = tmp_path / 'motion.json'
     record.write_bytes(text.encode('latin-1'))
     with pytest.raises(ValueError, match=re.escape(str(record)) + ' is damaged: .*del'):
@@ -341,7 +344,7 @@ def test_damaged_record_is_named(text, tmp_path):
     assert record.read_bytes() == text.encode('latin-1')
 
 
-def test_record_with_the_fingerprint_alone(tiny):
+def test_record_with_only_the_fingerprint(tiny):
     record = tiny / 'motion.json'
     before = record.read_bytes()
     whole = json.loads(before)
@@ -351,7 +354,7 @@ def test_record_with_the_fingerprint_alone(tiny):
     record.write_bytes(before)
 
 
-def test_deleted_files_are_made_again(tiny):
+def test_deleted_files_are_written_again(tiny):
     before = contents(tiny)
     times = {name: (tiny / name).stat().st_mtime_ns for name in before}
     deleted = {'videos/train/00004.avi', 'videos/val_flicker/00009.avi', 'val.txt'}
@@ -367,7 +370,7 @@ def test_deleted_files_are_made_again(tiny):
 def test_changed_file_is_noticed(tmp_path):
     make_motion(tmp_path / 'out', 'tiny', workers=1)
     (tmp_path / 'out' / 'train.txt').write_text('train/00000.avi 3\n')
-    with pytest.raises(RuntimeError, match='one was changed'):
+    with pytest.raises(RuntimeError, match='a file was changed'):
         make_motion(tmp_path / 'out', 'tiny', workers=1)
 
 
@@ -378,20 +381,20 @@ def test_changed_file_is_noticed(tmp_path):
         ({'seed': 7}, r"'tiny' with seed 0 .* 'tiny' with seed 7 "),
     ],
 )
-def test_folder_of_other_data_is_refused(tiny, arguments, message):
+def test_folder_with_other_data_is_rejected(tiny, arguments, message):
     before = contents(tiny)
     with pytest.raises(FileExistsError, match=message):
         make_motion(tiny, **{'preset': 'tiny', 'workers': 1, **arguments})
     assert contents(tiny) == before
 
 
-def test_folder_of_other_version_is_refused(tiny, monkeypatch):
+def test_folder_of_another_version_is_rejected(tiny, monkeypatch):
     monkeypatch.setattr(generation, 'GENERATOR_VERSION', 999)
     with pytest.raises(FileExistsError, match='version 1, .* version 999 was'):
         make_motion(tiny, 'tiny', workers=1)
 
 
-def test_foreign_folder_is_refused(tmp_path):
+def test_foreign_folder_is_rejected(tmp_path):
     (tmp_path / 'notes.txt').write_text('mine')
     with pytest.raises(FileExistsError, match='not empty'):
         make_motion(tmp_path, 'tiny', workers=1)
@@ -400,7 +403,7 @@ def test_foreign_folder_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
 
 
-def test_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_folder_that_cannot_be_created(tmp_path):
     (tmp_path / 'file').touch()
     out = tmp_path / 'file' / 'out'
     with pytest.raises(OSError, match=f'cannot write to {re.escape(str(out))}'):
@@ -416,13 +419,13 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path):
         ({'workers': 0}, 'got 0'),
     ],
 )
-def test_bad_values_are_named_before_work_starts(tmp_path, arguments, value):
+def test_invalid_arguments_fail_before_writing(tmp_path, arguments, value):
     with pytest.raises(ValueError, match=value):
         make_motion(tmp_path / 'out', **{'preset': 'tiny', **arguments})
     assert not (tmp_path / 'out').exists()
 
 
-def test_clip_that_does_not_exist_is_named():
+def test_clip_that_does_not_exist():
     with pytest.raises(ValueError, match="'test'"):
         render_clip('tiny', 'test', 0)
     with pytest.raises(IndexError, match='clip 16'):

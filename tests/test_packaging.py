@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The wheel in a new environment, used from a project outside the checkout."""
+"""Build the wheel, install it in a new environment and use it from another project."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ def project(make_user_project, tmp_path_factory):
 
 
 def build(what, source, out, before=''):
-    """What pip calls in a source folder (PEP 517 and 660); its one new file."""
+    """Call the build hook that pip calls (PEP 517, 660); return the file it writes."""
     out.mkdir()
     call = f'build_meta.build_{what}({str(out)!r})'
     done = subprocess.run(
@@ -50,11 +50,11 @@ def build(what, source, out, before=''):
 
 @pytest.fixture
 def own_source(source, tmp_path):
-    """A checkout that a test may change."""
+    """A copy of the checkout that a test may change."""
     return shutil.copytree(source, tmp_path / 'source')
 
 
-def test_what_the_wheel_holds(wheel):
+def test_contents_of_the_wheel(wheel):
     names = set(ZipFile(wheel).namelist())
     expected = {
         f'selfy_mmaction/.mim/{path.relative_to(ROOT).as_posix()}'
@@ -64,12 +64,12 @@ def test_what_the_wheel_holds(wheel):
     }
     made = {name for name in names if '/.mim/' in name}
     assert made == expected | {'selfy_mmaction/.mim/model-index.yml'}
-    # Type checkers read the annotations of packages with this file only.
+    # Type checkers read annotations only from packages with this file.
     assert 'selfy_mmaction/py.typed' in names
     assert not [name for name in names if 'my_motion' in name or 'examples' in name]
 
 
-def test_the_sdist_builds_the_same_wheel(wheel, own_source, tmp_path):
+def test_sdist_builds_the_same_wheel(wheel, own_source, tmp_path):
     sdist = build('sdist', own_source, tmp_path / 'sdist')
     with tarfile.open(sdist) as archive:
         assert not [name for name in archive.getnames() if '.mim' in name]
@@ -81,7 +81,7 @@ def test_the_sdist_builds_the_same_wheel(wheel, own_source, tmp_path):
 
 
 @pytest.mark.parametrize('before', ['nothing', 'copies', 'text files'])
-def test_an_editable_install_makes_links(before, wheel, own_source, tmp_path):
+def test_editable_install_creates_links(before, wheel, own_source, tmp_path):
     mim = own_source / 'selfy_mmaction' / '.mim'
     if before == 'copies':
         shutil.copytree(own_source / 'configs', mim / 'configs')
@@ -93,12 +93,12 @@ def test_an_editable_install_makes_links(before, wheel, own_source, tmp_path):
     for name in ('configs', 'tools', 'model-index.yml'):
         assert (mim / name).is_symlink()
         assert (mim / name).samefile(own_source / name)
-    # A wheel that is built now has copies.
+    # A wheel built now still contains copies.
     names = ZipFile(build('wheel', own_source, tmp_path / 'wheel')).namelist()
     assert set(names) == set(ZipFile(wheel).namelist())
 
 
-def test_an_editable_install_where_links_cannot_be_made(own_source, tmp_path):
+def test_editable_install_without_support_for_links(own_source, tmp_path):
     no_links = (
         'import os\n'
         'def symlink(*args, **kwargs):\n'
@@ -111,13 +111,13 @@ def test_an_editable_install_where_links_cannot_be_made(own_source, tmp_path):
     runtime = Path('configs', '_base_', 'default_runtime.py')
     assert (mim / runtime).read_text() == (ROOT / runtime).read_text()
     assert (mim / 'model-index.yml').is_file()
-    # The copies age; bases are read from the checkout.
+    # The copies become outdated, so bases are read from the checkout.
     assert find_configs(own_source / 'selfy_mmaction') == own_source / 'configs'
     build('editable', own_source, tmp_path / 'again')
     assert (mim / 'configs').is_symlink()
 
 
-def test_one_version(wheel):
+def test_versions_agree(wheel):
     assert wheel.name == f'selfy_mmaction-{__version__}-py3-none-any.whl'
     citation = (ROOT / 'CITATION.cff').read_text()
     assert re.search(r'^version: (.+)$', citation, re.MULTILINE)[1] == __version__
@@ -134,14 +134,14 @@ def metadata(wheel):
     return ZipFile(wheel).read(name).decode()
 
 
-def test_the_pythons_of_the_classifiers_are_tested(wheel):
+def test_python_versions_of_the_classifiers_are_tested(wheel):
     named = re.findall(r'Classifier: .* :: (3\.\d+)$', metadata(wheel), re.MULTILINE)
     jobs = load(ROOT / '.github' / 'workflows' / 'test.yml')['jobs']
     assert jobs['test']['strategy']['matrix']['python'] == named
 
 
 def requirements_of(wheel):
-    """Requirements by extra; those of every user by the empty string."""
+    """Return requirements by extra; the empty string has the unconditional ones."""
     found = defaultdict(list)
     for line in metadata(wheel).splitlines():
         if line.startswith('Requires-Dist: '):
@@ -151,8 +151,8 @@ def requirements_of(wheel):
     return found
 
 
-def test_what_shares_a_folder_is_required_by_extras_only(wheel):
-    # Requiring one would break who has the other.
+def test_packages_that_share_a_folder_are_required_only_by_extras(wheel):
+    # Requiring one would break an environment that has the other.
     shared = {'mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmengine', 'onedl-mmengine'}
     by_extra = {
         extra: shared & {requirement.name for requirement in requirements}
@@ -175,9 +175,7 @@ def test_what_shares_a_folder_is_required_by_extras_only(wheel):
         ('win32', 'ARM64', 'decord2'),
     ],
 )
-def test_decord_only_where_it_has_a_wheel(
-    wheel, sys_platform, platform_machine, decoder
-):
+def test_decord_only_if_it_has_a_wheel(wheel, sys_platform, platform_machine, decoder):
     here = dict(sys_platform=sys_platform, platform_machine=platform_machine, extra='')
     required = {
         requirement.name
@@ -185,8 +183,8 @@ def test_decord_only_where_it_has_a_wheel(
         if requirement.marker is None or requirement.marker.evaluate(here)
     }
     assert required & {'decord', 'decord2'} == {decoder}
-    # mmaction2 requires decord. Where that cannot be had, it is installed without its
-    # requirements, so all of them have to be ours.
+    # mmaction2 requires decord. If decord has no wheel, mmaction2 is installed without
+    # its requirements, so we must require all of them.
     assert ('mmaction2' in required) == (decoder == 'decord')
     of_mmaction2 = {
         Requirement(text).name
@@ -201,8 +199,8 @@ def test_installed_package_is_the_wheel(project):
         '-c',
         'import selfy_mmaction\n'
         'from mmengine.hub import get_config\n'
-        'print(selfy_mmaction.__path__[0])\n'
-        f'print(get_config({BASE!r}).filename)',
+        f'config = get_config({BASE!r}).filename\n'  # may warn
+        'print(selfy_mmaction.__path__[0], config, sep=chr(10))',
     )
     package, config = map(Path, output.splitlines()[-2:])
     assert project.folder in package.parents
@@ -212,7 +210,7 @@ def test_installed_package_is_the_wheel(project):
 @pytest.mark.parametrize(
     ('base', 'tool'),
     [
-        # Unmodified tools resolve bases before they import anything of ours.
+        # Unmodified tools resolve bases before they import this package.
         (f"__import__('selfy_mmaction').__name__ + '{BASE[len('selfy_mmaction') :]}'",
          [tools_folder() / 'analysis_tools' / 'get_flops.py']),
         (f"'{BASE}'", ['-m', 'selfy_mmaction.run', 'get_flops']),

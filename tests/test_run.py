@@ -19,7 +19,7 @@ test_dataloader = dict(dataset=dict(type='VideoDataset', ann_file='none.txt'))
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """Tools of a made-up mmaction2."""
+    """Tools of a fake mmaction2."""
     for name in ('train.py', 'a/dist_train.sh', 'data/x/get.sh', 'data/y/get.sh'):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def folder(monkeypatch, tmp_path):
 
 @pytest.fixture
 def own_argv(monkeypatch):
-    """``main`` may change these."""
+    """Restore ``sys.argv`` and ``sys.path``, which ``main`` may change."""
     monkeypatch.setattr(sys, 'argv', sys.argv.copy())
     monkeypatch.setattr(sys, 'path', sys.path.copy())
 
@@ -58,7 +58,9 @@ def test_tools_are_named_by_stem_or_path(folder):
 
 
 def test_unknown_and_ambiguous_names(folder, capsys):
-    with pytest.raises(UnknownToolError, match='names 2 tools.*data/x/get.sh, data/y'):
+    with pytest.raises(
+        UnknownToolError, match='matches 2 tools.*data/x/get.sh, data/y'
+    ):
         find_tool('get', folder)
     assert run.main(['trian', 'config.py']) == 2
     printed = capsys.readouterr()
@@ -91,7 +93,7 @@ def test_python_tool_sees_its_own_command_line(folder, own_argv, capsys):
     assert seen == "__main__ True ['config.py', '--work-dir', 'x y'] 3\n"
 
 
-def test_shell_tool_gets_this_interpreter_and_returns_its_code(
+def test_shell_tool_uses_this_interpreter_and_returns_its_code(
     folder, monkeypatch, tmp_path
 ):
     monkeypatch.setenv('PATH', os.defpath)
@@ -118,8 +120,8 @@ def test_missing_mmaction2(monkeypatch, tmp_path):
     assert tools_folder() == tmp_path / 'tools'
 
 
-def test_tool_that_registers_before_it_reads_the_config(tmp_path):
-    """It fails as it is and works through the plugin, from any folder."""
+def test_tool_that_imports_models_before_it_reads_the_config(tmp_path):
+    """It fails by itself and works through the launcher, from any folder."""
     (tmp_path / 'config.py').write_text(CONFIG)
     predictions = [
         {'pred_label': torch.tensor([label]), 'gt_label': torch.tensor([truth])}

@@ -1,4 +1,4 @@
-# What a recipe of mmaction2 needs for blocks of this package. The hooks are those of
+# Additions to an mmaction2 recipe for blocks of this package. The hooks are those of
 # default_runtime.py.
 custom_imports = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
 custom_hooks = [

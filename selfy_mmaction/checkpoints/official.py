@@ -1,13 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Checkpoints of the official SELFY and TSM code, turned into those of our recognizers.
+"""Conversion of checkpoints of the official SELFY and TSM code to our recognizers.
 
-The networks compute the same: the temporal shift, too, has the same eighths and
+The networks are equivalent; the temporal shift, for example, has the same fractions and
 directions in the SELFY code, the TSM code and mmaction2. Only names differ, and shapes
-where the SELFY code has a kernel dimension of size 1 that we do not.
+if the SELFY code has a kernel dimension of size 1 that we do not have.
 
-With ``--arch TSM`` the SELFY code trains the network without the block. With
-``--dropout 0`` either code leaves the last layer in the ResNet, as ``fc`` or ``fc1``,
-where otherwise the dropout is.
+The SELFY code trains the network without the block with ``--arch TSM``. With
+``--dropout 0`` both codes keep the last layer in the ResNet, as ``fc`` or ``fc1``, in
+place of the dropout layer.
 """
 
 import pickle
@@ -27,7 +27,7 @@ _SELFY = r'backbone\.inserted_blocks\.layer2\.'
 _STSS = 'base_model.selfy.stss_'
 _LAST_LAYERS = ('new_fc', 'base_model.fc1', 'base_model.fc')
 
-# Beginnings of names: ours, as a pattern, and theirs.
+# Prefixes of parameter names: ours, as a regular expression, and the official ones.
 _RESNET = (
     (r'backbone\.conv1\.conv\.', 'base_model.conv1.'),
     (r'backbone\.conv1\.bn\.', 'base_model.bn1.'),
@@ -40,13 +40,13 @@ _RESNET = (
 _RULES = {
     'tsm': (
         *_RESNET,
-        # Their shift is a module around the convolution, as in mmaction2.
+        # The shift is a module around the convolution, as in mmaction2.
         (_BLOCK + r'conv1\.conv\.', r'base_model.\1.conv1.'),
     ),
     'selfy': (
         *_RESNET,
-        # Their shift is a function, in every block: a first convolution that our model
-        # does not shift has no counterpart.
+        # The shift is a function, in every residual block: a first convolution that our
+        # model does not shift has no counterpart.
         (_BLOCK + r'conv1\.conv\.net\.', r'base_model.\1.conv1.'),
         (_SELFY + r'reduction\.conv\.conv\.', _STSS + 'transformation.downsample.0.'),
         (_SELFY + r'reduction\.conv\.bn\.', _STSS + 'transformation.downsample.1.'),
@@ -61,46 +61,46 @@ _RULES = {
 
 
 def official_name(name: str, kind: str = 'selfy') -> str | None:
-    """Name of a parameter or buffer in the authors' code.
+    """Return the name of a parameter or buffer in the official code.
 
     Args:
         name: Name in our recognizer's ``state_dict``.
-        kind: Whose code, 'selfy' or 'tsm'. Default: 'selfy'.
+        kind: The official code, 'selfy' or 'tsm'. Default: 'selfy'.
 
     Returns:
-        The name, without ``module.``; None where that code has no counterpart.
+        The name, without ``module.``; None if the official code has no counterpart.
     """
-    for ours, theirs in _RULES[kind]:
+    for ours, official in _RULES[kind]:
         found = re.match(ours, name)
         if found:
-            return found.expand(theirs) + name[found.end() :]
+            return found.expand(official) + name[found.end() :]
     return None
 
 
 def load_official(path: str | Path) -> dict[str, Tensor]:
-    """Read a checkpoint of either code; nothing but tensors and plain data.
+    """Read an official checkpoint with ``weights_only=True``.
 
     Args:
-        path: The file, as the official training scripts write it.
+        path: File written by the official training scripts.
 
     Returns:
-        Tensors by the official names, without ``module.``.
+        Tensors by official name, without ``module.``.
 
     Raises:
-        OSError: The file cannot be opened.
-        ValueError: The file is damaged or no checkpoint, would run code, or holds no
-            ``state_dict`` of tensors.
+        OSError: If the file cannot be opened.
+        ValueError: If the file is damaged or not a checkpoint, would run code, or has
+            no ``state_dict`` of tensors.
     """
     with open(path, 'rb') as file:
         try:
             state = torch.load(file, map_location='cpu', weights_only=True)
         except pickle.UnpicklingError as error:
-            # torch's own message advises to load the file without protection.
+            # torch's own message recommends loading the file with weights_only=False.
             reason = error.__context__ or error
             raise ValueError(f'{path} was not read: {reason}') from None
-        except Exception as error:  # whatever torch makes of damaged data
+        except Exception as error:  # torch may raise anything for damaged data
             raise ValueError(
-                f'{path} is no complete checkpoint: {type(error).__name__}: {error}'
+                f'{path} is not a complete checkpoint: {type(error).__name__}: {error}'
             ) from error
     if isinstance(state, Mapping):
         state = state.get('state_dict', state)
@@ -112,70 +112,69 @@ def load_official(path: str | Path) -> dict[str, Tensor]:
             for name, value in state.items()
         )
     ):
-        raise ValueError(f'{path} holds no state_dict of tensors')
+        raise ValueError(f'{path} has no state_dict of tensors')
     return {name.removeprefix('module.'): value for name, value in state.items()}
 
 
 def has_block(state: Mapping[str, Tensor]) -> bool:
-    """Whether a checkpoint has the SELFY block.
+    """Check whether a checkpoint has the SELFY block.
 
     Args:
         state: Result of :func:`load_official`.
 
     Returns:
-        False for the SELFY code's ``--arch TSM`` and for the TSM code.
+        True if it does; False for ``--arch TSM`` of the SELFY code, and the TSM code.
     """
     return any(name.startswith('base_model.selfy.') for name in state)
 
 
 def find_last_layer(state: Mapping[str, Tensor]) -> str:
-    """Name of the last layer in a checkpoint.
+    """Find the name of the last layer in a checkpoint.
 
     Args:
         state: Result of :func:`load_official`.
 
     Returns:
-        'new_fc'; 'base_model.fc1' or 'base_model.fc' where it was trained without
-        dropout.
+        'new_fc'; 'base_model.fc1' or 'base_model.fc' if it was trained without dropout.
     """
     found = (name for name in _LAST_LAYERS if f'{name}.weight' in state)
     return next(found, 'new_fc')
 
 
 def check_kind(state: Mapping[str, Tensor], kind: str) -> None:
-    """Refuse a checkpoint of other code, which shifts other layers or none.
+    """Reject a checkpoint of the other code, which shifts other layers or none.
 
     Args:
         state: Result of :func:`load_official`.
-        kind: Whose checkpoint it is said to be, 'selfy' or 'tsm'.
+        kind: The expected code, 'selfy' or 'tsm'.
 
     Raises:
-        ValueError: It is another's.
+        ValueError: If the checkpoint is from other code.
     """
     # In the TSM code the shift is a module around the convolution.
     shifts = [name for name in state if name.endswith('.conv1.net.weight')]
     if kind == 'tsm':
         if not shifts:
             raise ValueError(
-                'it has no shift around first convolutions (conv1.net.weight), as TSM '
-                'of the TSM code has; if it is of the SELFY code, leave out --kind tsm'
+                'it has no shift around first convolutions (conv1.net.weight), which '
+                'the TSM code has; if it is from the SELFY code, omit --kind tsm'
             )
         return
     if shifts:
         raise ValueError(f'it has {shifts[0]}, as in the TSM code; give --kind tsm')
-    # In the SELFY code the last layer is a convolution, or has a name of its own.
+    # In the SELFY code the last layer is a convolution, or is named fc1.
     last = find_last_layer(state)
     weight = state.get(f'{last}.weight', torch.empty(0))
     linear = last != 'base_model.fc1' and weight.dim() == 2
     if linear and not has_block(state):
         raise ValueError(
-            f'it has neither the SELFY block nor a shift, and {last}.weight is that of '
-            'a linear layer: a TSN of the TSM code, not a TSM of the SELFY code'
+            f'it has neither the SELFY block nor a shift, and {last} is a linear '
+            'layer: this is a TSN of the TSM code, not a TSM of the SELFY code'
         )
 
 
 def find_depth(state: Mapping[str, Tensor]) -> int:
-    """Depth of the ResNet in a checkpoint.
+    """Find the depth of the ResNet in a checkpoint.
 
     Args:
         state: Result of :func:`load_official`.
@@ -184,7 +183,7 @@ def find_depth(state: Mapping[str, Tensor]) -> int:
         18, 34, 50, 101 or 152.
 
     Raises:
-        ValueError: Its blocks are those of none of them.
+        ValueError: If no ResNet has these residual blocks.
     """
     found = (re.match(r'base_model\.layer(\d)\.(\d+)\.', name) for name in state)
     blocks = {match.groups() for match in found if match}
@@ -195,27 +194,26 @@ def find_depth(state: Mapping[str, Tensor]) -> int:
             return depth
     raise ValueError(
         f'no ResNet has {sizes} blocks in base_model.layer1 to layer4 '
-        f'({"with" if bottleneck else "without"} base_model.layer1.*.conv3); its names '
-        f'begin with {next(iter(state))!r}'
+        f'({"with" if bottleneck else "without"} base_model.layer1.*.conv3); its first '
+        f'name is {next(iter(state))!r}'
     )
 
 
 def fit_config(config: Config, state: Mapping[str, Tensor], kind: str) -> None:
-    """Change a config of the released form to what a checkpoint shows.
+    """Adapt a config of the official network to a checkpoint.
 
-    That is the depth, the number of temporal offsets (-4 to 4 rather than -2 to 2, as
-    for 16 frames) and of classes, and whether there is a block and dropout. How many
-    frames a clip has cannot be seen: no shape depends on it, and one converted file
-    serves any.
+    Sets the depth, the temporal offsets (-4 to 4 instead of -2 to 2 for 16 frames), the
+    number of classes, and whether there is a block and dropout. The number of frames
+    per clip does not affect any shape, so one converted file works for all.
 
     Args:
         config: One of ``configs/selfy/official``, changed in place.
         state: Result of :func:`load_official`.
-        kind: Whose checkpoint, 'selfy' or 'tsm'. For 'tsm' backbone and head become
+        kind: The official code, 'selfy' or 'tsm'. For 'tsm' backbone and head become
             mmaction2's ``ResNetTSM`` and ``TSMHead``.
 
     Raises:
-        ValueError: As :func:`find_depth`.
+        ValueError: If :func:`find_depth` raises it.
     """
     backbone, head = config.model.backbone, config.model.cls_head
     backbone.depth = find_depth(state)
@@ -240,46 +238,46 @@ def fit_config(config: Config, state: Mapping[str, Tensor], kind: str) -> None:
 def convert_official(
     state: Mapping[str, Tensor], model: nn.Module, kind: str = 'selfy'
 ) -> dict[str, Tensor]:
-    """Give the tensors of a checkpoint our names and shapes.
+    """Convert the tensors of a checkpoint to our names and shapes.
 
     Args:
         state: Result of :func:`load_official`.
-        model: ``Recognizer2D`` that is to load them, of any device. For 'selfy' with
-            ``ResNetTSMSELFY`` and, where the checkpoint has the block, its released
-            form after res3; for 'tsm' with ``ResNetTSM``.
-        kind: Whose checkpoint, 'selfy' or 'tsm'. Default: 'selfy'.
+        model: ``Recognizer2D`` to convert for, on any device. For 'selfy' it has a
+            ``ResNetTSMSELFY`` and, if the checkpoint has the block, its official form
+            after res3; for 'tsm' it has a ``ResNetTSM``.
+        kind: The official code, 'selfy' or 'tsm'. Default: 'selfy'.
 
     Returns:
         The model's complete ``state_dict``.
 
     Raises:
-        ValueError: It is a checkpoint of other code; or names every key that is
-            missing, unexpected or of a wrong shape.
+        ValueError: If the checkpoint is from other code, or any key is missing,
+            unexpected or has a wrong shape; the error lists all such keys.
     """
     check_kind(state, kind)
-    left, converted, errors = dict(state), {}, []
+    remaining, converted, errors = dict(state), {}, []
     last = find_last_layer(state)
     for name, expected in model.state_dict().items():
-        theirs = official_name(name, kind)
-        if theirs is None:
-            errors.append(f'without counterpart in that code: our {name}')
+        official = official_name(name, kind)
+        if official is None:
+            errors.append(f'no counterpart in the official code: our {name}')
             continue
-        if theirs.startswith('new_fc.'):
-            theirs = theirs.replace('new_fc', last)
-        if theirs not in left:
-            errors.append(f'missing: {theirs} (our {name})')
+        if official.startswith('new_fc.'):
+            official = official.replace('new_fc', last)
+        if official not in remaining:
+            errors.append(f'missing: {official} (our {name})')
             continue
-        value = left.pop(theirs)
+        value = remaining.pop(official)
         if value.dim() == expected.dim() + 1 and value.size(2) == 1:
             converted[name] = value.squeeze(2)
         else:
             converted[name] = value
         if converted[name].shape != expected.shape:
             errors.append(
-                f'wrong shape: {theirs} is {tuple(value.shape)}, our {name} is '
+                f'wrong shape: {official} is {tuple(value.shape)}, our {name} is '
                 f'{tuple(expected.shape)}'
             )
-    errors += [f'unexpected: {name}' for name in left]
+    errors += [f'unexpected: {name}' for name in remaining]
     if errors:
         raise ValueError(
             'the checkpoint does not fit the model:\n  ' + '\n  '.join(errors)

@@ -1,9 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Closes gaps between mmaction2, mmengine and today's torch and numpy.
+"""Workarounds that let mmaction2 and mmengine run on current torch and numpy.
 
-One file per gap. Each function acts only where its gap is present, can be called
-again, returns whether it acted now, and says in its docstring when it can be deleted.
-Nothing in mmaction2's or mmengine's installed files is changed.
+One file per workaround. Each function does nothing if its symptom is absent, may be
+called repeatedly, returns whether this call changed anything, and documents when it can
+be deleted. The installed files of mmaction2 and mmengine are not modified.
 """
 
 import functools
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-# In this order: mmaction.models can be imported only after the first two, and
+# The order matters: mmaction.models can be imported only after the first two, and
 # only the last four import it.
-GAPS = (
+WORKAROUNDS = (
     'mmcv_version',
     'missing_drn',
     'safe_checkpoints',
@@ -34,50 +34,49 @@ GAPS = (
     'multisports_frames',
 )
 
-__all__ = ['GAPS', 'close_gap', 'close_gaps']
+__all__ = ['WORKAROUNDS', 'apply_workaround', 'apply_workarounds']
 
 
-def close_gap(gap: str) -> bool:
-    """Close one gap if it is present.
+def apply_workaround(name: str) -> bool:
+    """Apply one workaround if it is needed.
 
     Args:
-        gap (str): One of :data:`GAPS`.
+        name: One of :data:`WORKAROUNDS`.
 
     Returns:
-        bool: Whether it was closed by this call. False means not present, or
-            closed earlier.
+        Whether this call applied it. False if it is not needed or was applied before.
 
     Raises:
-        ImportError: If mmaction2, mmengine, mmcv or torch is missing or does not
-            import; ``python -m selfy_mmaction.doctor`` says how to mend it.
+        ImportError: If mmaction2, mmengine, mmcv or torch is missing or cannot be
+            imported; ``python -m selfy_mmaction.doctor`` shows how to fix it.
     """
     # Imported here and not above: the last four import mmaction.models, which
-    # needs the first one closed.
-    return getattr(import_module(f'{__name__}.{gap}'), f'close_{gap}')()
+    # needs the first one applied.
+    return getattr(import_module(f'{__name__}.{name}'), f'apply_{name}')()
 
 
-def close_gaps() -> dict[str, bool]:
-    """Close every gap that is present.
+def apply_workarounds() -> dict[str, bool]:
+    """Apply every workaround that is needed.
 
     Returns:
-        dict[str, bool]: The answer of :func:`close_gap` for each gap, in order.
+        The result of :func:`apply_workaround` for each name, in order.
 
     Raises:
-        ImportError: As :func:`close_gap`.
+        ImportError: If :func:`apply_workaround` raises it.
     """
-    return {gap: close_gap(gap) for gap in GAPS}
+    return {name: apply_workaround(name) for name in WORKAROUNDS}
 
 
 def wrap_once(owner: Any, name: str, around: Callable) -> bool:
-    """Put a function around one of the host, unless it is there already.
+    """Wrap a function of the host, unless it is wrapped already.
 
     Args:
-        owner: A class or module of the host.
-        name: Name of the function in it.
-        around: Is called in its place with the function itself and all arguments.
+        owner: Class or module of the host.
+        name: Name of the function in ``owner``.
+        around: Wrapper, called with the original function and all arguments.
 
     Returns:
-        Whether it was put there now.
+        Whether this call wrapped it.
     """
     function = getattr(owner, name)
     if getattr(function, 'around', None) is around:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine truncates a file before it writes it, and removes before it saves."""
+"""mmengine truncates files before writing, and removes checkpoints before saving."""
 
 import os
 from collections import deque
@@ -17,28 +17,29 @@ from selfy_mmaction.atomic_files import replacing
 from . import wrap_once
 
 
-def close_atomic_writes() -> bool:
-    """Let a kill at any moment leave whole checkpoints and dumps.
+def apply_atomic_writes() -> bool:
+    """Keep checkpoints and dumps complete if the process is killed.
 
-    Checkpoints, ``mmengine.dump`` and with it ``test.py --dump`` write through
-    ``LocalBackend``; ``last_checkpoint`` is written by ``CheckpointHook`` itself, after
-    the checkpoint that it names. Checkpoints that ``max_keep_ckpts`` and ``save_best``
-    no longer keep are removed when the next one is complete, not before it is begun:
-    for that time the disk holds one more.
+    Checkpoints and ``mmengine.dump`` (also ``test.py --dump``) are written through
+    ``LocalBackend``; ``CheckpointHook`` itself writes ``last_checkpoint``, after the
+    checkpoint that it names. Checkpoints that exceed ``max_keep_ckpts`` or that
+    ``save_best`` replaces are removed after the next one is complete, so the disk
+    temporarily holds one more.
 
-    Symptom: after a kill, or with the disk full, an empty or cut ``last_checkpoint``,
-    ``epoch_N.pth`` or dump; with ``max_keep_ckpts=1`` no other checkpoint is left.
+    Symptom: after a kill, or if the disk is full, ``last_checkpoint``, ``epoch_N.pth``
+    or a dump is empty or truncated; with ``max_keep_ckpts=1`` no other checkpoint is
+    left.
 
     Upstream: not reported.
 
-    Delete when: the oldest supported mmengine writes to another name, then renames, and
-    removes old checkpoints after that.
+    Delete when: the oldest supported mmengine writes to a temporary file, renames it,
+    and only then removes old checkpoints.
     """
     if LocalBackend.put is _put:
         return False
     LocalBackend.put = _put
     LocalBackend.put_text = _put_text
-    # The only file that this module opens is last_checkpoint.
+    # last_checkpoint is the only file that this module opens.
     checkpoint_hook.open = _open_whole
     wrap_once(CheckpointHook, '_save_best_checkpoint', _save_best_then_remove)
     return wrap_once(CheckpointHook, '_save_checkpoint_with_step', _save_then_remove)
@@ -66,20 +67,21 @@ def _remove(backend: Any, path: str) -> None:
     if backend.isfile(path):
         backend.remove(path)
     elif backend.isdir(path):
-        # Those of deepspeed.
+        # DeepSpeed checkpoints are folders.
         backend.rmtree(path)
 
 
 def _save_then_remove(
     method: Callable, self: CheckpointHook, runner: Any, step: int, meta: dict
 ) -> None:
-    # The best one is complete, and this one will say so.
-    _remove_former_best(self)
+    # The new best checkpoint is complete, and the one saved now will record it.
+    _remove_previous_best(self)
     if self.max_keep_ckpts <= 0:
         method(self, runner, step, meta)
         return
-    # With room for one more it removes none. The checkpoint lists the one that is
-    # about to go: after a kill in between, mmengine removes it on resuming.
+    # With room for one more, mmengine removes none. The new checkpoint still lists the
+    # oldest one: if the process is killed before that is removed, mmengine removes it
+    # after resuming.
     limit = self.max_keep_ckpts
     self.max_keep_ckpts = limit + 1
     self.keep_ckpt_ids = deque(self.keep_ckpt_ids, limit + 1)
@@ -97,7 +99,7 @@ def _save_then_remove(
 
 
 class _RemovesLater:
-    """A file backend that remembers what is to be removed."""
+    """File backend that records what to remove later."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
@@ -118,17 +120,17 @@ def _save_best_then_remove(
     self.file_backend = _RemovesLater(self.file_backend)
     try:
         method(self, runner, metrics)
-        _remove_former_best(self)
+        _remove_previous_best(self)
     finally:
         if isinstance(self.file_backend, _RemovesLater):
             self.file_backend = self.file_backend.backend
 
 
-def _remove_former_best(hook: CheckpointHook) -> None:
+def _remove_previous_best(hook: CheckpointHook) -> None:
     if not isinstance(hook.file_backend, _RemovesLater):
         return
     later, hook.file_backend = hook.file_backend, hook.file_backend.backend
-    # Validated once more, an epoch writes the same file.
+    # An epoch that is validated again writes the same file.
     written = getattr(hook, 'best_ckpt_path_dict', {}).values()
     written = {os.path.realpath(path) for path in written if path}
     written.add(os.path.realpath(getattr(hook, 'best_ckpt_path', None) or ''))

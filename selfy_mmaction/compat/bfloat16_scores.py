@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's heads cannot take scores in bfloat16."""
+"""mmaction2's heads do not support bfloat16 scores."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +12,12 @@ from mmengine.registry import DefaultScope
 from . import wrap_once
 
 
-def close_bfloat16_scores() -> bool:
+def apply_bfloat16_scores() -> bool:
     """Let heads compute losses, metrics and predictions from bfloat16 scores.
 
-    Autocast gives bfloat16 on CPUs, and on GPUs with
-    ``AmpOptimWrapper(dtype='bfloat16')``; numpy has no such type. Casting the
-    scores first changes no result: autocast computes losses in float32 anyway.
+    Autocast produces bfloat16 on CPUs, and on GPUs with
+    ``AmpOptimWrapper(dtype='bfloat16')``; numpy has no such type. Casting the scores
+    does not change any result: autocast computes losses in float32 anyway.
 
     Symptom: ``TypeError: Got unsupported ScalarType BFloat16`` from
     ``BaseHead.loss_by_feat`` and, with ``fp16=True`` in a validation or test
@@ -25,8 +25,7 @@ def close_bfloat16_scores() -> bool:
 
     Upstream: not reported.
 
-    Delete when: the oldest supported mmaction2 casts the scores before it calls
-    ``.numpy()``.
+    Delete when: the oldest supported mmaction2 casts the scores before ``.numpy()``.
     """
     if _bfloat16_works():
         return False
@@ -40,7 +39,7 @@ class _IdentityHead(BaseHead):
 
 
 def _bfloat16_works() -> bool:
-    # The importer may be at work in another package's scope, without our loss.
+    # The caller may have set another package's scope, in which the loss is missing.
     with DefaultScope.overwrite_default_scope('mmaction'):
         head = _IdentityHead(num_classes=2, in_channels=2)
     sample = ActionDataSample().set_gt_label(0)

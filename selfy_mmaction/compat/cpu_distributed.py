@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine's distributed training needs an accelerator."""
+"""mmengine's distributed training requires an accelerator."""
 
 import atexit
 import logging
@@ -17,20 +17,20 @@ _host_init_wrapper = MMDistributedDataParallel.__init__
 _wrapped: WeakSet[MMDistributedDataParallel] = WeakSet()
 
 
-def close_cpu_distributed() -> bool:
-    """Let ``--launcher pytorch`` train and test on CPUs.
+def apply_cpu_distributed() -> bool:
+    """Make ``--launcher pytorch`` train and test on CPUs.
 
     Symptom: ``AttributeError: module 'torch._C' has no attribute
     '_cuda_setDevice'`` (torch for CPUs) or ``RuntimeError: No CUDA GPUs are
     available`` or ``Found no NVIDIA driver on your system`` (torch for GPUs) from
-    ``mmengine.dist.init_dist``, and after it
+    ``mmengine.dist.init_dist``; once that is fixed,
     ``ValueError: DistributedDataParallel device_ids and output_device arguments
     only work with single-device/multiple-device GPU modules or CPU modules``.
 
     Upstream: not reported.
 
     Delete when: the oldest supported mmengine initializes gloo and wraps a model
-    without ``device_ids`` where ``get_device()`` is ``'cpu'``.
+    without ``device_ids`` if ``get_device()`` is ``'cpu'``.
     """
     if get_device() != 'cpu':
         return False
@@ -43,26 +43,27 @@ def close_cpu_distributed() -> bool:
 
 def _init_dist_on_cpu(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
     if init_backend != 'torch':
-        # deepspeed and colossalai do not train on CPUs: let mmengine say so.
+        # deepspeed and colossalai do not train on CPUs: let mmengine raise its error.
         _host_init_dist(backend, init_backend=init_backend, **kwargs)
         return
     chosen = 'gloo' if backend == 'nccl' else backend
     torch.distributed.init_process_group(backend=chosen, **kwargs)
     atexit.register(_leave_group)
-    # After the group is there, because only then mmengine's logger knows the rank.
+    # Log only now: mmengine's logger needs the process group to know the rank.
     if chosen != backend and torch.distributed.get_rank() == 0:
         print_log(
-            f'No accelerator: the distributed backend is {chosen!r} instead of '
-            f'{backend!r}.',
+            f'No accelerator found: using the distributed backend {chosen!r} instead '
+            f'of {backend!r}.',
             logger='current',
             level=logging.WARNING,
         )
 
 
 def _leave_group() -> None:
-    # mmengine never does. Now and then the threads of gloo outlive the interpreter,
-    # which aborts a finished process: "terminate called without an active exception".
-    # They end with the last reference to the group; wrapped models hold some.
+    # mmengine never destroys the group. gloo's threads occasionally outlive the
+    # interpreter, which aborts a finished process: "terminate called without an active
+    # exception". They end with the last reference to the group, and wrapped models
+    # hold references.
     for model in _wrapped:
         model.reducer = model.logger = model.process_group = None
     if torch.distributed.is_initialized():
@@ -75,8 +76,8 @@ def _init_wrapper_on_cpu(
     detect_anomalous_params: bool = False,
     **kwargs: Any,
 ) -> None:
-    # The runner sets device_ids to the local rank, with and without a
-    # model_wrapper_cfg; torch refuses it for a module on the CPU.
+    # The runner sets device_ids to the local rank, with or without a
+    # model_wrapper_cfg; torch rejects it for a module on the CPU.
     kwargs.pop('device_ids', None)
     _host_init_wrapper(self, module, detect_anomalous_params, **kwargs)
     _wrapped.add(self)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""torch does not say which checkpoint is damaged, and not always that one is."""
+"""torch does not name a damaged checkpoint, and may load it without an error."""
 
 import functools
 import os
@@ -13,27 +13,27 @@ from mmengine.runner.checkpoint import CheckpointLoader
 _CHUNK = 1 << 20
 
 
-def close_damaged_checkpoints() -> bool:
-    """Let local checkpoints be checked before they are loaded, and errors name them.
+def apply_damaged_checkpoints() -> bool:
+    """Verify local checkpoints before loading them, and name them in errors.
 
-    ``torch.save`` writes a checksum of each tensor, which ``torch.load`` does not look
-    at. Checking them took 0.04 s for 100 MB in the page cache. It holds for all that
-    mmengine loads by path: ``--resume``, ``load_from``, ``test.py``,
+    ``torch.save`` writes a checksum per tensor that ``torch.load`` ignores. Verifying
+    them took 0.04 s for 100 MB in the page cache. This covers everything that mmengine
+    loads by path: ``--resume``, ``load_from``, ``test.py``,
     ``init_cfg=dict(type='Pretrained')``.
 
     Symptom: a bare ``EOFError`` for an empty checkpoint, ``PytorchStreamReader failed
-    reading zip archive`` without a path for a cut one, and wrong weights without a word
+    reading zip archive`` without a path for a truncated one, and silently wrong weights
     for one with flipped bits.
 
     Upstream: not reported.
 
-    Delete when: the oldest supported torch checks what it reads and mmengine names the
+    Delete when: the oldest supported torch verifies checksums and mmengine names the
     file.
     """
     load = CheckpointLoader._schemes['']
     if getattr(load, 'func', None) is _with_check:
         return False
-    # mmengine logs its name.
+    # mmengine logs the loader's name.
     CheckpointLoader._schemes[''] = functools.update_wrapper(
         functools.partial(_with_check, load), load
     )
@@ -41,25 +41,25 @@ def close_damaged_checkpoints() -> bool:
 
 
 def find_damage(path: str) -> str | None:
-    """What is wrong with a file of ``torch.save``.
+    """Verify a file written by ``torch.save``.
 
     Args:
-        path: A file that exists.
+        path: An existing file.
 
     Returns:
-        The end of a sentence about the file; None if it is intact, or in a format
-        without checksums (torch < 1.6).
+        What is wrong, to be appended to the file name in a sentence; None if the file
+        is intact or in a format without checksums (torch < 1.6).
     """
     if os.path.getsize(path) == 0:
-        return 'is empty (0 bytes): its writing was interrupted'
+        return 'is empty (0 bytes): writing it was interrupted'
     with open(path, 'rb') as file:
         is_zip = file.read(4) == b'PK\x03\x04'
     if not is_zip:
         return None
     if not zipfile.is_zipfile(path):
         return (
-            f'is cut: {os.path.getsize(path)} bytes are there, the table of contents '
-            'at its end is not'
+            f'is truncated: the table of contents is missing after '
+            f'{os.path.getsize(path)} bytes'
         )
     try:
         with zipfile.ZipFile(path) as archive:
@@ -71,7 +71,7 @@ def find_damage(path: str) -> str | None:
                             pass
     except OSError:
         raise
-    # A flipped bit may turn a record into an encrypted or a compressed one.
+    # A flipped bit may mark a record as encrypted or compressed, so any error counts.
     except Exception as error:
         return f'is damaged: {error}'
     return None
@@ -82,15 +82,15 @@ def _with_check(load: Callable, filename: str, map_location: Any) -> Any:
     damage = find_damage(path) if os.path.isfile(path) else None
     if damage is not None:
         raise RuntimeError(
-            f'The checkpoint {path} {damage}. Use another checkpoint, or a new '
-            'copy of this one.'
+            f'The checkpoint {path} {damage}. Use another checkpoint, or copy this one '
+            'again.'
         )
     try:
         return load(filename, map_location)
     except (OSError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
-        # torch's own message advises to load the file without protection.
+        # torch's own message recommends loading the file with weights_only=False.
         reason = error.__context__ or error
         raise pickle.UnpicklingError(f'{path}: {reason}') from error
     except Exception as error:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine cannot build a schedule that begins after the training ends."""
+"""mmengine cannot build a schedule that begins after the end of training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,18 +10,19 @@ from mmengine.runner import Runner
 from . import wrap_once
 
 
-def close_late_schedules() -> bool:
-    """Let fewer epochs be trained than the warm-up before a schedule takes.
+def apply_late_schedules() -> bool:
+    """Allow training for fewer epochs than the warm-up before a schedule takes.
 
-    A schedule without ``end`` ends with the training, which may be before it begins:
-    then it never does, and ``ScheduleCheckHook`` says so.
+    A schedule without ``end`` ends with the training. If that is before its ``begin``,
+    the schedule never starts, and ``ScheduleCheckHook`` logs it.
 
     Symptom: ``ValueError: end should be larger than begin, but got begin=10, end=5``
     for ``train_cfg.max_epochs=5`` and a schedule with ``begin=10``.
 
     Upstream: not reported.
 
-    Delete when: the oldest supported mmengine builds such a schedule, or names it.
+    Delete when: the oldest supported mmengine builds such a schedule, or names it in
+    its error.
     """
     return wrap_once(Runner, '_build_param_scheduler', _with_an_end)
 

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine resumes from what ``last_checkpoint`` names, whatever that is."""
+"""mmengine resumes from the file named in ``last_checkpoint`` without checking it."""
 
 import logging
 import os
@@ -16,28 +16,28 @@ from .damaged_checkpoints import find_damage
 _HOLDERS = (mmengine.runner, checkpoint, runner, _flexible_runner)
 _NUMBERED = re.compile(r'(.+_)(\d+)\.pth')
 _ADVICE = (
-    'name a checkpoint (--resume CHECKPOINT), or start from the beginning without '
-    '--resume or in another folder (--work-dir)'
+    'name a checkpoint (--resume CHECKPOINT), or start over without --resume or in '
+    'another folder (--work-dir)'
 )
 
 
-def close_latest_checkpoint() -> bool:
-    """Let ``--resume`` go on from the newest checkpoint that loads.
+def apply_latest_checkpoint() -> bool:
+    """Make ``--resume`` use the newest checkpoint that loads.
 
-    That is the one which ``last_checkpoint`` names. Where it is damaged, or
-    ``last_checkpoint`` is, or is missing: the ``epoch_N.pth`` or ``iter_N.pth`` of the
-    same folder with the highest number that loads; the log says which was left out,
-    why, and which is taken. Training starts anew only where there is none at all, and
-    stops where there are some but none loads.
+    This is the checkpoint that ``last_checkpoint`` names. If that checkpoint or
+    ``last_checkpoint`` is damaged or missing, it is the ``epoch_N.pth`` or
+    ``iter_N.pth`` in the same folder with the highest number that loads; the log names
+    the checkpoints skipped, the reasons, and the one used. Training starts over only if
+    the folder has no checkpoint, and fails if it has some but none loads.
 
-    Symptom: ``FileNotFoundError:  can not be found.`` at each ``train.py --resume``
-    after a kill that left an empty ``last_checkpoint``; ``EOFError`` or
-    ``PytorchStreamReader failed`` for a cut checkpoint; training starts anew, over the
-    checkpoints, where ``last_checkpoint`` is missing.
+    Symptom: ``FileNotFoundError:  can not be found.`` from every ``train.py --resume``
+    after a kill that left ``last_checkpoint`` empty; ``EOFError`` or
+    ``PytorchStreamReader failed`` for a truncated checkpoint; training starts over and
+    overwrites the checkpoints if ``last_checkpoint`` is missing.
 
     Upstream: not reported.
 
-    Delete when: the oldest supported mmengine looks for a checkpoint that loads.
+    Delete when: the oldest supported mmengine searches for a checkpoint that loads.
     """
     if checkpoint.find_latest_checkpoint is _find_latest_that_loads:
         return False
@@ -52,9 +52,9 @@ def _find_latest_that_loads(path: str) -> str | None:
     skipped = []
     named = ''
     if pointer.exists():
-        # A power failure leaves zeros.
+        # A power failure may leave null bytes.
         named = pointer.read_text(errors='replace').replace('\0', '').strip()
-        # On another storage, or a folder of deepspeed: as mmengine does.
+        # A remote path or a DeepSpeed folder: leave it to mmengine.
         if '://' in named or os.path.isdir(named):
             return named
         if not named:
@@ -73,24 +73,24 @@ def _find_latest_that_loads(path: str) -> str | None:
         if problem is None:
             if skipped:
                 _warn(f'{"; ".join(skipped)}. Resuming from {candidate}.')
-            # As mmengine finds it there, a str.
+            # mmengine expects a str.
             return str(candidate)
         skipped.append(f'{candidate} {problem}')
     if skipped:
         raise RuntimeError(
-            f'There is nothing to resume in {folder}: {"; ".join(skipped)}. To train, '
-            f'{_ADVICE}.'
+            f'No checkpoint to resume from in {folder}: {"; ".join(skipped)}. To '
+            f'train, {_ADVICE}.'
         )
-    _warn(f'No checkpoint in {folder}: training starts from the beginning.')
+    _warn(f'No checkpoint in {folder}: training starts from scratch.')
     return None
 
 
 def _by_age(folder: Path, named: str) -> list[Path]:
-    """Checkpoints of the trainings in a folder, the newest first."""
+    """List the training checkpoints of a folder, newest first."""
     folders = {folder.resolve()}
     prefixes = {'epoch_', 'iter_'}
     if named:
-        # Of CheckpointHook(out_dir=..., filename_tmpl=...).
+        # Set by CheckpointHook(out_dir=..., filename_tmpl=...).
         folders.add(Path(named).resolve().parent)
         match = _NUMBERED.fullmatch(Path(named).name)
         if match:
@@ -102,7 +102,7 @@ def _by_age(folder: Path, named: str) -> list[Path]:
             if match and match[1] in prefixes and path.is_file():
                 key = (int(match[2]), path.stat().st_mtime)
                 numbered.setdefault(match[1], []).append((key, path))
-    # Numbers of epochs and of iterations are not compared with each other.
+    # Epoch numbers and iteration numbers cannot be compared: order by time instead.
     series = sorted(
         numbered.values(),
         key=lambda found: max(mtime for (_, mtime), _ in found),
@@ -112,13 +112,13 @@ def _by_age(folder: Path, named: str) -> list[Path]:
 
 
 def _problem(path: Path) -> str | None:
-    """What keeps a training from going on there, as the end of a sentence."""
+    """Find what prevents resuming from a checkpoint; None if nothing does."""
     damage = find_damage(str(path))
     if damage is not None:
         return damage
     try:
         try:
-            # Only the structure is read; files of torch < 1.6 cannot be mapped.
+            # Reads only the structure. Files of torch < 1.6 cannot be memory-mapped.
             content = torch.load(path, map_location='cpu', mmap=True)
         except RuntimeError:
             content = torch.load(path, map_location='cpu')
@@ -127,7 +127,7 @@ def _problem(path: Path) -> str | None:
         return f'cannot be read ({type(error).__name__}: {first_line})'
     for key in ('meta', 'state_dict', 'message_hub'):
         if not isinstance(content, dict) or key not in content:
-            return f'is no checkpoint of a training: it has no {key!r}'
+            return f'is not a training checkpoint: it has no {key!r}'
     return None
 
 

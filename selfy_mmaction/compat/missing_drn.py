@@ -12,14 +12,14 @@ _PACKAGE = 'mmaction.models.localizers.drn'
 _MODULE = f'{_PACKAGE}.drn'
 
 
-def close_missing_drn() -> bool:
-    """Let ``import mmaction.models`` succeed without the DRN localizer.
+def apply_missing_drn() -> bool:
+    """Make ``import mmaction.models`` succeed without the DRN localizer.
 
     Symptom: ``ModuleNotFoundError: No module named
     'mmaction.models.localizers.drn'`` from ``import mmaction.models``.
 
-    Upstream: mmaction2 issue 2714, unmerged fix 2721. The folder has no
-    ``__init__.py``, so that the wheel leaves it out.
+    Upstream: mmaction2 issue 2714, unmerged fix 2721. The wheel lacks the folder
+    because it has no ``__init__.py``.
 
     Delete when: the oldest supported mmaction2 ships the folder.
 
@@ -30,14 +30,14 @@ def close_missing_drn() -> bool:
         return False
     if not _drn_is_missing():
         return False
-    # Last, so that a drn folder that appears later is found first.
+    # Last, so that a drn folder that is added later takes precedence.
     sys.meta_path.append(_DRNStubFinder())
     return True
 
 
 def _drn_is_missing() -> bool:
-    # Only the folders are looked at: asking for the spec of the full name would
-    # import its parents, and importing mmaction.models is what fails.
+    # Look at the folders only: find_spec on the full name would import its parents,
+    # and importing mmaction.models is what fails.
     spec = find_spec('mmaction')
     if spec is None:
         raise ModuleNotFoundError(
@@ -51,7 +51,7 @@ def _drn_is_missing() -> bool:
 
 
 class _DRNStubFinder:
-    """Finder and loader of the two stub modules."""
+    """Finder and loader for the two stub modules."""
 
     def find_spec(
         self,
@@ -74,11 +74,11 @@ class _DRNStubFinder:
 def _registered_stub() -> type:
     from mmaction.registry import MODELS
 
-    # Registered like the real class, so that a config with type='DRN' meets the
-    # message below and not "DRN is not in the registry".
+    # Registered like the real class, so that a config with type='DRN' raises the
+    # error below and not "DRN is not in the registry".
     @MODELS.register_module(name='DRN', force=True)
     class DRN:
-        """Stands in for the localizer that the mmaction2 wheel lacks."""
+        """Stub for the localizer that the mmaction2 wheel lacks."""
 
         def __init__(self, *args, **kwargs) -> None:
             raise ImportError(

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2 refuses mmcv 2.2 and newer by their version."""
+"""mmaction2 rejects mmcv 2.2 and later by version number."""
 
 import sys
 from importlib import import_module
@@ -13,12 +13,12 @@ from mmengine.utils import digit_version
 _NEWEST_ACCEPTED = '2.1.0'
 
 
-def close_mmcv_version() -> bool:
-    """Let ``import mmaction`` accept newer releases of mmcv 2 that pass a test.
+def apply_mmcv_version() -> bool:
+    """Make ``import mmaction`` accept newer releases of mmcv 2 that pass a test.
 
     onedl-mmcv, the maintained fork, starts at 2.3. mmaction2's own tools import
-    mmaction before they read a config: with such an mmcv, start them with
-    ``python -m selfy_mmaction.run``.
+    mmaction before they read a config, so run them with
+    ``python -m selfy_mmaction.run`` if this mmcv is installed.
 
     Symptom: ``AssertionError: MMCV==2.3.6 is used but incompatible. Please install
     mmcv>=2.0.0rc4, <2.2.0.`` from ``import mmaction``.
@@ -28,7 +28,7 @@ def close_mmcv_version() -> bool:
     Delete when: the oldest supported mmaction2 accepts these versions.
 
     Raises:
-        ImportError: If mmcv does not do what mmaction2 uses it for.
+        ImportError: If mmcv fails the test of what mmaction2 uses.
     """
     version = digit_version(mmcv.__version__)
     if 'mmaction' in sys.modules or not (
@@ -42,7 +42,7 @@ def close_mmcv_version() -> bool:
 
 
 def _check_mmcv() -> None:
-    """Compare what mmaction2's networks and pipelines use with numpy and torch."""
+    """Check the functions that mmaction2 uses against numpy and torch."""
     try:
         from mmcv.cnn import ConvModule
         from mmcv.transforms import BaseTransform, KeyMapper  # noqa: F401
@@ -69,11 +69,11 @@ def _check_mmcv() -> None:
         raise ImportError(_message(str(error))) from error
     wrong = [name for name, right in same.items() if not right]
     if wrong:
-        raise ImportError(_message(f'{", ".join(wrong)} gave another result'))
+        raise ImportError(_message(f'wrong results from {", ".join(wrong)}'))
 
 
 def _message(reason: str) -> str:
     return (
-        f'mmcv {mmcv.__version__} does not do what mmaction2 uses it for: {reason}. '
-        'Install one that mmaction2 accepts: pip install mmcv-lite==2.1.0'
+        f'mmcv {mmcv.__version__} is incompatible with mmaction2: {reason}. '
+        'Install a compatible version: pip install mmcv-lite==2.1.0'
     )

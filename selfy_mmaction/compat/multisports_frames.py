@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's MultiSports metric takes arrays of one element for numbers."""
+"""mmaction2's MultiSports metric passes one-element arrays to ``int``."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import numpy as np
 from mmaction.evaluation.functional import multisports_utils
 
 
-def close_multisports_frames() -> bool:
-    """Let ``MultiSportsMetric`` compare tubes on numpy 2.4.
+def apply_multisports_frames() -> bool:
+    """Make ``MultiSportsMetric`` compare tubes on numpy 2.4.
 
     Symptom: ``TypeError: only 0-dimensional arrays can be converted to Python
     scalars`` from ``iou3dt_voc``.
@@ -19,13 +19,13 @@ def close_multisports_frames() -> bool:
     """
     if _tubes_are_compared():
         return False
-    # The module's own `int`, found before the builtin one. It is only called there.
+    # A module-level `int` shadows the builtin, which this module only calls.
     multisports_utils.int = _int_of_one
     return True
 
 
 def _tubes_are_compared() -> bool:
-    # Two frames: their numbers, then the corners of a box.
+    # One row per frame: frame number, then the corners of a box.
     tube = np.array([[0.0, 0.0, 0.0, 9.0, 9.0], [1.0, 0.0, 0.0, 9.0, 9.0]])
     try:
         multisports_utils.iou3dt_voc(tube, tube)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2 uses names that numpy 2 no longer has."""
+"""mmaction2 uses names that numpy 2 removed."""
 
 from importlib import import_module
 from types import ModuleType
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# The modules of mmaction2 that use such names. Its script ntu_pose_extraction.py does,
-# too, but runs as __main__, where nothing can be replaced before it starts.
+# The mmaction2 modules that use these names. The script ntu_pose_extraction.py does,
+# too, but runs as __main__, so it cannot be patched.
 _MODULES = (
     'mmaction.datasets.transforms.pose_transforms',
     'mmaction.evaluation.functional.accuracy',
@@ -18,12 +18,11 @@ _MODULES = (
 )
 
 
-def close_numpy_names() -> bool:
+def apply_numpy_names() -> bool:
     """Let mmaction2 use ``Inf``, ``NAN``, ``in1d`` and ``trapz`` of numpy 1.
 
-    Each module of mmaction2 that does gets a ``np`` of its own that knows these
-    names. numpy itself stays as it is: other packages ask it for such names to
-    find out its version.
+    Each mmaction2 module that uses these names gets its own ``np`` that has them. numpy
+    itself is not modified: other packages look up such names to detect its version.
 
     Symptom: ``AttributeError: `np.Inf` was removed in the NumPy 2.0 release`` from
     ``PoseCompact``, ``MMCompact``, ``frame_extract`` and AVA's metric on numpy 2.0;
@@ -57,5 +56,5 @@ _NUMPY.Inf = np.inf
 _NUMPY.NAN = np.nan
 _NUMPY.in1d = _in1d
 if not hasattr(np, 'Inf'):
-    # Where numpy 1 is, nothing of this is used, and `trapezoid` does not exist.
+    # numpy 1 has no `trapezoid`, and does not need this object.
     _NUMPY.trapz = np.trapezoid

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Constructors of optimizers ignore the options that they do not know."""
+"""Optimizer constructors ignore unknown options."""
 
 import difflib
 import logging
@@ -17,8 +17,8 @@ from torch import nn
 
 from . import wrap_once
 
-# Of paramwise_cfg, by the class whose add_params reads them. That of Swin reads
-# patterns of names.
+# Options of paramwise_cfg, by the class whose add_params reads them. The Swin
+# constructor reads name patterns instead.
 _OPTIONS = {
     DefaultOptimWrapperConstructor: (
         'custom_keys',
@@ -34,7 +34,7 @@ _OPTIONS = {
     LearningRateDecayOptimizerConstructor: ('num_layers', 'decay_rate', 'decay_type'),
 }
 _FACTORS = ('lr_mult', 'decay_mult')
-# In recipes of mmaction2 (Swin, TimeSformer) that match no parameter of their networks.
+# Patterns in mmaction2's Swin and TimeSformer configs that match no parameter.
 _WITHOUT_MATCH = (
     'absolute_pos_embed',
     '.backbone.cls_token',
@@ -43,24 +43,24 @@ _WITHOUT_MATCH = (
 )
 
 
-def close_optimizer_options() -> bool:
-    """Let options of optimizers be honored or refused.
+def apply_optimizer_options() -> bool:
+    """Honor the options of optimizer constructors, or reject them.
 
     ``paramwise_cfg=dict(fc_lr5=False, custom_keys=...)`` works with
-    ``TSMOptimWrapperConstructor``, which gives biases twice the rate, norms no decay,
-    and so on: a custom key multiplies what its parameters would get without it.
+    ``TSMOptimWrapperConstructor``, which doubles the learning rate of biases, disables
+    decay for norms, and so on: a custom key multiplies these values.
 
-    With any constructor that uses mmengine's ``__call__``, an error names an option
-    that the constructor does not read, a pattern that matches no parameter, a factor
-    that does not exist, and parameters that need gradients but are in no group.
-    ``fc_lr5=True`` is refused where the last layer is not the classifier's.
+    With any constructor that uses mmengine's ``__call__``, an error names options that
+    the constructor does not read, patterns that match no parameter, unknown factors,
+    and parameters that require gradients but are in no group. ``fc_lr5=True`` is
+    rejected if the last layer is not the classifier.
 
-    Symptom: ``custom_keys`` with ``lr_mult=10``, or ``lr_mult=0`` to freeze, changes
-    nothing; a parameter next to submodules is never trained.
+    Symptom: ``custom_keys`` with ``lr_mult=10``, or ``lr_mult=0`` to freeze, has no
+    effect; a parameter of a module that also has submodules is never trained.
 
     Upstream: not reported.
 
-    Delete when: the oldest supported mmengine and mmaction2 refuse or honor them.
+    Delete when: the oldest supported mmengine and mmaction2 honor or reject them.
     """
     wrap_once(TSMOptimWrapperConstructor, 'add_params', _with_custom_keys)
     return wrap_once(DefaultOptimWrapperConstructor, '__call__', _with_checks)
@@ -69,7 +69,7 @@ def close_optimizer_options() -> bool:
 def _with_checks(
     method: Callable, self: DefaultOptimWrapperConstructor, model: nn.Module
 ) -> OptimWrapper:
-    # As mmengine unwraps it.
+    # The same unwrapping as in mmengine.
     plain = getattr(model, 'module', model)
     names = [name for name, _ in plain.named_parameters()]
     patterns = _check_options(self, names)
@@ -80,33 +80,34 @@ def _with_checks(
 
 
 def _reader(constructor: DefaultOptimWrapperConstructor) -> type:
-    """The class whose ``add_params`` reads the options."""
+    """Return the class whose ``add_params`` reads the options."""
     return next(cls for cls in type(constructor).__mro__ if 'add_params' in vars(cls))
 
 
 def _check_options(
     constructor: DefaultOptimWrapperConstructor, names: list[str]
 ) -> dict[str, Any]:
-    """Refuse unknown options and patterns; gives the patterns."""
+    """Reject unknown options and patterns; return the patterns."""
     options, reader = constructor.paramwise_cfg, _reader(constructor)
     title = f'paramwise_cfg of {type(constructor).__name__}'
     if reader is TSMOptimWrapperConstructor and 'fc_lr5' not in options:
         if options:
             raise ValueError(
-                f'{title} has no fc_lr5: set it to True (the classifier learns five '
-                'times as fast) or False'
+                f'{title} lacks fc_lr5: set it to True (five times the learning rate '
+                'for the classifier) or False'
             )
         print_log(
-            f'{title} is empty: all parameters get the same rate and decay. Set fc_lr5 '
-            'to True or False for those of TSM.',
+            f'{title} is empty: all parameters get the same learning rate and decay. '
+            'Set fc_lr5 to True or False to get those of TSM.',
             logger='current',
             level=logging.WARNING,
         )
     if reader is SwinOptimWrapperConstructor:
         if 'custom_keys' in options:
             raise ValueError(
-                f'{title} has custom_keys; it reads their keys directly in '
-                'paramwise_cfg: paramwise_cfg=dict(inserted_blocks=dict(lr_mult=10))'
+                f'{title} has custom_keys, but this constructor expects the keys '
+                'directly in paramwise_cfg: '
+                'paramwise_cfg=dict(inserted_blocks=dict(lr_mult=10))'
             )
         patterns, place = options, title
     else:
@@ -116,7 +117,7 @@ def _check_options(
         for option in options:
             if option not in known:
                 raise ValueError(
-                    f'{title} has {option!r}, which it does not read. It reads '
+                    f'{title} has the unknown option {option!r}; expected '
                     f'{", ".join(known)}{_nearest(option, known)}'
                 )
         patterns, place = options.get('custom_keys', {}), f'custom_keys in {title}'
@@ -128,20 +129,20 @@ def _check_options(
             )
         if any(pattern in _full_name(name, reader) for name in names):
             continue
-        message = f'{place} has {pattern!r}, which is in the name of no parameter'
+        message = f'{place} has {pattern!r}, which matches no parameter name'
         if pattern in _WITHOUT_MATCH:
             print_log(f'{message}.', logger='current', level=logging.WARNING)
             continue
         parts = sorted({part for name in names for part in name.split('.')})
         raise ValueError(
-            f'{message}{_nearest(pattern, parts)}. Names are like {names[0]!r} and '
-            f'{names[-1]!r}'
+            f'{message}{_nearest(pattern, parts)}. The first and last names are '
+            f'{names[0]!r} and {names[-1]!r}'
         )
     return dict(patterns)
 
 
 def _full_name(name: str, reader: type) -> str:
-    """The name in which a constructor looks for patterns."""
+    """Return the name that a constructor matches patterns against."""
     if reader is SwinOptimWrapperConstructor:
         return f'base.{name}'
     return name if '.' in name else f'.{name}'
@@ -164,8 +165,8 @@ def _check_factors(
         for factor in factors:
             if factor not in known:
                 raise ValueError(
-                    f'paramwise_cfg of {type(constructor).__name__} has {factor!r} for '
-                    f'{pattern!r}, which it does not read. It reads '
+                    f'paramwise_cfg of {type(constructor).__name__} has the unknown '
+                    f'option {factor!r} for {pattern!r}; expected '
                     f'{", ".join(known)}{_nearest(factor, known)}'
                 )
 
@@ -187,10 +188,10 @@ def _check_groups(
     ]
     if missing:
         raise ValueError(
-            f'{type(constructor).__name__} puts these parameters in no group, so that '
-            f'they would never be trained: {", ".join(missing)}. Put each into a '
-            'module of its own without submodules, freeze it (requires_grad=False), '
-            'or choose another optim_wrapper.constructor'
+            f'{type(constructor).__name__} puts these parameters in no group, so they '
+            f'would never be trained: {", ".join(missing)}. Move each into its own '
+            'module without submodules, freeze it (requires_grad=False), or choose '
+            'another optim_wrapper.constructor'
         )
 
 
@@ -209,13 +210,13 @@ def _with_custom_keys(
             if not name.startswith('cls_head.'):
                 raise ValueError(
                     'fc_lr5=True in paramwise_cfg of TSMOptimWrapperConstructor '
-                    'would give the rates of the classifier to the last layer of '
-                    f'the network, and that is {name!r}. Insert blocks into the '
+                    'multiplies the learning rate of the last layer of the network, '
+                    f'but {name!r} is not in the classifier. Insert blocks into the '
                     'backbone (InsertBlocks around it, not around the recognizer), '
                     'or set fc_lr5=False'
                 )
     custom = self.paramwise_cfg.get('custom_keys', {})
-    # As in mmengine: the longest key, then the first in the alphabet.
+    # As in mmengine: the longest matching key wins, then the first alphabetically.
     keys = sorted(sorted(custom), key=len, reverse=True)
     for group in list(params):
         parameters = {None: []}

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine resolves ``package::`` configs of OpenMMLab's packages only."""
+"""mmengine resolves ``package::`` configs only for OpenMMLab's packages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +18,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 def find_configs(package: Path) -> Path:
     """Find the configs that belong to a folder of this package.
 
-    In a checkout they are beside it: one that is only on PYTHONPATH has no ``.mim``,
-    and where links cannot be made its ``.mim`` is a copy that ages.
+    In a checkout they are next to the package, which has no ``.mim`` if it is only on
+    PYTHONPATH, and an outdated copy in ``.mim`` if links cannot be created.
 
     Args:
-        package (Path): The folder of the package, in a checkout or installed.
+        package: Folder of the package, in a checkout or installed.
 
     Returns:
-        Path: The folder of its configs.
+        Folder of the configs.
     """
     checkout = package.parent
     if (checkout / 'model-index.yml').is_file():
@@ -36,12 +36,12 @@ def find_configs(package: Path) -> Path:
 _CONFIGS = find_configs(_PACKAGE)
 
 
-def close_package_configs() -> bool:
-    """Let ``selfy_mmaction::`` name the configs of this package.
+def apply_package_configs() -> bool:
+    """Make ``selfy_mmaction::`` resolve to the configs of this package.
 
-    mmengine resolves ``_base_`` before it runs ``custom_imports``: a config with
-    such a base needs this package imported first, as ``python -m
-    selfy_mmaction.run`` and any script that imports it do.
+    mmengine resolves ``_base_`` before it runs ``custom_imports``, so a config with
+    such a base requires this package to be imported first, which ``python -m
+    selfy_mmaction.run`` does.
 
     Symptom: ``AssertionError: mmengine does not support to load selfy_mmaction
     config.``
@@ -53,19 +53,18 @@ def close_package_configs() -> bool:
     """
     if _MODULE in MODULE2PACKAGE:
         return False
-    # For mmengine.hub. The module's name, not the distribution's
-    # (selfy-mmaction): pkg_resources takes one for the other, and only the former
-    # is found when the package is on PYTHONPATH and not installed.
+    # For mmengine.hub. Use the module's name rather than the distribution's
+    # (selfy-mmaction): pkg_resources accepts either, but only the former is found if
+    # the package is on PYTHONPATH and not installed.
     MODULE2PACKAGE[_MODULE] = _MODULE
-    # mmengine.hub reads .mim, and would look below site-packages, too.
+    # mmengine.hub would look for .mim in site-packages, too.
     wrap_once(hub, 'get_installed_path', _with_own_path)
     return wrap_once(Config, '_get_cfg_path', _with_own_configs)
 
 
-# For `_base_` the entry above is not enough: in an editable install mmengine
-# looks below site-packages, where only the metadata lies, and it builds what
-# a base defines in the scope of the package's name, while our modules are in
-# mmaction2's registries.
+# `_base_` needs more than the entry above: for an editable install mmengine looks in
+# site-packages, which has only the metadata, and it builds what a base defines in the
+# scope of the package's name, but our modules are in mmaction2's registries.
 def _with_own_configs(
     get_cfg_path: Callable, cfg_path: str, filename: str
 ) -> tuple[str, str | None]:
@@ -82,7 +81,7 @@ def _with_own_path(get_installed_path: Callable, package: str) -> str:
         return get_installed_path(package)
     if not (_PACKAGE / '.mim').is_dir():
         raise FileNotFoundError(
-            f'mmengine.hub reads {_PACKAGE / ".mim"}, which only an install makes. '
-            f'Install the checkout: pip install -e {_PACKAGE.parent}'
+            f'mmengine.hub needs {_PACKAGE / ".mim"}, which only an installation '
+            f'creates. Install the checkout: pip install -e {_PACKAGE.parent}'
         )
     return str(_PACKAGE)

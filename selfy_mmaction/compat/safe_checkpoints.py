@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""torch's safe loading refuses what mmengine writes into checkpoints."""
+"""torch's safe loading rejects objects that mmengine writes to checkpoints."""
 
 import io
 import pickle
@@ -11,7 +11,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
 from mmengine.runner import checkpoint
 
-# The methods that mmengine's objects refer to; pickle writes getattr(class, name).
+# Methods that mmengine's objects refer to; pickle writes them as getattr(class, name).
 _METHODS = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),
     OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
@@ -19,13 +19,13 @@ _METHODS = {
 _DTYPES = '?bBhHiIlLqQefd'
 
 
-def close_safe_checkpoints() -> bool:
-    """Let ``torch.load`` read mmengine checkpoints, with its protection on.
+def apply_safe_checkpoints() -> bool:
+    """Let ``torch.load`` read mmengine checkpoints with ``weights_only=True``.
 
-    Only plain numpy data, mmengine's ``HistoryBuffer`` and the method that its
-    ``OneCycleLR`` keeps are added to what torch accepts. A checkpoint that names
-    anything else is still refused, also by onedl-mmengine, which would load it a
-    second time without the protection.
+    Only plain numpy data, mmengine's ``HistoryBuffer`` and the method stored by its
+    ``OneCycleLR`` are added to what torch accepts. A checkpoint that contains anything
+    else is still rejected, also by onedl-mmengine, which would otherwise load it again
+    with ``weights_only=False``.
 
     Symptom: ``_pickle.UnpicklingError: Weights only load failed ... Unsupported
     global: GLOBAL mmengine.logging.history_buffer.HistoryBuffer was not an
@@ -59,8 +59,8 @@ def _history_loads() -> bool:
 def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     rebuild_array = np.zeros(0).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
-    # numpy 1 writes numpy.core, numpy 2 writes numpy._core: with both names a
-    # checkpoint written under one loads under the other.
+    # numpy 1 writes numpy.core, numpy 2 writes numpy._core. Accept both, so that a
+    # checkpoint written with one loads with the other.
     numpy_functions = [
         (function, f'numpy.{core}.multiarray.{name}')
         for core in ('core', '_core')
@@ -69,7 +69,7 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
             (rebuild_scalar, 'scalar'),
         )
     ]
-    # No object dtype: its elements could be anything.
+    # The object dtype is left out: its elements could be anything.
     numpy_classes = [np.ndarray, np.dtype]
     numpy_classes += {type(np.dtype(code)) for code in _DTYPES}
     return [
@@ -81,16 +81,16 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
 
 
 def _method_of_mmengine(owner: type, name: str) -> Callable:
-    """Stand in for ``getattr`` and give out the listed methods only."""
+    """Replace ``getattr``; return only the listed methods."""
     if isinstance(owner, type) and name in _METHODS.get(owner, ()):
         return getattr(owner, name)
     raise pickle.UnpicklingError(
-        f'The checkpoint asks for getattr({owner!r}, {name!r}). Accepted are only '
+        f'The checkpoint calls getattr({owner!r}, {name!r}). The only methods '
+        'accepted are '
         + ', '.join(
             f'{cls.__name__}.{method}'
             for cls, methods in _METHODS.items()
             for method in methods
         )
-        + '. Load it with torch.load(..., weights_only=False) only if you trust '
-        'its source.'
+        + '. Use torch.load(..., weights_only=False) only if you trust its source.'
     )

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine scales the optimizer's rate, not those that a schedule sets."""
+"""mmengine scales the learning rate of the optimizer, but not those of schedules."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,21 +14,21 @@ from torch.utils.data import DataLoader
 
 from . import wrap_once
 
-# All arguments of mmengine's schedulers that are rates; the others are factors of the
-# optimizer's rate, or of these.
+# The arguments of mmengine's schedulers that are learning rates. All others are factors
+# of these or of the optimizer's learning rate.
 _RATES = ('eta_max', 'eta_min', 'min_value')
 
 
-def close_scaled_rates() -> bool:
-    """Let ``--auto-scale-lr`` scale the rates in ``param_scheduler``, too.
+def apply_scaled_rates() -> bool:
+    """Make ``--auto-scale-lr`` scale the learning rates in ``param_scheduler``, too.
 
-    They are ``eta_max`` of ``OneCycleLR``, which replaces the optimizer's rate, and the
-    lower bounds of ``CosineAnnealingLR``, ``CosineRestartLR``, ``PolyLR``
-    (``eta_min``) and ``ReduceOnPlateauLR`` (``min_value``); and the rate that the log
-    shows as ``base_lr``. The log names each.
+    These are ``eta_max`` of ``OneCycleLR``, which replaces the optimizer's learning
+    rate, and the lower bounds of ``CosineAnnealingLR``, ``CosineRestartLR``, ``PolyLR``
+    (``eta_min``) and ``ReduceOnPlateauLR`` (``min_value``). The log shows each change.
+    The value logged as ``base_lr`` is scaled, too.
 
-    Symptom: the log says ``Scaling the original LR by 2.0``; with ``OneCycleLR`` the
-    network is trained at the original one.
+    Symptom: the log shows ``Scaling the original LR by 2.0``, but ``OneCycleLR`` trains
+    at the original learning rate.
 
     Upstream: not reported.
 
@@ -77,14 +77,14 @@ def _scheduler_configs(schedulers: Any) -> Iterator[dict]:
 def _scale(scheduler: dict, ratio: float) -> None:
     kind = scheduler['type']
     cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
-    # Those of the momentum have bounds of the same names.
+    # Momentum schedulers have bounds with the same names.
     if not (issubclass(cls, LRSchedulerMixin) or scheduler.get('param_name') == 'lr'):
         return
     name = cls.__name__
     if not cls.__module__.startswith('mmengine.optim.scheduler.'):
         print_log(
-            f'Which options of {name} are learning rates is not known: of them only '
-            f'{", ".join(_RATES)} are scaled.',
+            f'Only the options {", ".join(_RATES)} of {name} are scaled. Scale any '
+            'other learning rates yourself.',
             logger='current',
             level=logging.WARNING,
         )
@@ -92,7 +92,7 @@ def _scale(scheduler: dict, ratio: float) -> None:
         value = scheduler.get(option)
         if not value:
             continue
-        # In a list, one a parameter group.
+        # A list has one value per parameter group.
         scaled = (
             [each * ratio for each in value]
             if isinstance(value, list | tuple)

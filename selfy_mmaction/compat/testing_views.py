@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's 2D recognizer asks its backbone as if it were a dict."""
+"""mmaction2's 2D recognizer calls ``get`` on its backbone, which is not a dict."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +11,14 @@ from mmengine.registry import DefaultScope
 from . import wrap_once
 
 
-def close_testing_views() -> bool:
-    """Let ``test_cfg=dict(max_testing_views=...)`` test 2D recognizers.
+def apply_testing_views() -> bool:
+    """Make ``test_cfg=dict(max_testing_views=...)`` work with 2D recognizers.
 
-    The views of a video are tested in parts of that many frames, which bounds the
-    memory that many clips and crops need.
+    The views of a video are tested in chunks of that many frames, which limits memory
+    for many clips and crops.
 
     Symptom: ``AttributeError: 'ResNet' object has no attribute 'get'`` from
-    ``Recognizer2D.extract_feat`` in a test.
+    ``Recognizer2D.extract_feat`` during testing.
 
     Upstream: not reported.
 
@@ -31,7 +31,7 @@ def close_testing_views() -> bool:
 
 
 def _testing_views_work() -> bool:
-    # The importer may be at work in another package's scope.
+    # The caller may have set another package's scope.
     with DefaultScope.overwrite_default_scope('mmaction'):
         recognizer = Recognizer2D(
             backbone=dict(type=torch.nn.Identity), test_cfg=dict(max_testing_views=1)
@@ -47,7 +47,7 @@ def _with_get(method: Callable, self: Recognizer2D, *args: Any, **kwargs: Any) -
     if not (self.test_cfg or {}).get('max_testing_views'):
         return method(self, *args, **kwargs)
     backbone = self.backbone
-    # For this call only: a copy or a checkpoint of the model knows nothing of it.
+    # For this call only, so that it does not end up in copies or pickles of the model.
     backbone.get = lambda name: getattr(backbone, name, None)
     try:
         return method(self, *args, **kwargs)

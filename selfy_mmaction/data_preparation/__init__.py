@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""From official downloads to mmaction2's lists, and checks; see docs/data.md."""
+"""Preparation of mmaction2's lists from official downloads, see docs/data.md."""
 
 from .check_report import show
 from .checking import check

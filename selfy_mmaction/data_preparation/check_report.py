@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What a check found: facts, errors and notes."""
+"""Report of a check: facts, errors and notes."""
 
 from collections.abc import Iterable
 from functools import partialmethod
@@ -11,12 +11,13 @@ NUM_EXAMPLES = 5
 
 
 class Report:
-    """What is checked, and what was found: facts, errors and notes.
+    """Facts, errors and notes that a check of a prepared folder collects.
 
     Args:
-        dataset: The dataset.
-        out: The prepared folder.
-        allow_partial: Whether other numbers of clips and classes are only noted.
+        dataset: Dataset to check.
+        out: Prepared folder.
+        allow_partial: Whether unpublished numbers of clips and classes are notes
+            instead of errors.
     """
 
     def __init__(self, dataset: Dataset, out: Path, allow_partial: bool) -> None:
@@ -35,7 +36,7 @@ class Report:
         message: str,
         examples: Iterable[str] = (),
     ) -> None:
-        """Add a finding: an error makes training wrong, a note does not."""
+        """Add a finding: errors make training wrong, notes do not."""
         examples = list(examples)[:NUM_EXAMPLES]
         found = dict(level=level, kind=kind, where=where)
         self.findings.append({**found, 'message': message, 'examples': examples})
@@ -44,13 +45,13 @@ class Report:
     note = partialmethod(add, 'note')
 
     def as_dict(self) -> dict:
-        """The report, ready for JSON; ``ok`` says whether there was no error."""
+        """Return the report for JSON; ``ok`` is True if there are no errors."""
         found = {finding['level'] for finding in self.findings}
         return {'ok': 'error' not in found, **self.facts, 'findings': self.findings}
 
 
 def show(report: dict) -> str:
-    """A report as text: the lists, the classes, and the findings, errors first."""
+    """Format a report as text: lists, classes, errors, notes."""
     rows = [('list', 'labels', 'clips', 'published', 'classes', 'decoded')]
     for name, facts in report['lists'].items():
         version, published = facts['label_version'], facts['published']
@@ -78,7 +79,7 @@ def show(report: dict) -> str:
             f'{facts["label_order"] or "unknown"}, fingerprint {facts["fingerprint"]}',
         ]
         if facts['left_or_right']:
-            lines.append('left or right in the name, never flipped:')
+            lines.append('"left" or "right" in the name, never flipped:')
         lines += [f'  {label:>4} {x}' for label, x in facts['left_or_right'].items()]
     for level in ('error', 'note'):
         for finding in report['findings']:

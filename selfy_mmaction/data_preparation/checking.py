@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Tell whether training on a prepared dataset would be right."""
+"""Check of a prepared dataset before training."""
 
 import os
 from pathlib import Path
@@ -26,36 +26,39 @@ def check(
     allow_partial: bool = False,
     workers: int | None = None,
 ) -> dict:
-    """Check a folder that ``prepare`` or mmaction2's scripts wrote.
+    """Check a folder written by :func:`prepare` or by mmaction2's scripts.
 
-    Nothing is changed. The header of every video is read, and every folder of frames
-    is listed; ``sample`` clips of each list, or all, are decoded.
+    Nothing is changed. The header of every video is read and every folder of frames is
+    listed. ``sample`` clips per list, or all, are decoded.
 
     Args:
-        dataset: The dataset.
-        out: The folder.
-        raw: Folder of the official files. Default: None, ``out``.
+        dataset: Dataset to check.
+        out: Prepared folder.
+        raw: Folder of the official files. Default: None, which uses ``out``.
         full: Whether to decode every clip. Default: False.
-        sample: Clips of each list to decode, evenly spread. Default: 100.
-        allow_partial: Whether numbers of clips and classes that are not the published
-            ones are noted instead of counted as errors. Default: False.
-        workers: Number of threads. Default: the number of processors.
+        sample: Number of clips per list to decode, evenly spread. Default: 100.
+        allow_partial: Whether unpublished numbers of clips and classes are notes
+            instead of errors. Default: False.
+        workers: Number of threads. Default: None, the number of processors.
 
     Returns:
-        ``ok``, ``lists``, ``classes`` and ``findings``.
+        Report with ``ok``, ``lists``, ``classes`` and ``findings``.
 
     Raises:
-        FileNotFoundError: ``out`` is not a folder.
-        ValueError: ``sample`` is negative, SELFY_DECODER cannot be used, or an official
-            file, a list, the class names or the record is not readable as such.
+        FileNotFoundError: If ``out`` is not a folder.
+        ValueError: If ``sample`` is negative, the decoder of SELFY_DECODER is not
+            available, or an official file, a list, the class names or
+            ``preparation.json`` is malformed.
     """
     out = Path(out)
     if not out.is_dir():
-        raise FileNotFoundError(f'{out} is not a folder; give what was prepared')
+        raise FileNotFoundError(
+            f'{out} is not a folder; pass the prepared one as --out'
+        )
     if sample < 0:
         raise ValueError(f'sample must be at least 0, got {sample}')
     decoder = chosen_decoder()
-    # The findings say what OpenCV would say.
+    # The findings contain what OpenCV would log.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     report = Report(dataset, out, allow_partial)
     lists = list(find_lists(report))
@@ -80,7 +83,7 @@ def _check_record(report: Report) -> None:
         prepared = entry.field('class_fingerprint').text()
         path = out / class_file
         if not os.path.isfile(path):
-            report.error('class_names', class_file, 'was prepared, is missing')
+            report.error('class_names', class_file, 'was prepared, but is missing')
         else:
             fingerprint = fingerprint_class_names(
                 line.content for line in read_lines(path)
@@ -89,11 +92,10 @@ def _check_record(report: Report) -> None:
                 report.error(
                     'class_order',
                     class_file,
-                    f'has the fingerprint {fingerprint}, but was prepared with '
-                    f'{prepared}',
+                    f'has fingerprint {fingerprint}, but was prepared with {prepared}',
                 )
         for name, recorded in entry.field('lists').fields().items():
             if not os.path.isfile(out / name):
-                report.error('missing_list', name, 'was prepared, is missing')
+                report.error('missing_list', name, 'was prepared, but is missing')
             elif sha256(out / name) != recorded.field('sha256').text():
-                report.note('changed', name, 'was changed since it was prepared')
+                report.note('changed', name, 'has changed since it was prepared')

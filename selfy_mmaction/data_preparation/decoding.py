@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Decode whole clips as training would, and see whether the right frames come."""
+"""Check that the training decoder returns the right frames of whole clips."""
 
 import importlib.util
 import logging
@@ -21,31 +21,31 @@ from mmaction.registry import TRANSFORMS
 from selfy_mmaction.datasets.video_files import find_container
 
 DECODERS = {'Decord': 'decord', 'OpenCV': 'cv2', 'PyAV': 'av', 'PIMS': 'av'}
-"""The package of each decoder that SELFY_DECODER can name."""
+"""Package of each decoder that SELFY_DECODER accepts."""
 
 
 TIMEOUT = 300  # seconds for all frames of a clip
-PIECE_BYTES = 128 * 2**20  # frames that are in memory at once
+PIECE_BYTES = 128 * 2**20  # frames in memory at once
 NUM_SEGMENTS = 8
 NUM_COMPARED = 64
 THUMBNAIL = (16, 16)
 
-# Frames that two decoders make of one differ by less, in levels of 255.
+# Decoders differ by less on the same frame, in gray levels (0 to 255).
 TOLERANCE = 3
-# Seconds, and part of the announced duration, that may be missing.
+# Seconds, and fraction of the declared duration, that may be missing.
 SPARE_SECONDS, SPARE_PART = 0.5, 0.1
 
 DECORD_PLACE = re.compile(r'\[\d\d:\d\d:\d\d\] \S+: ')
 
 
 def chosen_decoder() -> str:
-    """The decoder of SELFY_DECODER, with which training reads videos.
+    """Return the decoder that SELFY_DECODER selects for training.
 
     Raises:
-        ValueError: It is unknown, or not installed.
+        ValueError: If the decoder is unknown or not installed.
     """
     decoder = os.environ.get('SELFY_DECODER', 'Decord')
-    if decoder == 'RawFrame':  # reads no videos; these are for the default
+    if decoder == 'RawFrame':  # reads no videos: check them with the default
         decoder = 'Decord'
     if decoder not in DECODERS:
         raise ValueError(
@@ -56,7 +56,7 @@ def chosen_decoder() -> str:
     if importlib.util.find_spec(package) is None:
         raise ValueError(
             f'SELFY_DECODER={decoder} needs the package {package!r}, which is not '
-            f'installed: pip install {package}'
+            f'installed; pip install {package}'
         )
     return decoder
 
@@ -67,38 +67,38 @@ def decoding_problems(
     workers: int | None,
     progress: Callable[[], None],
 ) -> list[tuple[str, str] | None]:
-    """What is wrong with the frames of videos that are decoded as a whole.
+    """Find problems of videos by decoding all their frames.
 
-    Where the system can fork, each is decoded in a process of its own, which damaged
-    ones may end. To be called while no other thread runs.
+    If the system supports fork, each video is decoded in its own process, because
+    damaged videos may crash it. Call this function while no other thread is running.
 
     Args:
-        paths: The videos.
-        decoder: ``Decord``, ``OpenCV``, ``PyAV`` or ``PIMS``.
-        workers: Number of processes at a time, None for that of the processors.
+        paths: Paths of the videos.
+        decoder: ``'Decord'``, ``'OpenCV'``, ``'PyAV'`` or ``'PIMS'``.
+        workers: Number of parallel processes; None for the number of processors.
         progress: Called after each video.
 
     Returns:
-        For each None, or the kind of the problem (``unreadable``, ``other_frames``,
-        ``length``) and a sentence without its subject.
+        Per video None, or the kind of the problem (``'unreadable'``,
+        ``'other_frames'``, ``'length'``) and a sentence without a subject.
     """
-    look = _FrameCheck(decoder)
+    check = _FrameCheck(decoder)
     if 'fork' not in multiprocessing.get_all_start_methods():
         problems = []
         for path in paths:
-            problems.append(look(str(path)))
+            problems.append(check(str(path)))
             progress()
         return problems
     found: dict[int, tuple[str, str] | None] = {}
     waiting = list(enumerate(paths))[::-1]
     running: dict[Connection, tuple[int, BaseProcess, float]] = {}
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)  # a forked process would wait for threads that it has not
+    cv2.setNumThreads(0)  # a forked process would wait for threads it does not have
     try:
         while waiting or running:
             while waiting and len(running) < (workers or os.cpu_count() or 1):
                 index, path = waiting.pop()
-                receiver, process = _start(look, path)
+                receiver, process = _start(check, path)
                 running[receiver] = index, process, time.monotonic() + TIMEOUT
             first = min(deadline for *_, deadline in running.values())
             ready = wait(running, max(0, first - time.monotonic()))
@@ -106,8 +106,8 @@ def decoding_problems(
                 if receiver in ready:
                     found[index] = _receive(receiver, decoder)
                 elif time.monotonic() >= deadline:
-                    said = f'is not decoded by {decoder} after {TIMEOUT} seconds'
-                    found[index] = 'unreadable', said
+                    message = f'is not decoded by {decoder} within {TIMEOUT} seconds'
+                    found[index] = 'unreadable', message
                 else:
                     continue
                 _end(receiver, process)
@@ -121,19 +121,19 @@ def decoding_problems(
 
 
 def _start(
-    look: Callable[[str], tuple[str, str] | None], path: Path
+    check: Callable[[str], tuple[str, str] | None], path: Path
 ) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
 
-    def look_and_send() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this one
-        logging.disable(logging.WARNING)  # mmengine's about its own FileClient
-        sender.send(look(str(path)))
+    def check_and_send() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent kills this process
+        logging.disable(logging.WARNING)  # mmengine's warning about FileClient
+        sender.send(check(str(path)))
 
-    process = context.Process(target=look_and_send, daemon=True)
+    process = context.Process(target=check_and_send, daemon=True)
     process.start()
-    sender.close()  # so that the end of the process is seen
+    sender.close()  # the receiver then gets an EOFError if the process dies
     return receiver, process
 
 
@@ -141,7 +141,7 @@ def _receive(receiver: Connection, decoder: str) -> tuple[str, str] | None:
     try:
         return receiver.recv()
     except EOFError:
-        return 'unreadable', f'ends the process in which {decoder} decodes it'
+        return 'unreadable', f'crashes the process in which {decoder} decodes it'
 
 
 def _end(receiver: Connection, process: BaseProcess) -> None:
@@ -151,11 +151,11 @@ def _end(receiver: Connection, process: BaseProcess) -> None:
 
 
 class _FrameCheck:
-    """Decode a clip as training does, and compare its frames with OpenCV's.
+    """Decode a clip as in training and compare its frames with OpenCV's.
 
-    Training opens a clip and asks for some of its frames by number. Here those of eight
-    segments are asked for, and then all, in pieces. OpenCV reads the same clip without
-    jumps, from the first frame to the last.
+    Training opens a clip and requests some of its frames by index. This check requests
+    one frame for each of eight segments, then all frames in pieces. OpenCV reads the
+    same clip sequentially.
     """
 
     def __init__(self, decoder: str) -> None:
@@ -171,10 +171,10 @@ class _FrameCheck:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return 'unreadable', (
                 f'cannot be decoded by {self.decoder} ('
-                f'{DECORD_PLACE.sub("", lines[-1])}); {reference.codec}, of which '
-                f'OpenCV decodes {len(reference.frames)} frames'
+                f'{DECORD_PLACE.sub("", lines[-1])}); {reference.codec}; OpenCV '
+                f'decodes {len(reference.frames)} frames'
             )
-        if not len(reference.frames):  # a codec that OpenCV does not know
+        if not len(reference.frames):  # OpenCV does not support the codec
             return None
         problem = self._compare(numbers, frames, size, reference)
         return problem or reference.length_problem()
@@ -182,10 +182,10 @@ class _FrameCheck:
     def _ask(
         self, path: str, reference: '_Reference'
     ) -> tuple[list[int], np.ndarray, tuple[int, int]]:
-        """Numbers of the frames asked for, their thumbnails, and their size."""
+        """Return the indices of the requested frames, their thumbnails and size."""
         total = self._open({'filename': path})['total_frames']
         if total < 1:
-            raise ValueError('no frame in it')
+            raise ValueError('it has no frames')
         segments = (2 * np.arange(NUM_SEGMENTS) + 1) * total // (2 * NUM_SEGMENTS)
         step = max(1, PIECE_BYTES // max(1, 3 * reference.size[0] * reference.size[1]))
         pieces = [range(i, min(i + step, total)) for i in range(0, total, step)]
@@ -207,10 +207,10 @@ class _FrameCheck:
     ) -> tuple[str, str] | None:
         if size != reference.size:
             return 'other_frames', (
-                f'has frames of {reference.size[0]}x{reference.size[1]} pixels, of '
-                f'which {self.decoder} makes {size[0]}x{size[1]}'
+                f'has frames of {reference.size[0]}x{reference.size[1]} pixels, but '
+                f'{self.decoder} returns {size[0]}x{size[1]}'
             )
-        # The segments come first; of the rest some do.
+        # The frames of the segments, and a subset of the others.
         step = max(1, (len(numbers) - NUM_SEGMENTS) // NUM_COMPARED)
         for index in (*range(NUM_SEGMENTS), *range(NUM_SEGMENTS, len(numbers), step)):
             number = numbers[index]
@@ -219,43 +219,42 @@ class _FrameCheck:
             nearest = int(distances.argmin())
             if own > 2 * distances[nearest] + TOLERANCE:
                 return 'other_frames', (
-                    f'asked for frame {number}, {self.decoder} gives {nearest}'
+                    f'returns frame {nearest} instead of {number} with {self.decoder}'
                 )
             turned = (np.rot90(frames[index], turns) for turns in (1, 2, 3))
             true = reference.frames[min(number, len(distances) - 1)]
             if own > 2 * min(_distances(x[None], true)[0] for x in turned) + TOLERANCE:
-                return 'other_frames', f'is not turned upright by {self.decoder}'
+                return 'other_frames', f'is not rotated upright by {self.decoder}'
         return None
 
 
 def thumbnail(frame: np.ndarray) -> np.ndarray:
-    """A frame in 16x16 pixels, of a type that can be subtracted."""
+    """Shrink a frame to 16x16 pixels, int16 so that differences do not overflow."""
     small = cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA)
     return small.astype(np.int16)
 
 
 def _distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Mean difference of each of some thumbnails to one."""
+    """Return the mean absolute difference of each of ``frames`` to ``frame``."""
     return np.abs(frames - frame).mean((1, 2, 3))
 
 
 def _seconds_of_sound(path: str) -> float:
     try:
         return decord.AudioReader(path).duration()
-    except (RuntimeError, decord.DECORDError):  # there is none
+    except (RuntimeError, decord.DECORDError):  # no sound
         return 0
 
 
 class _Reference:
-    """What OpenCV reads of a video, from the first frame to the last.
+    """Frames of a video as OpenCV reads them sequentially.
 
     Attributes:
-        frames: Thumbnails in RGB, of shape (frames, 16, 16, 3), or (0,) where OpenCV
-            reads none.
-        size: Width and height of a frame, turned upright.
-        codec: Name of the codec, for messages.
-        announced: Seconds that the container announces; 0 where it does not.
-        seconds: Seconds to the end of the last frame.
+        frames: Thumbnails in RGB, (frames, 16, 16, 3), or (0,) if OpenCV reads none.
+        size: Width and height of a frame, rotated upright.
+        codec: Codec and size, for messages.
+        declared: Duration in seconds that the container declares; 0 if unknown.
+        seconds: Time of the end of the last frame in seconds.
     """
 
     def __init__(self, path: str) -> None:
@@ -264,11 +263,11 @@ class _Reference:
         self.codec = describe_codec(capture)
         rate = capture.get(cv2.CAP_PROP_FPS)
         number = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = max(number, 0) / rate if rate > 0 else 0
+        self.declared = max(number, 0) / rate if rate > 0 else 0
         self.size = (0, 0)
         self.frames = np.array(list(self._read(capture)))
         self.seconds = 0.0
-        if rate > 0:  # some containers hold no times
+        if rate > 0:  # some containers have no timestamps
             counted, last = len(self.frames) / rate, self._last / 1000 + 1 / rate
             self.seconds = max(counted, last)
         capture.release()
@@ -283,23 +282,23 @@ class _Reference:
             found, frame = capture.read()
 
     def length_problem(self) -> tuple[str, str] | None:
-        """Whether the frames end long before the container says."""
+        """Return a problem if the frames end long before the declared duration."""
         with open(self.path, 'rb') as file:
-            # An MP4 that is cut short is known by its size. It also counts frames that
-            # an edit list hides, as a cut with "-c copy" makes one.
+            # The size already reveals a truncated MP4. Its declared duration may
+            # include hidden frames (edit list of a video cut with "-c copy").
             if find_container(file) == 'MP4':
                 return None
-        enough = self.announced - max(SPARE_SECONDS, SPARE_PART * self.announced)
+        enough = self.declared - max(SPARE_SECONDS, SPARE_PART * self.declared)
         if self.seconds >= enough or _seconds_of_sound(self.path) >= enough:
             return None
         return 'length', (
-            f'ends after {self.seconds:.1f} of the {self.announced:.1f} seconds that '
-            'it announces'
+            f'ends after {self.seconds:.1f} of the {self.declared:.1f} seconds that '
+            'it declares'
         )
 
 
 def describe_codec(capture: cv2.VideoCapture) -> str:
-    """Codec and size of a video that OpenCV has opened."""
+    """Name codec and frame size of a video opened by OpenCV."""
     code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
     name = code.to_bytes(4, 'little').decode('ascii', 'replace').strip()
     width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Diving-48: the same videos with two versions of the labels, V1 and V2."""
+"""Diving-48, with labels in two versions, V1 and V2."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -16,12 +16,12 @@ OFFICIAL_FILES = {
 
 
 def read_annotations(root: Path) -> list[Annotation]:
-    """Read the vocabulary and each version of the labels that is there.
+    """Read the vocabulary and all available versions of the labels.
 
     Args:
-        root: Folder of ``Diving48_vocab.json`` and of ``Diving48_train.json`` and
+        root: Folder with ``Diving48_vocab.json``, and ``Diving48_train.json`` and
             ``Diving48_test.json`` (V1) or ``Diving48_V2_train.json`` and
-            ``Diving48_V2_test.json``.
+            ``Diving48_V2_test.json`` (V2).
     """
     vocabulary = find_file(root, VOCABULARY, what='vocabulary')
     class_names = distinct_names(
@@ -47,7 +47,7 @@ def read_annotations(root: Path) -> list[Annotation]:
 
 
 def _join(entry: Value) -> Value:
-    """A class as one text; the file gives its four attributes."""
+    """Join the four attributes of a class to one name."""
     if isinstance(entry.content, list):
         attributes = [attribute.text() for attribute in entry.entries(at_least=1)]
         return Value('+'.join(attributes), entry.path, entry.place)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""FineGym: sub-actions cut out of competition videos, labeled in two ways."""
+"""FineGym (Gym99 and Gym288): sub-actions cut from competition videos."""
 
 import re
 import shutil
@@ -21,25 +21,24 @@ SUBACTION = re.compile(r'(?P<video>.+)_(?P<event>E_\d+_\d+)_(?P<action>A_\d+_\d+
 
 
 def read_annotations(root: Path) -> list[Annotation]:
-    """Read the element lists of Gym99 and Gym288, each version that is there.
+    """Read all available versions of the element lists of Gym99 and Gym288.
 
-    A few elements share a name (Gym99: 2, Gym288: 6, say the salto backward tucked as
-    a flight and as a dismount); these get their number in the whole of FineGym
-    appended, as in ``(BB) salto backward tucked [Glabel 290]``. Without a file of
-    categories an annotation has label numbers only.
+    A few elements share a name (Gym99: 2, Gym288: 6), such as the salto backward
+    tucked as a flight and as a dismount. Their FineGym-wide number is appended to the
+    name: ``(BB) salto backward tucked [Glabel 290]``. Without a categories file, an
+    annotation has label numbers only.
 
     Args:
-        root: Folder of ``gym99_categories.txt``, ``gym99_train_element_v1.0.txt`` (or
-            v1.1) and ``gym99_val_element.txt``, and the same for ``gym288``. The
-            names that mmaction2's script gives them (``gym99_train_org.txt``) are
-            known, too.
+        root: Folder with ``gym99_categories.txt``, ``gym99_train_element_v1.0.txt`` (or
+            v1.1) and ``gym99_val_element.txt``, and the same for ``gym288``. The names
+            of mmaction2's script (``gym99_train_org.txt``) are accepted, too.
     """
     annotations = []
     for name, num_classes in (('gym99', 99), ('gym288', 288)):
         class_names = _read_categories(root, name)
         for version in VERSIONS:
             names = [f'{name}_train_element_{version}.txt']
-            if version == 'v1.0':  # the only one that mmaction2's script fetches
+            if version == 'v1.0':  # the only version that mmaction2 downloads
                 names.append(f'{name}_train_org.txt')
             train = search_file(root, *names)
             if train is None:
@@ -70,7 +69,7 @@ def _read_categories(root: Path, name: str) -> tuple[str, ...]:
     for line in read_lines(path):
         match = CATEGORY.fullmatch(line.content)
         if match is None or int(match[1]) != len(class_names):
-            line.refuse(f'"Clabel: {len(class_names)}; set: ...; Glabel: ...; name"')
+            line.reject(f'"Clabel: {len(class_names)}; set: ...; Glabel: ...; name"')
         lines.append(line)
         class_names.append(match[3])
         numbers.append(match[2])
@@ -90,14 +89,14 @@ def _read_elements(
     for line in read_lines(path):
         fields = line.content.split()
         if len(fields) != 2:
-            line.refuse('a sub-action and its label')
+            line.reject('a sub-action and its label')
         clip, label = line.part(fields[0], 'sub-action'), line.part(fields[1], 'label')
         yield clip, label.label(num_classes, source)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A piece of a video, in seconds."""
+    """Piece of a video; ``start`` and ``duration`` are in seconds."""
 
     video: Path
     start: float
@@ -106,17 +105,17 @@ class Cut:
 
 
 def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) -> None:
-    """Cut sub-actions out of the videos, those that are not there yet.
+    """Cut the missing sub-actions from the videos.
 
-    A sub-action lasts from the start of its first stage to the end of its last, which
-    the annotation counts from the start of its event; mmaction2's two scripts cut the
-    same pieces in two steps. Pieces that are there and can be read are kept.
+    A sub-action lasts from the start of its first stage to the end of its last stage.
+    The annotation gives these times relative to the start of the event. mmaction2's two
+    scripts cut the same pieces in two steps. Readable pieces are kept.
 
     Args:
-        raw: Download, with ``videos/ID.mp4`` and the temporal annotation.
-        out: Prepared folder; the pieces go to ``subactions`` below it.
-        clips: Sub-actions that are needed.
-        workers: Number of threads, None for that of the processors.
+        raw: Download with ``videos/ID.mp4`` and the temporal annotation.
+        out: Prepared folder; the pieces are written to its folder ``subactions``.
+        clips: Names of the required sub-actions.
+        workers: Number of threads; None for the number of processors.
     """
     pieces = out / 'subactions'
     if not (raw / 'videos').is_dir() or pieces.is_symlink():
@@ -125,7 +124,7 @@ def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) 
         lambda clip: video_problem(pieces / f'{clip}.mp4'),
         clips,
         workers,
-        'looking for sub-actions that are there',
+        'checking existing sub-actions',
     )
     missing = [
         clip for clip, found in zip(clips, problems, strict=True) if is_damage(found)
@@ -144,8 +143,8 @@ def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) 
         cuts.append(Cut(path, start, end - start, pieces / f'{clip}.mp4'))
     if absent:
         print(
-            f'note: {len(absent)} videos are not in {raw / "videos"}, the first is '
-            f'{min(absent)}; their sub-actions are left out'
+            f'note: {len(absent)} videos are not in {raw / "videos"} (first: '
+            f'{min(absent)}); their sub-actions are left out'
         )
     if not cuts:
         return
@@ -158,15 +157,15 @@ def cut_subactions(raw: Path, out: Path, clips: list[str], workers: int | None) 
     if failed:
         cut, why = failed[0]
         print(
-            f'note: {len(failed)} sub-actions could not be cut and are left out, the '
-            f'first is {cut.out.stem} of {cut.video}: {why}'
+            f'note: {len(failed)} sub-actions could not be cut and are left out '
+            f'(first: {cut.out.stem} of {cut.video}: {why})'
         )
 
 
 def _read_events(raw: Path) -> list[Value]:
-    """The temporal annotations that are there, v1.0 first; v1.1 has more events."""
+    """Read the available temporal annotations, v1.0 before v1.1 (more events)."""
     names = [f'finegym_annotation_info_{version}.json' for version in VERSIONS]
-    # The last is mmaction2's name of v1.0.
+    # mmaction2 names v1.0 annotation.json.
     paths = [search_file(raw, name) for name in (*names, 'annotation.json')]
     if not any(paths):
         find_file(raw, *names, what='temporal annotation of FineGym')
@@ -183,7 +182,7 @@ def _find_times(clip: str, annotations: list[Value]) -> tuple[str, float, float]
             continue
         event = events.field(match['event'])
         segments = event.field('segments')
-        # No segments are written as null.
+        # Events without segments have null.
         if segments.content is None or not segments.has(match['action']):
             continue
         begin = _stages(event)[0].entries(at_least=1)[0].seconds()
@@ -193,21 +192,21 @@ def _find_times(clip: str, annotations: list[Value]) -> tuple[str, float, float]
         return match['video'], start, end
     files = ', '.join(str(annotation.path) for annotation in annotations)
     raise ValueError(
-        f'the temporal annotation in {files} has no times of {clip}; fetch the one of '
-        "the lists' version"
+        f'the temporal annotation in {files} has no times for {clip}; download the '
+        'annotation of the same version as the lists'
     )
 
 
 def _stages(timed: Value) -> list[Value]:
-    """Start and end of each stage of an event or of a sub-action."""
+    """Return the start and end of each stage of an event or a sub-action."""
     return timed.field('timestamps').entries(at_least=1)
 
 
 def find_ffmpeg() -> str:
-    """Path of ffmpeg: the system's, or the one that moviepy brings.
+    """Find the system's ffmpeg, or the one of ``imageio-ffmpeg``.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: If neither is installed.
     """
     path = shutil.which('ffmpeg')
     if path is None:
@@ -217,22 +216,22 @@ def find_ffmpeg() -> str:
             path = get_ffmpeg_exe()
         except (ImportError, RuntimeError):
             raise FileNotFoundError(
-                'ffmpeg is needed to cut the sub-actions and was not found; install it '
-                'with the package manager of the system, or pip install imageio-ffmpeg'
+                'ffmpeg is needed to cut the sub-actions, but was not found; install '
+                'it with the system package manager, or pip install imageio-ffmpeg'
             ) from None
     return path
 
 
 def _cut(ffmpeg: str, cut: Cut) -> str | None:
-    # ffmpeg chooses the container by the ending.
+    # ffmpeg selects the container by the file extension.
     partial = cut.out.with_name(f'{cut.out.stem}.partial.mp4')
     command = [ffmpeg, '-nostdin', '-loglevel', 'error', '-y']
     command += ['-ss', f'{cut.start:.3f}', '-i', str(cut.video)]
     command += ['-t', f'{cut.duration:.3f}', '-an', '-c:v', 'libx264']
     command += ['-pix_fmt', 'yuv420p', '-threads', '1', str(partial)]
     done = subprocess.run(command, capture_output=True, check=False)
-    said = done.stderr.decode(errors='replace').strip()
-    problem = (said or f'exit code {done.returncode}').splitlines()[-1]
+    stderr = done.stderr.decode(errors='replace').strip()
+    problem = (stderr or f'exit code {done.returncode}').splitlines()[-1]
     if done.returncode == 0:
         found = video_problem(partial)
         problem = f'the piece {found[1]}' if found else None

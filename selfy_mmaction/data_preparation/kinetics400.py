@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Kinetics-400: CSV files, and clips named after their time in the video."""
+"""Kinetics-400, with labels in CSV files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +16,13 @@ COLUMNS = ('label', 'youtube_id', 'time_start', 'time_end')
 
 
 def read_annotations(root: Path) -> list[Annotation]:
-    """Read the CSV files; a clip is ``ID_START_END`` with six digits each.
+    """Read the CSV files.
 
-    The classes are in alphabetical order as mmaction2 sorts them.
+    Clips are named ``ID_START_END``, with six digits each for start and end. Classes
+    are in mmaction2's alphabetical order.
 
     Args:
-        root: Folder of ``kinetics_train.csv`` and ``kinetics_val.csv`` (mmaction2's
+        root: Folder with ``kinetics_train.csv`` and ``kinetics_val.csv`` (mmaction2's
             names), or ``train.csv`` and ``val.csv`` or ``validate.csv``.
     """
     paths = {

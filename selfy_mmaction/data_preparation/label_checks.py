@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Labels and class names of the lists, compared with the official files."""
+"""Comparison of labels and class names of the lists with the official files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +19,15 @@ from .preparing import describe_repeated, order_of
 
 
 def read_annotations(root: Path, report: Report) -> list[Annotation]:
-    """Read the official files; note it if they are not there."""
+    """Read the official files, or add a note if they do not exist."""
     try:
         annotations = report.dataset.read_annotations(root)
     except FileNotFoundError as error:
         report.note(
             'no_annotation',
             report.dataset.name,
-            'the labels were not held against the official files, whose folder can be '
-            f'given as --raw: {error}',
+            'the labels were not compared with the official files; pass their folder '
+            f'as --raw: {error}',
         )
         return []
     for annotation in annotations:
@@ -58,7 +58,7 @@ def check_label_set(
         report.error(
             'class_order',
             label_set.name,
-            f'the lists follow different orders of the classes: {", ".join(orders)}',
+            f'the lists use different orders of the classes: {", ".join(orders)}',
         )
     _check_counts(lists, report)
     check_splits(lists, report)
@@ -82,12 +82,11 @@ def _read_names(label_set: LabelSet, report: Report) -> list[str] | None:
         report.note(
             'no_class_names',
             label_set.class_file,
-            'does not exist: the names of the labels are not known, and SelectiveFlip '
-            'refuses to start where a config has it. prepare writes it and keeps '
-            'lists that are right',
+            'does not exist: the names of the labels are unknown, and configs with '
+            'SelectiveFlip do not start. prepare writes it and keeps correct lists',
         )
         return None
-    read_text(path)  # what is no text ends the check
+    read_text(path)  # stop the check if it is not UTF-8 text
     try:
         return read_class_names(str(path))
     except ValueError as error:
@@ -101,10 +100,11 @@ def _check_against_annotation(
     names: list[str] | None,
     report: Report,
 ) -> set[str]:
-    """Hold a list against the official labels by name, and tell its version.
+    """Compare a list with the official labels by class name and set its version.
 
     Returns:
-        The orders of the classes that the list follows, where there are no names.
+        The order of the classes that the list uses, if there is no file of names;
+        otherwise an empty set.
     """
     candidates = []
     for annotation in annotations:
@@ -118,7 +118,7 @@ def _check_against_annotation(
             report.note(
                 'no_annotation',
                 found.name,
-                f'no official files of its version {found.version} to hold it against',
+                f'no official files of its version {found.version} to compare it with',
             )
         return set()
     fewest, version, order, wrong = min(candidates, key=lambda entry: entry[0])
@@ -126,9 +126,9 @@ def _check_against_annotation(
         report.error(
             'class_order' if names else 'labels',
             found.name,
-            f'{fewest} of {len(found.samples)} clips do not have the class that the '
-            f'official files ({version}) give them: the order of the classes, or the '
-            'version of the labels, is another',
+            f'{fewest} of {len(found.samples)} clips have a different class in the '
+            f'official files ({version}): the order of the classes or the version of '
+            'the labels differs',
             wrong,
         )
         return set()
@@ -139,7 +139,7 @@ def _check_against_annotation(
 def _arranged(
     dataset: Dataset, annotation: Annotation, names: list[str] | None
 ) -> Iterator[tuple[str | None, list[str]]]:
-    """Class names in the order of the labels: the file's, or each that is in use."""
+    """Yield class names in the order of the file, or in each known order."""
     if not annotation.class_names:
         yield None, []
     elif names is not None:
@@ -166,12 +166,10 @@ def _disagreements(
         official = clips[sample.clip]
         expected = label_of[official] if names else official
         if sample.label != expected:
-            said = (
-                repr(names[sample.label]) if sample.label < len(names) else 'no class'
-            )
+            own = repr(names[sample.label]) if sample.label < len(names) else 'no class'
             true = repr(annotation.class_names[official]) if names else official
             wrong.append(
-                f'{sample.path}: label {sample.label} ({said}), official {true}'
+                f'{sample.path}: label {sample.label} ({own}), official {true}'
             )
     return wrong
 
@@ -192,7 +190,7 @@ def _check_counts(lists: list[ClipList], report: Report) -> None:
             fits |= loses_videos and count < counts[found.version]
         if count in counts.values() and fits:
             continue
-        message = f'has {count} clips, published were {expected}'
+        message = f'has {count} clips, expected the published {expected}'
         other = [v for v, n in counts.items() if n == count and v != found.version]
         if other:
             message += f'; {count} is the number of {other[0]}'
@@ -201,7 +199,7 @@ def _check_counts(lists: list[ClipList], report: Report) -> None:
 
 
 def _version_by_count(lists: list[ClipList], found: ClipList) -> str | None:
-    """The one version whose published numbers the lists of both splits have."""
+    """Return the version whose published counts match the lists of both splits."""
     fitting = [
         version
         for version, published in found.label_set.published.items()
@@ -246,8 +244,8 @@ def _describe_classes(
         report.unless_partial(
             'class_names',
             label_set.class_file,
-            f'the {len(names)} names have the fingerprint {fingerprint}, which is not '
-            f'that of a known order: {known}',
+            f'the {len(names)} names have fingerprint {fingerprint}, which matches no '
+            f'known order: {known}',
         )
     report.facts['classes'][label_set.name] = {
         'count': len(names),

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""How a dataset is described: its labels, its media, and its official files."""
+"""Description of a dataset: labels, media and official files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,20 +8,20 @@ from pathlib import Path
 SPLITS = ('train', 'val')
 
 ANNOTATION_FOLDERS = ('', 'annotations', 'labels')
-"""Where official files are looked for, below the folder that the user names."""
+"""Subfolders of the user's folder in which official files are searched."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What the official files of one label set say.
+    """Content of the official files of one label set.
 
     Attributes:
         label_set: Name of the label set, such as ``gym99``.
         version: Version of the labels, such as ``v1.0``.
-        class_names: Names in the order of the official file; empty when the files give
+        class_names: Names in the order of the official file; empty if the files have
             label numbers without names.
-        splits: For each split, the label of each clip as an index of ``class_names``.
-        repeated: Clips that are named again with the same label, and where.
+        splits: Per split, the label of each clip as an index of ``class_names``.
+        repeated: Clips listed more than once with the same label, and where.
     """
 
     label_set: str
@@ -33,16 +33,15 @@ class Annotation:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """One way to label a dataset, and what its lists and classes are known to be.
+    """One labeling of a dataset, with its known lists and classes.
 
     Attributes:
         name: Name, such as ``gym99``.
         num_classes: Number of classes.
-        published: For each version of the labels and each split, the number of clips.
-        orders: For each order of the classes in use, the fingerprint of their names.
-        list_name: Name of a list, made of ``split``, ``kind`` and ``version``.
-        host_list_names: For each kind, the name that mmaction2's scripts give the list
-            where it differs.
+        published: Number of clips per version of the labels and split.
+        orders: Fingerprint of the class names per known order.
+        list_name: Template of list names, with ``split``, ``kind`` and ``version``.
+        host_list_names: Per kind, the template of mmaction2's scripts if it differs.
         class_file: Name of the file of class names.
     """
 
@@ -57,14 +56,15 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class Media:
-    """Videos, or folders of frames, below the prepared folder.
+    """Videos or folders of frames in the prepared folder.
 
     Attributes:
-        kind: ``videos`` or ``rawframes``.
-        folder: Folder below the prepared one; ``{split}`` in it is filled in.
-        raw_folders: Folders below the download that may hold them, the first wins.
-        depth: 2 where clips may stand in one folder a class. Default: 1.
-        frame_name: Template of the names of frames, which count from 1.
+        kind: ``'videos'`` or ``'rawframes'``.
+        folder: Subfolder of the prepared folder; may contain ``{split}``.
+        raw_folders: Candidate subfolders of the download; the first existing one wins.
+        depth: 2 if clips may be in one folder per class. Default: 1.
+        frame_name: Template of frame names, numbered from 1. Default:
+            ``'img_{:05}.jpg'``.
     """
 
     kind: str
@@ -76,20 +76,21 @@ class Media:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that can be prepared and checked.
+    """Dataset that can be prepared and checked.
 
     Attributes:
         name: Name on the command line.
-        label_sets: Its label sets.
-        media: Its media.
-        read_annotations: Reads the official files below a folder: one annotation for
-            each label set and version that is there. Raises a ``FileNotFoundError`` or
-            ``ValueError`` that names what is missing or cannot be read.
-        arrange: For each order of the classes that one can choose, what makes it from
-            the official order; the first is the default.
-        loses_videos: Whether videos vanish from the net, so that copies differ.
+        label_sets: Label sets.
+        media: Kinds of media.
+        read_annotations: Function that reads the official files in a folder. Returns
+            one annotation per available label set and version. Raises a
+            ``FileNotFoundError`` or ``ValueError`` for a missing or malformed file.
+        arrange: Function per selectable order of the classes that rearranges the
+            official order; the first is the default.
+        loses_videos: Whether videos disappear from the web, so that copies differ.
         default_version: Version of the labels to prepare. Default: None, all versions.
-        make_media: Makes media from the download: (raw, out, clips, workers) -> None.
+        make_media: Function (raw, out, clips, workers) -> None that creates media from
+            the download. Default: None.
     """
 
     name: str
@@ -104,32 +105,32 @@ class Dataset:
     make_media: Callable[[Path, Path, list[str], int | None], None] | None = None
 
     def label_set(self, name: str) -> LabelSet:
-        """The label set of a name."""
+        """Return the label set with the given name."""
         return next(chosen for chosen in self.label_sets if chosen.name == name)
 
 
 def find_file(root: Path, *names: str, what: str) -> Path:
-    """Find an official file in a folder or in ``annotations`` or ``labels`` below it.
+    """Find an official file in a folder or its ``annotations`` or ``labels``.
 
     Args:
-        root: The folder.
-        names: Names in use for the file, the first found wins.
-        what: What the file is, for the message.
+        root: Folder to search.
+        names: Known names of the file; the first existing one wins.
+        what: Description of the file for the message.
 
     Raises:
-        FileNotFoundError: None of them is there.
+        FileNotFoundError: If none of the names exists.
     """
     found = search_file(root, *names)
     if found is not None:
         return found
     raise FileNotFoundError(
-        f'{what} not found: expected {" or ".join(names)} in {root}, or in '
-        'annotations/ or labels/ below it; see docs/data.md for what to download'
+        f'{what} not found: expected {" or ".join(names)} in {root} or its '
+        'annotations/ or labels/; see docs/data.md for what to download'
     )
 
 
 def search_file(root: Path, *names: str) -> Path | None:
-    """As :func:`find_file`, but None where none of them is there."""
+    """Find an official file like :func:`find_file`, but return None if missing."""
     for name in names:
         for folder in ANNOTATION_FOLDERS:
             if (root / folder / name).is_file():

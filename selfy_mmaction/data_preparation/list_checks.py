@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Labels, splits and doubles of the lists."""
+"""Checks of label range, splits and duplicates in the lists."""
 
 import os
 from collections import defaultdict
@@ -20,13 +20,13 @@ def check_range(found: ClipList, num_classes: int, report: Report) -> None:
         report.error(
             'label_range',
             found.name,
-            f'{len(beyond)} labels are beyond 0 to {num_classes - 1}',
+            f'{len(beyond)} labels are outside 0 to {num_classes - 1}',
             beyond,
         )
 
 
 def check_splits(lists: list[ClipList], report: Report) -> None:
-    """Report clips that are in several splits of a label set."""
+    """Report clips that are in both splits of a label set."""
     groups = defaultdict(list)
     for found in lists:
         groups[found.template].append({sample.clip for sample in found.samples})
@@ -36,35 +36,35 @@ def check_splits(lists: list[ClipList], report: Report) -> None:
             report.error(
                 'both_splits',
                 template,
-                f'{len(both)} clips are in train and in val',
+                f'{len(both)} clips are in both train and val',
                 both,
             )
 
 
 def check_files_named_twice(lists: list[ClipList], report: Report) -> None:
-    """Report clips of two names that are one file, by links or by spelling."""
+    """Report clips with different names that are the same file."""
     owners: dict[tuple, tuple[ClipList, Sample]] = {}
-    doubles = defaultdict(list)
+    duplicates = defaultdict(list)
     for found in lists:
         for sample in found.samples:
             try:
                 status = os.stat(found.folder / sample.path)
-            except (OSError, ValueError):  # a missing one is found with the media
+            except (OSError, ValueError):  # the media check reports missing files
                 continue
-            if not status.st_ino:  # a file system that does not tell
+            if not status.st_ino:  # not supported by the file system
                 continue
             key = (found.template, status.st_dev, status.st_ino)
             owner, known = owners.setdefault(key, (found, sample))
             if known.clip != sample.clip:
                 kind = 'repeated' if owner is found else 'both_splits'
-                doubles[kind, found.name].append(
-                    f'{sample.path} {sample.label} is the file of {known.path} '
+                duplicates[kind, found.name].append(
+                    f'{sample.path} {sample.label} is the same file as {known.path} '
                     f'{known.label} in {owner.name}'
                 )
-    for (kind, name), examples in doubles.items():
+    for (kind, name), examples in duplicates.items():
         report.error(
             kind,
             name,
-            f'{len(examples)} clips are the same files as others of another name',
+            f'{len(examples)} clips are the same file as a clip with another name',
             examples,
         )

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Lists of the clips whose media are there, and files written whole or not at all."""
+"""Writing of lists of the clips whose media exist."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,14 @@ from .media import VIDEO_SUFFIXES, count_frames, index_media, run_parallel
 
 @dataclass(frozen=True)
 class Scan:
-    """What a folder of media holds: the path, and the frames, of each clip."""
+    """Paths and frames of the clips in a folder of media.
+
+    Attributes:
+        folder: Folder of the media.
+        first_frame: Name of the first frame of a clip.
+        paths: Path of each clip in the folder.
+        frames: Highest frame number and missing frames of each clip; None for videos.
+    """
 
     folder: Path
     first_frame: str
@@ -23,7 +30,7 @@ class Scan:
 def scan_media(
     out: Path, media: Media, split: str, wanted: set[str], workers: int | None
 ) -> Scan:
-    """Look for the media of a split, and count the frames of the clips wanted."""
+    """Find the media of a split and count the frames of the wanted clips."""
     folder = out / media.folder.format(split=split)
     paths = index_media(folder, media.kind, media.depth)
     frames = None
@@ -42,13 +49,13 @@ def scan_media(
 def make_list(
     name: str, clips: dict[str, int], scan: Scan, may_miss: bool, may_be_damaged: bool
 ) -> tuple[str, int]:
-    """Text of a list, and the number of clips that are not in it."""
+    """Return the text of a list and the number of clips left out."""
     missing = [clip for clip in clips if clip not in scan.paths]
     if missing:
-        endings = f' as {", ".join(VIDEO_SUFFIXES)}' if scan.frames is None else ''
+        suffixes = f' as {", ".join(VIDEO_SUFFIXES)}' if scan.frames is None else ''
         _leave_out(
-            f'{len(missing)} of {len(clips)} clips are not in {scan.folder}{endings}, '
-            f'the first is {missing[0]!r}',
+            f'{len(missing)} of {len(clips)} clips are not in {scan.folder}{suffixes} '
+            f'(first: {missing[0]!r})',
             may_miss,
             'complete the download',
         )
@@ -66,14 +73,14 @@ def make_list(
             lines.append(f'{scan.paths[clip]} {number} {label}\n')
     if damaged:
         _leave_out(
-            f'{len(damaged)} clips in {scan.folder} lack frames: {damaged[0]}',
+            f'{len(damaged)} clips in {scan.folder} lack frames, first: {damaged[0]}',
             may_be_damaged,
-            'unpack them again',
+            'extract them again',
         )
     if not lines:
         raise ValueError(
             f'{name} would be empty: {scan.folder} has none of the {len(clips)} clips '
-            'that the official files name; put them there'
+            'in the official files; put them there'
         )
     return ''.join(lines), len(missing) + len(damaged)
 
@@ -85,10 +92,10 @@ def _leave_out(message: str, allowed: bool, fix: str) -> None:
 
 
 def write_files(out: Path, texts: dict[str, str], overwrite: bool) -> None:
-    """Write files, unless they are there and as good.
+    """Write files unless they exist with equivalent content.
 
     Raises:
-        FileExistsError: A file is there and differs; none was written.
+        FileExistsError: If a file exists and differs; no file is written then.
     """
     changed = []
     for name, text in texts.items():
@@ -97,8 +104,8 @@ def write_files(out: Path, texts: dict[str, str], overwrite: bool) -> None:
             continue
         if path.exists() and not overwrite:
             raise FileExistsError(
-                f'{path} is there and differs from what was to be written: compare '
-                'them, then use --overwrite or another --out'
+                f'{path} exists and differs from the new content; check it, then use '
+                '--overwrite or another --out'
             )
         changed.append(path)
     for path in changed:
@@ -110,7 +117,7 @@ def _same(path: Path, text: str) -> bool:
     there, wanted = path.read_bytes(), text.encode()
     if there == wanted:
         return True
-    # mmaction2's scripts shuffle the lists, which is as right.
+    # mmaction2's scripts shuffle the lists, which are equally valid.
     return '_list_' in path.name and sorted(there.splitlines()) == sorted(
         wanted.splitlines()
     )

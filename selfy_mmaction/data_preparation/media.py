@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Videos and folders of frames: what is there, and whether it can be read."""
+"""Search of videos and folders of frames, and checks of video headers."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 from mmengine.utils import ProgressBar
 
-from selfy_mmaction.datasets.video_files import announced_size
+from selfy_mmaction.datasets.video_files import declared_size
 
 from .decoding import describe_codec
 from .official_files import UNWRITABLE
@@ -26,10 +26,18 @@ def run_parallel(
     workers: int | None,
     title: str,
 ) -> list[Any]:
-    """Results of a function on each item, from threads, with a progress bar.
+    """Apply a function to each item in threads, with a progress bar.
 
-    Threads do, because OpenCV, decord, ffmpeg and the file system all run outside of
-    Python's lock. None workers are as many as there are processors.
+    Threads suffice because OpenCV, decord, ffmpeg and the file system release the GIL.
+
+    Args:
+        function: Function of one item.
+        items: Items.
+        workers: Number of threads; None for the number of processors.
+        title: Title of the progress bar.
+
+    Returns:
+        The results in the order of the items.
     """
     results = []
     with (
@@ -48,7 +56,11 @@ def run_parallel(
 
 @contextmanager
 def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on stderr; yields what is to be called after each."""
+    """Show a progress bar on stderr.
+
+    Yields:
+        Function to call after each item.
+    """
     if not total:
         yield lambda: None
         return
@@ -58,35 +70,41 @@ def progress_bar(total: int, title: str) -> Iterator[Callable[[], None]]:
 
 
 def index_media(folder: Path, kind: str, depth: int = 1) -> dict[str, str]:
-    """Path below a folder of each video (by name without ending) or folder of frames.
+    """Map the name of each video (without extension) or folder of frames to its path.
 
-    A depth of 2 looks into subfolders (one per class), too.
+    Args:
+        folder: Folder to search.
+        kind: ``'videos'`` or ``'rawframes'``.
+        depth: 2 to search subfolders (one per class), too. Default: 1.
+
+    Returns:
+        Paths relative to ``folder`` by name.
 
     Raises:
-        ValueError: Two have the same name, or a path has a space or another character
-            in it that mmaction2's lists cannot hold.
+        ValueError: If two have the same name, or a path contains a space or another
+            character that mmaction2's lists do not support.
     """
     found: dict[str, str] = {}
     for path in _entries(folder, depth, folders=kind == 'rawframes'):
         name = os.path.basename(path)
         if kind == 'videos':
             name, suffix = os.path.splitext(name)
-            # An interrupted cut leaves a partial file behind.
+            # Interrupted cuts leave partial files.
             if suffix.lower() not in VIDEO_SUFFIXES or name.endswith('.partial'):
                 continue
         if len(path.split()) != 1:
             raise ValueError(
-                f'{folder}/{path} has a space in it, which separates the columns of '
-                "the lists; rename it (mmaction2's rename_classnames.sh puts _)"
+                f'{folder}/{path} contains a space, which separates the columns of '
+                "the lists; rename it (mmaction2's rename_classnames.sh uses _)"
             )
         if UNWRITABLE.search(path):
             raise ValueError(
-                f'{folder} has {path!r}, a name with a control character or not in '
-                'UTF-8, which the lists cannot hold; rename it'
+                f'{folder} has {path!r}, whose name has a control character or is not '
+                'in UTF-8, which the lists do not support; rename it'
             )
         if name in found:
             raise ValueError(
-                f'{folder} holds {found[name]} and {path}; delete the wrong one'
+                f'{folder} has both {found[name]} and {path}; delete the wrong one'
             )
         found[name] = path
     return found
@@ -106,7 +124,7 @@ def _entries(folder: Path, depth: int, folders: bool) -> Iterator[str]:
 
 
 def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
-    """The highest number of a frame of a clip, and the names missing below it."""
+    """Return the highest frame number of a clip and the names missing before it."""
     prefix, suffix = frame_name.split('{:05}')
     present = set()
     if folder.is_dir():
@@ -120,16 +138,16 @@ def count_frames(folder: Path, frame_name: str) -> tuple[int, list[str]]:
 
 
 def is_damage(problem: tuple[str, str] | None) -> bool:
-    """Whether a video with this problem cannot be read."""
+    """Return whether a video with this problem cannot be read."""
     return problem is not None and problem[0] != 'rotated'
 
 
 def video_problem(path: Path) -> tuple[str, str] | None:
-    """What is wrong with a video, by its header and size.
+    """Find a problem of a video by its header and size.
 
     Returns:
-        None, or the kind of the problem (``missing``, ``empty``, ``truncated``,
-        ``unreadable``, ``rotated``) and a sentence without its subject.
+        None, or the kind of the problem (``'missing'``, ``'empty'``, ``'truncated'``,
+        ``'unreadable'``, ``'rotated'``) and a sentence without a subject.
     """
     if not os.path.isfile(path):
         return 'missing', 'does not exist'
@@ -137,9 +155,9 @@ def video_problem(path: Path) -> tuple[str, str] | None:
     if size == 0:
         return 'empty', 'is empty (0 bytes)'
     with path.open('rb') as file:
-        announced = announced_size(file)
-    if announced > size:
-        return 'truncated', f'is truncated ({size} of at least {announced} bytes)'
+        declared = declared_size(file)
+    if declared > size:
+        return 'truncated', f'is truncated ({size} of at least {declared} bytes)'
     capture = cv2.VideoCapture(str(path))
     rotation = capture.get(cv2.CAP_PROP_ORIENTATION_META)
     codec = describe_codec(capture)
@@ -151,5 +169,5 @@ def video_problem(path: Path) -> tuple[str, str] | None:
     if not grabbed:
         return 'unreadable', f'has no frame that OpenCV can decode ({codec})'
     if rotation:
-        return 'rotated', f'is to be rotated by {rotation:g} degrees'
+        return 'rotated', f'must be rotated by {rotation:g} degrees'
     return None

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Videos and frames that the lists name."""
+"""Checks of the videos and frames in the lists."""
 
 import os
 from collections import defaultdict
@@ -22,15 +22,16 @@ PROBLEMS = {
     'missing': 'do not exist',
     'empty': 'are empty',
     'truncated': 'are truncated',
-    'unreadable': 'cannot be read: fetch them again, or, where their codec or size is '
-    'to blame, set SELFY_DECODER=PyAV (pip install av) or encode them again (ffmpeg -i '
-    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4)',
-    'other_frames': 'give other frames than they should: encode them again (ffmpeg -i '
-    'IN -c:v libx264 -pix_fmt yuv420p OUT.mp4) or choose another SELFY_DECODER',
-    'length': 'end before the length that their container announces: fetch them again',
-    'rotated': 'are to be turned upright by their display matrix, which many tools '
-    'ignore: frames extracted with those lie on their side',
-    'frame_count': 'have another number of frames than the list says',
+    'unreadable': 'cannot be read: download them again, or, if the codec or size is '
+    'not supported, set SELFY_DECODER=PyAV (pip install av) or re-encode them (ffmpeg '
+    '-i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4)',
+    'other_frames': 'are decoded to wrong frames: re-encode them (ffmpeg -i IN -c:v '
+    'libx264 -pix_fmt yuv420p OUT.mp4) or set another SELFY_DECODER',
+    'length': 'end before the duration that the container declares: download them '
+    'again',
+    'rotated': 'have a display matrix that rotates them upright, which many tools '
+    'ignore: frames extracted with such tools are sideways',
+    'frame_count': 'have a different number of frames than listed',
     'missing_frames': 'lack frames',
 }
 
@@ -42,14 +43,22 @@ def check_media(
     workers: int | None,
     report: Report,
 ) -> None:
-    """Report files that a list names and training could not read; decode some."""
+    """Report listed files that training could not read.
+
+    Args:
+        found: List to check.
+        num_decoded: Number of clips to decode, evenly spread.
+        decoder: Decoder that training uses.
+        workers: Number of threads; None for the number of processors.
+        report: Report to add findings to.
+    """
     folder = found.folder
     if not folder.is_dir():
         report.error(
             'missing',
             found.name,
-            f'its clips should be in {folder}, which does not exist; put them there, '
-            'or a link to them',
+            f'its clips should be in {folder}, which does not exist; move or link them '
+            'there',
         )
         return
     num_decoded = min(num_decoded, len(found.samples))
@@ -85,21 +94,24 @@ def check_media(
 def video_problems(
     paths: list[Path], decoded: set[int], decoder: str, workers: int | None, name: str
 ) -> list[tuple[str, str] | None]:
-    """What is wrong with videos: all by their headers, some also by decoding them.
+    """Find problems of videos by their headers, and of some by decoding them.
 
     Args:
-        paths: The videos.
-        decoded: Indices of those to decode.
-        decoder: Decoder that training reads them with.
-        workers: Number of threads, None for that of the processors.
-        name: What they are, shown before the progress bars.
+        paths: Paths of the videos.
+        decoded: Indices of the videos to decode.
+        decoder: Decoder that training uses.
+        workers: Number of threads; None for the number of processors.
+        name: Title of the progress bars.
+
+    Returns:
+        Per video None, or the kind of the problem and a sentence without a subject.
     """
     problems = run_parallel(video_problem, paths, workers, f'checking {name}')
 
     def is_worth_decoding(index: int) -> bool:
         if not is_damage(problems[index]):
             return index in decoded
-        # These know more codecs than OpenCV, which reads the header.
+        # These support more codecs than OpenCV, which read the header.
         return problems[index][0] == 'unreadable' and decoder in ('PyAV', 'PIMS')
 
     chosen = list(filter(is_worth_decoding, range(len(paths))))
@@ -125,7 +137,7 @@ def _clip_frames_problem(
     if gaps:
         return 'missing_frames', f'lacks {gaps[0]}'
     if last != sample.num_frames:
-        return 'frame_count', f'has {last} frames, the list says {sample.num_frames}'
+        return 'frame_count', f'has {last} frames, but {sample.num_frames} are listed'
     for name in (frame_name.format(i + 1) for i in range(last) if decode):
         if (folder / name).stat().st_size == 0:
             return 'empty', f'has the empty frame {name}'

@@ -8,11 +8,14 @@ from .layout import SPLITS, Dataset, Media
 
 
 def link_media(dataset: Dataset, raw: Path, out: Path, overwrite: bool) -> list[Media]:
-    """Link the media of a download; returns the kinds that are there.
+    """Link the media of a download into the prepared folder.
+
+    Returns:
+        The kinds of media that exist.
 
     Raises:
-        FileExistsError: A link leads to another folder.
-        FileNotFoundError: There are no media, or those of one split only.
+        FileExistsError: If a link points to another folder.
+        FileNotFoundError: If there are no media, or those of only one split.
     """
     present = []
     for media in dataset.media:
@@ -46,10 +49,10 @@ def _link(target: Path, source: Path, overwrite: bool) -> None:
     if target.is_symlink() and target.resolve() != source.resolve():
         if not overwrite:
             raise FileExistsError(
-                f'{target} leads to {os.readlink(target)}, not to {source}; use '
+                f'{target} points to {os.readlink(target)}, not to {source}; use '
                 '--overwrite, or delete the link'
             )
         target.unlink()
-    # A folder of its own in `out` wins: the lists are read from there.
+    # An existing folder in `out` wins: configs read from there.
     if not target.exists():
         target.symlink_to(source.resolve(), target_is_directory=True)

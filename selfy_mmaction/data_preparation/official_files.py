@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Text, JSON and CSV that others wrote: what is malformed is named with its place."""
+"""Readers of official text, JSON and CSV files, with errors that name the place."""
 
 import csv
 import io
@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 from selfy_mmaction.datasets.text_files import read_lines as read_text_lines
 from selfy_mmaction.datasets.text_files import read_text
 
-# Digits of ASCII only: int() also takes those of other scripts, and "1_0".
+# ASCII digits only: int() also accepts digits of other scripts, and "1_0".
 INTEGER = re.compile('[0-9]{1,18}')
 INTEGRAL = re.compile(r'([0-9]{1,18})(\.0*)?')
-# What would end a line of a list, or cannot be written as UTF-8.
+# Characters that end a line of a list or cannot be written as UTF-8.
 UNWRITABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
 _shortener = reprlib.Repr()
@@ -26,15 +26,15 @@ _shortener.maxstring = _shortener.maxother = 80
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of a file, with the place where it is.
+    """Value in a file, with its place.
 
-    The methods return what they are named after, or raise a ``ValueError`` that names
-    file, place, value and expectation.
+    The methods convert the value, or raise a ``ValueError`` with the file, the place,
+    the value and what was expected.
 
     Attributes:
         content: The value.
-        path: The file.
-        place: Way to it in the file, such as ``('entry 3', 'label')``.
+        path: Path of the file.
+        place: Place in the file, such as ``('entry 3', 'label')``.
     """
 
     content: Any
@@ -46,90 +46,95 @@ class Value:
         """File and place, for messages."""
         return ', '.join((str(self.path), *self.place))
 
-    def refuse(self, expected: str) -> NoReturn:
-        """Raise the error that says what was expected instead."""
+    def reject(self, expected: str) -> NoReturn:
+        """Raise a ``ValueError`` that names what was expected instead."""
         raise ValueError(
             f'{self.where}: {_shortener.repr(self.content)} cannot be read; expected '
             f'{expected}'
         )
 
     def part(self, content: Any, place: str) -> 'Value':
-        """A value that is part of this one."""
+        """Return a value that is part of this one."""
         return Value(content, self.path, (*self.place, place))
 
     def entries(self, at_least: int = 0) -> list['Value']:
-        """The entries of a list."""
+        """Return the entries of a list."""
         if not isinstance(self.content, list) or len(self.content) < at_least:
-            self.refuse('a list' + f' of {at_least} or more' * bool(at_least))
+            self.reject('a list' + f' of {at_least} or more' * bool(at_least))
         return [
             self.part(content, f'entry {number}')
             for number, content in enumerate(self.content, start=1)
         ]
 
     def fields(self) -> dict[str, 'Value']:
-        """The fields of an object."""
+        """Return the fields of an object."""
         return {name: self.field(name) for name in self._object()}
 
     def has(self, name: str) -> bool:
-        """Whether an object has a field."""
+        """Return whether an object has a field."""
         return name in self._object()
 
     def field(self, *names: str) -> 'Value':
-        """The first of these fields that an object has."""
+        """Return the first of these fields that an object has."""
         there = [name for name in names if self.has(name)]
         if not there:
-            self.refuse('the field ' + ' or '.join(f'"{name}"' for name in names))
+            self.reject('the field ' + ' or '.join(f'"{name}"' for name in names))
         return self.part(self.content[there[0]], there[0])
 
     def _object(self) -> dict[str, Any]:
         if not isinstance(self.content, dict):
-            self.refuse('an object, {...}')
+            self.reject('an object, {...}')
         return self.content
 
     def text(self) -> str:
-        """A line of text, without spaces around it."""
+        """Return a line of text, stripped."""
         if not isinstance(self.content, str) or not self.content.strip():
-            self.refuse('text')
+            self.reject('text')
         text = self.content.strip()
         if UNWRITABLE.search(text):
-            self.refuse('text without control characters')
+            self.reject('text without control characters')
         return text
 
     def name(self) -> str:
-        """A name that a list can hold, or a number that is one."""
+        """Return a name without spaces; an integer is converted."""
         if type(self.content) is int:
             return str(self.content)
         if not isinstance(self.content, str) or len(self.content.split()) != 1:
-            self.refuse('a name without spaces')
+            self.reject('a name without spaces')
         return self.text()
 
     def label(self, num_classes: int, source: str) -> int:
-        """The label of one of the classes of a source, perhaps as text; not rounded."""
+        """Return an integer label, perhaps written as text; floats are rejected.
+
+        Args:
+            num_classes: Number of classes.
+            source: File that defines the classes, for the message.
+        """
         value = self.content
         if isinstance(value, str) and INTEGER.fullmatch(value.strip()):
             value = int(value)
         if type(value) is not int or not 0 <= value < num_classes:
-            self.refuse(
+            self.reject(
                 f'an integer from 0 to {num_classes - 1}, a label of the {num_classes} '
                 f'classes of {source}'
             )
         return value
 
     def whole_seconds(self) -> int:
-        """Whole seconds from 0, written as text, perhaps with a fraction of zeros."""
+        """Return whole seconds from 0, written as text such as ``'5'`` or ``'5.0'``."""
         match = isinstance(self.content, str) and INTEGRAL.fullmatch(
             self.content.strip()
         )
         if not match:
-            self.refuse('whole seconds from 0')
+            self.reject('whole seconds from 0')
         return int(match[1])
 
     def seconds(self) -> float:
-        """A finite number from 0."""
+        """Return a number of seconds, finite and from 0."""
         value = self.content
-        # Nothing lasts longer, and float() fails on integers that are far longer.
+        # The limit also keeps float() from failing on huge integers.
         if type(value) not in (int, float) or not 0 <= value < 1e9:
-            self.refuse('a number of seconds from 0')
+            self.reject('a number of seconds from 0')
         return float(value)
 
 
@@ -137,9 +142,9 @@ def read_json(path: Path) -> Value:
     """Read a JSON file.
 
     Raises:
-        OSError: It cannot be opened.
-        ValueError: It is no JSON in UTF-8, say because the download was cut short, or
-            names a key twice with two values.
+        OSError: If the file cannot be opened.
+        ValueError: If it is not valid JSON in UTF-8, for example because the download
+            was interrupted, or an object has a key twice with different values.
     """
     text = read_text(path)
     try:
@@ -148,7 +153,7 @@ def read_json(path: Path) -> Value:
         problem = 'lists or objects are nested too deeply'
     except ValueError as error:
         problem = str(error)
-    raise ValueError(f'{path} is no valid JSON ({problem}); fetch it again')
+    raise ValueError(f'{path} is not valid JSON ({problem}); download it again')
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, value in pairs:
             if found[key] != value:
                 raise ValueError(
-                    f'{_shortener.repr(key)} is named twice in one object, with '
+                    f'{_shortener.repr(key)} appears twice in one object, with '
                     f'{_shortener.repr(value)} and {_shortener.repr(found[key])}: '
                     'delete the wrong one'
                 )
@@ -165,9 +170,11 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_lines(path: Path, keep_blank: bool = False) -> Iterator[Value]:
-    """Read the lines of a text file in UTF-8, without spaces around them.
+    """Read the stripped lines of a text file in UTF-8.
 
-    Blank lines are left out; with ``keep_blank`` only those at the end.
+    Args:
+        path: Path of the file.
+        keep_blank: Whether to keep blank lines except at the end. Default: False.
     """
     for number, line in enumerate(read_text_lines(path), start=1):
         if keep_blank or line.strip():
@@ -175,18 +182,18 @@ def read_lines(path: Path, keep_blank: bool = False) -> Iterator[Value]:
 
 
 def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
-    """Read a CSV file whose first line names the columns.
+    """Read a CSV file with a header line.
 
     Args:
-        path: The file.
-        columns: Columns that it must have.
+        path: Path of the file.
+        columns: Required columns.
 
     Yields:
         The values of a row by column.
 
     Raises:
-        ValueError: It is no CSV in UTF-8, or lacks a column, or a row has more or
-            fewer values than there are columns.
+        ValueError: If it is not valid CSV in UTF-8, a column is missing, or a row has
+            more or fewer values than there are columns.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=''), strict=True)
     header: list[str] = []
@@ -199,7 +206,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
                 if missing or len(set(header)) < len(header):
                     wrong = f'column {", ".join(missing)} is missing'
                     raise ValueError(
-                        f'{path}: {wrong if missing else "a column is named twice"}; '
+                        f'{path}: {wrong if missing else "a column appears twice"}; '
                         f'expected a first line with {",".join(columns)}'
                     )
             elif len(row) == len(header):
@@ -208,10 +215,11 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
                     for name, value in zip(header, row, strict=True)
                 }
             elif row:
-                line.refuse(f'{len(header)} values: {",".join(header)}')
+                line.reject(f'{len(header)} values: {",".join(header)}')
     except csv.Error as error:
         raise ValueError(
-            f'{path}, line {reader.line_num}: is no valid CSV ({error}); fetch it again'
+            f'{path}, line {reader.line_num} is not valid CSV ({error}); download the '
+            'file again'
         ) from None
     if not header:
         raise ValueError(
@@ -220,21 +228,21 @@ def read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Value]]:
 
 
 def distinct_names(path: Path, values: Iterable[Value]) -> tuple[str, ...]:
-    """Class names of a file, each of which must be there once.
+    """Check that the class names of a file are distinct and return them.
 
     Raises:
-        ValueError: There is none, or one is no text, or there twice.
+        ValueError: If there are none, or a name is not text or appears twice.
     """
     first: dict[str, Value] = {}
     for value in values:
         before = first.setdefault(value.text(), value)
         if before is not value:
             raise ValueError(
-                f'{value.where}: the class {value.text()!r} is named already in '
-                f'{before.where}; fetch the file again'
+                f'{value.where}: the class {value.text()!r} repeats {before.where}; '
+                'download the file again'
             )
     if not first:
-        raise ValueError(f'{path} names no classes; fetch it again')
+        raise ValueError(f'{path} has no classes; download it again')
     return tuple(first)
 
 
@@ -242,18 +250,18 @@ def label_clips(
     paths: Mapping[str, Path],
     read_clips: Callable[[Path], Iterable[tuple[Value, Any]]],
 ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
-    """Read the label of each clip of the official files, of which it has only one.
+    """Read the label of each clip from the official files.
 
     Args:
-        paths: The file of each split.
-        read_clips: Gives the clips of a file, as they are named, with their labels.
+        paths: File of each split.
+        read_clips: Function that yields the names and labels of the clips in a file.
 
     Returns:
-        For each split the label of each clip, and a description of each that is named
-        again with the same label.
+        Per split, the label of each clip; and a description of each clip that is
+        listed more than once with the same label.
 
     Raises:
-        ValueError: A file has no clips, or a clip has two labels.
+        ValueError: If a file has no clips, or a clip has two labels.
     """
     splits: dict[str, dict[str, Any]] = {}
     first: dict[str, tuple[Value, Any]] = {}
@@ -266,12 +274,12 @@ def label_clips(
             if known != label:
                 raise ValueError(
                     f'{clip.where}: clip {name} has the label {label!r}, but '
-                    f'{known!r} in {before.where}; fetch the files again, or delete '
-                    'the wrong one'
+                    f'{known!r} in {before.where}; download the files again, or '
+                    'delete the wrong one'
                 )
             if before is not clip:
                 repeated.append(f'{name}: {before.where} and {clip.where}')
             splits[split][name] = label
         if not splits[split]:
-            raise ValueError(f'{path} names no clips; fetch it again')
+            raise ValueError(f'{path} has no clips; download it again')
     return splits, tuple(repeated)

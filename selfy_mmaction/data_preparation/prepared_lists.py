@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The lists in a prepared folder, and the record of how they were made."""
+"""Lists and ``preparation.json`` in a prepared folder."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from .preparing import RECORD
 
 @dataclass(frozen=True)
 class Sample:
-    """A line of a list."""
+    """Line of a list; ``num_frames`` is None for videos."""
 
     path: str
     label: int
@@ -22,18 +22,23 @@ class Sample:
 
     @property
     def clip(self) -> str:
+        """Name of the clip, without folder and extension."""
         name = self.path.rsplit('/', 1)[-1]
         return name if self.num_frames is not None else os.path.splitext(name)[0]
 
 
 @dataclass
 class ClipList:
-    """A list that was found, and what was read from it.
+    """List in a prepared folder and its content.
 
     Attributes:
-        template: Its name, with ``{split}`` left open.
-        folder: Folder of the files that it names.
-        version: Version of its labels; None while it is not known.
+        label_set: Label set of the labels.
+        media: Media in the list.
+        split: ``'train'`` or ``'val'``.
+        template: Name of the list, with ``{split}`` as a placeholder.
+        folder: Folder of the listed files.
+        version: Version of the labels; None if unknown.
+        samples: Lines of the list.
     """
 
     label_set: LabelSet
@@ -46,19 +51,20 @@ class ClipList:
 
     @property
     def name(self) -> str:
+        """Name of the list."""
         return self.template.format(split=self.split)
 
     @property
     def published(self) -> dict[str, int]:
-        """The published number of clips by version of the labels."""
+        """Published number of clips per version of the labels."""
         return {
             version: counts[self.split]
             for version, counts in self.label_set.published.items()
         }
 
     @property
-    def is_hosts(self) -> bool:
-        """Whether mmaction2's scripts named it."""
+    def has_host_name(self) -> bool:
+        """Whether the list has the name that mmaction2's scripts use."""
         return self.template in _host_templates(self.label_set, self.media)
 
 
@@ -68,7 +74,7 @@ def _host_templates(label_set: LabelSet, media: Media) -> list[str]:
 
 
 def find_lists(report: Report) -> Iterator[ClipList]:
-    """Find and read the lists of the folder; report what is wrong with them."""
+    """Find and read the lists of the folder and report problems."""
     dataset, out = report.dataset, report.out
     recorded = {
         name: facts.field('label_version')
@@ -99,15 +105,15 @@ def find_lists(report: Report) -> Iterator[ClipList]:
         report.error(
             'missing_list',
             dataset.name,
-            'no list was found; prepare the dataset, or correct --out. Looked for:',
+            'no list was found; prepare the dataset, or correct --out. Expected:',
             [template for _, _, template, _ in templates],
         )
 
 
 def _templates(label_set: LabelSet, media: Media) -> dict[str, str | None]:
-    """Names of a list, own and mmaction2's, and the version that each tells.
+    """Map our and mmaction2's list names to the version that the name implies.
 
-    ``{split}`` is left open in them.
+    The names contain ``{split}`` as a placeholder.
     """
     versions = list(label_set.published)
     only = versions[0] if len(versions) == 1 else None
@@ -123,7 +129,7 @@ def _templates(label_set: LabelSet, media: Media) -> dict[str, str | None]:
 
 def _recorded_version(version: Value, label_set: LabelSet) -> str:
     if version.text() not in label_set.published:
-        version.refuse(' or '.join(label_set.published))
+        version.reject(' or '.join(label_set.published))
     return version.text()
 
 
@@ -141,7 +147,9 @@ def _read_list(found: ClipList, report: Report) -> None:
         sample = Sample(path, label, num_frames[0] if num_frames else None)
         before, known = first.setdefault(sample.clip, (number, label))
         if before != number:
-            repeated.append(f'{number}: {path} {label}, as {before} with label {known}')
+            repeated.append(
+                f'{number}: {path} {label}, same clip as {before} with label {known}'
+            )
             num_contradictory += label != known
         found.samples.append(sample)
     if malformed:
@@ -156,23 +164,23 @@ def _read_list(found: ClipList, report: Report) -> None:
         report.error(
             'repeated',
             found.name,
-            f'{len(repeated)} lines name a clip that an earlier line names'
+            f'{len(repeated)} lines repeat a clip of an earlier line'
             + f', {num_contradictory} with another label' * bool(num_contradictory),
             repeated,
         )
     if not found.samples:
         report.error('count', found.name, 'has no clips')
-    if found.is_hosts:
+    if found.has_host_name:
         report.note(
             'hosts_name',
             found.name,
-            "has the name that mmaction2's scripts give it; our configs read another: "
-            'set ann_file of the datasets, or run prepare',
+            "has the name that mmaction2's scripts use, but our configs read another "
+            'one: set ann_file of the datasets, or run prepare',
         )
 
 
 def read_record(out: Path) -> list[Value]:
-    """The entries of the label sets in the record, where there is one."""
+    """Read the entries of the label sets in ``preparation.json``, if it exists."""
     if not (out / RECORD).exists():
         return []
     record = read_json(out / RECORD)

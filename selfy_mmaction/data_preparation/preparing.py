@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Write mmaction2's lists, the class names and a record of both."""
+"""Preparation of a dataset: lists, class names and ``preparation.json``."""
 
 import hashlib
 import json
@@ -27,34 +27,33 @@ def prepare(
 ) -> dict:
     """Prepare a dataset from its official download.
 
-    What is there already and right is left untouched, so an interrupted run is resumed
-    by the same call. Media outside of ``out`` are not copied: a link in ``out`` leads
-    to them.
+    Correct existing files are kept, so the same call resumes an interrupted run. Media
+    outside of ``out`` are linked, not copied.
 
     Args:
-        dataset: The dataset.
-        raw: Folder of the official files and of the media.
-        out: Folder to write to; created if need be. May be ``raw``.
+        dataset: Dataset to prepare.
+        raw: Folder of the official files and the media.
+        out: Folder to write to; created if missing. May be ``raw``.
         label_order: Order of the classes. Default: None, the dataset's default.
-        label_version: Version of the labels. Default: None, the dataset's default,
-            or all that are there.
-        allow_partial: Whether missing clips and unknown numbers of clips or classes
-            are noted instead of refused. Default: False.
-        overwrite: Whether files that differ are replaced. Default: False.
-        workers: Number of threads. Default: the number of processors.
+        label_version: Version of the labels. Default: None, the dataset's default, or
+            all available versions.
+        allow_partial: Whether missing clips and unpublished numbers of clips or classes
+            are notes instead of errors. Default: False.
+        overwrite: Whether to replace files that differ. Default: False.
+        workers: Number of threads. Default: None, the number of processors.
 
     Returns:
-        What ``preparation.json`` holds.
+        The content of ``preparation.json``.
 
     Raises:
-        FileNotFoundError: An official file, or every kind of media, is missing.
-        FileExistsError: A file in ``out`` differs from what would be written.
-        ValueError: An official file cannot be read, clips or frames are missing, or
-            an option is not one of the dataset's.
+        FileNotFoundError: If an official file, or all media, are missing.
+        FileExistsError: If a file in ``out`` differs from its new content.
+        ValueError: If an official file is malformed, clips or frames are missing, or
+            the dataset does not have the order or version.
     """
     raw, out = Path(raw), Path(out)
     if not raw.is_dir():
-        raise FileNotFoundError(f'{raw} is not a folder; give the download as --raw')
+        raise FileNotFoundError(f'{raw} is not a folder; pass the download as --raw')
     if out.exists() and not out.is_dir():
         raise FileExistsError(f'{out} is not a folder; choose another --out')
     order = label_order or next(iter(dataset.arrange))
@@ -120,21 +119,21 @@ def prepare(
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def describe_repeated(annotation: Annotation) -> str:
-    """What to say of an annotation that names clips more than once."""
+    """Describe the clips that an annotation lists more than once."""
     return (
-        f'the official files of {annotation.label_set} {annotation.version} name '
-        f'{len(annotation.repeated)} clips again with the same label, the first is '
-        f'{annotation.repeated[0]}; each counts once in a split'
+        f'the official files of {annotation.label_set} {annotation.version} list '
+        f'{len(annotation.repeated)} clips again with the same label (first: '
+        f'{annotation.repeated[0]}); each counts once per split'
     )
 
 
 def order_of(label_set: LabelSet, names: list[str]) -> str | None:
-    """Name of the order of a full set of class names, if it is a known one."""
+    """Return the name of the order of all class names, or None if unknown."""
     fingerprint = fingerprint_class_names(names)
     return next(
         (name for name, known in label_set.orders.items() if known == fingerprint), None
@@ -149,8 +148,8 @@ def _choose_version(
     if not chosen:
         found = sorted({annotation.version for annotation in annotations})
         raise ValueError(
-            f'{raw} has no labels of version {version!r}, but {", ".join(found)}; '
-            'choose with --label-version, or download the other files'
+            f'{raw} has no labels of version {version!r}, only {", ".join(found)}; '
+            'set --label-version, or download the other files'
         )
     for annotation in chosen:
         if not annotation.class_names:
@@ -169,11 +168,11 @@ def _order_names(
     found = order_of(label_set, names)
     if found != order and not allow_partial:
         raise ValueError(
-            f'the {len(names)} class names of {label_set.name} are not those of the '
+            f'the {len(names)} class names of {label_set.name} do not match the '
             f'order {order!r}: fingerprint {fingerprint_class_names(names)}, expected '
             f'{label_set.orders[order]}'
-            + (f' (these are in the order {found!r})' if found else '')
-            + '; the labels file is another or incomplete (--allow-partial goes on)'
+            + (f' (their order is {found!r})' if found else '')
+            + '; the labels file is wrong or incomplete (--allow-partial ignores this)'
         )
     return names
 
@@ -191,7 +190,9 @@ def _check_published(
             f'{count} clips in {split}, but {expected} were published'
         )
         if not (allow_partial or dataset.loses_videos):
-            raise ValueError(f'{message}; fetch them again (--allow-partial goes on)')
+            raise ValueError(
+                f'{message}; download them again (--allow-partial ignores this)'
+            )
         print(f'note: {message}')
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Something-Something V1 and V2: CSV and JSON, either in the place of the other."""
+"""Something-Something V1 and V2, with labels in CSV or JSON files."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +19,7 @@ from .official_files import (
 NUM_CLASSES = 174
 
 ALPHABETICAL = '000af852c09047d1'
-"""Fingerprint of the classes in alphabetical order, V1 and V2: the names are equal."""
+"""Fingerprint of the classes in alphabetical order; V1 and V2 have the same names."""
 
 MMACTION2 = 'cad500a01b191d33'
 """Fingerprint of mmaction2's ``tools/data/sthv1/label_map.txt``."""
@@ -28,15 +28,16 @@ OFFICIAL_SPLITS = {'train': 'train', 'val': 'validation'}
 
 
 def read_annotations(root: Path, version: str) -> list[Annotation]:
-    """Read the labels and the clips of both splits, in the order of the labels file.
+    """Read the labels and the clips of both splits.
 
-    The test split has no public labels and is not read.
+    Classes are in the order of the labels file. The test split is not read, because its
+    labels are not public.
 
     Args:
-        root: Folder of the official files ``something-something-VERSION-labels``,
-            ``-train`` and ``-validation``, or ``labels``, ``train``, ``validation``,
+        root: Folder with the official files ``something-something-VERSION-labels``,
+            ``-train`` and ``-validation``, or ``labels``, ``train`` and ``validation``,
             each as ``.csv`` or ``.json``.
-        version: ``v1`` or ``v2``.
+        version: ``'v1'`` or ``'v2'``.
     """
 
     def find(part: str) -> Path:
@@ -55,9 +56,9 @@ def read_annotations(root: Path, version: str) -> list[Annotation]:
         if known != label:
             raise ValueError(
                 f'{labels_file}: the classes {class_names[known]!r} and '
-                f'{name_of_class!r} differ in punctuation only; fetch it again'
+                f'{name_of_class!r} differ only in punctuation; download it again'
             )
-    fingerprints: dict[str, str] = {}  # a template is repeated a thousand times
+    fingerprints: dict[str, str] = {}  # cache: templates repeat a thousand times
 
     def labeled(path: Path) -> Iterator[tuple[Value, str]]:
         for clip, template in _read_clips(path):
@@ -67,7 +68,7 @@ def read_annotations(root: Path, version: str) -> list[Annotation]:
             if fingerprints[text] not in labels:
                 raise ValueError(
                     f'{template.where}: clip {clip.name()} has the class {text!r}, '
-                    f'which is not in {labels_file}; the files must be of one version'
+                    f'which is not in {labels_file}; use files of the same version'
                 )
             yield clip, class_names[labels[fingerprints[text]]]
 
@@ -100,7 +101,7 @@ def _read_labels(path: Path) -> list[Value]:
 
 
 def _in_order(classes: Value) -> list[Value]:
-    """The class names of an object that gives each its label."""
+    """Sort the class names of an object by their labels."""
     fields = classes.fields()
     names: dict[int, Value] = {}
     for name, label in fields.items():
@@ -108,14 +109,14 @@ def _in_order(classes: Value) -> list[Value]:
         if number in names:
             raise ValueError(
                 f'{classes.where}: the labels must be 0 to {len(fields) - 1}, each '
-                f'once, but {names[number].content!r} and {name!r} have {number}'
+                f'once, but {names[number].content!r} and {name!r} both have {number}'
             )
         names[number] = classes.part(name, f'class {number}')
     return [names[number] for number in range(len(fields))]
 
 
 def _read_clips(path: Path) -> Iterator[tuple[Value, Value]]:
-    """Each clip and its class."""
+    """Yield each clip and its class."""
     if path.suffix == '.json':
         for item in read_json(path).entries():
             yield item.field('id'), item.field('template', 'label')
@@ -123,7 +124,7 @@ def _read_clips(path: Path) -> Iterator[tuple[Value, Value]]:
     for line in read_lines(path):
         clip, separator, template = line.content.partition(';')
         if not separator or not clip or not template.strip('"'):
-            line.refuse('"id;class"')
+            line.reject('"id;class"')
         yield line.part(clip, 'id'), line.part(template.strip('"'), 'class')
 
 
@@ -157,8 +158,8 @@ STHV1 = Dataset(
         Media('videos', 'videos', ('videos',)),
     ),
     read_annotations=partial(read_annotations, version='v1'),
-    # The authors of TSM, and after them SELFY's, sort the names; mmaction2 takes them
-    # in the order of the labels file.
+    # The official TSM and SELFY code sort the names; mmaction2 keeps the order of the
+    # labels file.
     arrange={'alphabetical': sorted, 'mmaction2': list},
 )
 STHV2 = Dataset(

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Datasets, registered in mmaction2's registries."""
+"""Datasets and transforms, registered in mmaction2's registries."""
 
 from .checked_datasets import CheckedRawframeDataset, CheckedVideoDataset
 from .transforms import MotionBlurFrame, OccludeFrame, SelectiveFlip, ShortClips

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's datasets of videos and of frames, with checked lists."""
+"""mmaction2's video and raw-frame datasets with checked annotation files."""
 
 import os
 import os.path as osp
@@ -14,20 +14,20 @@ from .unreadable_clips import UnreadableClips
 
 
 def _identify_file(path: str) -> Hashable:
-    """The file itself where the system tells, so that other spellings are the same."""
+    """Return a key that is equal for all paths to the same file."""
     try:
         status = os.stat(path)
-    except OSError:  # in another place than on disk
+    except OSError:  # missing, or on remote storage
         return path
     return (status.st_dev, status.st_ino) if status.st_ino else osp.realpath(path)
 
 
 @DATASETS.register_module()
 class CheckedVideoDataset(CheckedList, UnreadableClips, VideoDataset):
-    """``VideoDataset`` that refuses a list on which training would be wrong.
+    """``VideoDataset`` that rejects faulty annotation files.
 
-    The list has one ``path label`` a line, separated by ``delimiter``. See
-    :class:`CheckedList` and :class:`UnreadableClips` for the options.
+    Each line is ``path label``, separated by ``delimiter``. See :class:`CheckedList`
+    and :class:`UnreadableClips` for the options.
     """
 
     prefix_key = 'video'
@@ -35,17 +35,17 @@ class CheckedVideoDataset(CheckedList, UnreadableClips, VideoDataset):
     def _parse_line(self, line: str, where: str) -> dict[str, Any]:
         if not isinstance(self.delimiter, str) or not self.delimiter:
             raise ValueError(
-                f'delimiter={self.delimiter!r} must be the characters between the path '
-                "and the label, such as ' ' or ','"
+                f'delimiter={self.delimiter!r} must be the characters between path and '
+                "label, such as ' ' or ','"
             )
         hint = ''
         if len(line.split()) > 2 and self.delimiter == ' ':
             hint = (
-                '; if the path has a blank in it, rename the file, or separate the '
-                "values by another character and name it, such as delimiter=','"
+                '; if the path contains a space, rename the file, or use another '
+                "separator and set it, such as delimiter=','"
             )
         elif len(line.split()) < 2 and ',' in line and self.delimiter == ' ':
-            hint = "; if a comma separates the values, set delimiter=','"
+            hint = "; if the values are separated by commas, set delimiter=','"
         if self.delimiter == ' ':
             path, *labels = line.split() or ['']
         else:
@@ -66,8 +66,8 @@ class CheckedVideoDataset(CheckedList, UnreadableClips, VideoDataset):
         if missing:
             raise FileNotFoundError(
                 f'{len(missing)} of the {len(paths)} videos in {self.ann_file!r} do '
-                f'not exist, the first is {missing[0]!r}; check '
-                "data_prefix=dict(video=...) or complete the dataset's folder"
+                f'not exist (first: {missing[0]!r}); check data_prefix=dict(video=...) '
+                'or add the missing files'
             )
 
     def _identify(self, info: dict[str, Any]) -> Hashable:
@@ -76,13 +76,13 @@ class CheckedVideoDataset(CheckedList, UnreadableClips, VideoDataset):
 
 @DATASETS.register_module()
 class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
-    """``RawframeDataset`` that refuses a list on which training would be wrong.
+    """``RawframeDataset`` that rejects faulty annotation files.
 
-    The list has one ``folder frames label`` a line, or with ``with_offset`` one
-    ``folder offset frames label``, separated by spaces. Of each clip the last frame
-    must be there and, without offsets, must be the last one: that finds missing
-    folders, names of another form, incomplete extractions and wrong numbers. With
-    offsets, a folder may be listed with several clips. See :class:`CheckedList` and
+    Each line is ``folder frames label``, or ``folder offset frames label`` if
+    ``with_offset`` is set, separated by spaces. The last listed frame of each video
+    must exist and, without offsets, no frame may follow it. This catches missing
+    folders, wrong file names, incomplete extractions and wrong frame counts. With
+    offsets, a folder may be listed several times. See :class:`CheckedList` and
     :class:`UnreadableClips` for the options.
     """
 
@@ -95,7 +95,7 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
         values = line.split()
         hint = ''
         if len(values) > len(columns) + 1:
-            hint = '; if the name of the folder has a blank in it, rename it'
+            hint = '; if the name of the folder contains a space, rename it'
         numbers, labels = values[1 : len(columns)], values[len(columns) :]
         if not self._has_labels(labels) or not all(map(NUMBER.fullmatch, numbers)):
             raise ValueError(
@@ -105,7 +105,7 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
         if int(numbers[-1]) < 1:
             raise ValueError(
                 f'{where} has {numbers[-1]} frames, expected at least 1; extract the '
-                'frames again or take the line out'
+                'frames again or remove the line'
             )
         info = dict(frame_dir=self._below_prefix(values[0]))
         if self.with_offset:
@@ -115,11 +115,12 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
         return info
 
     def _check_files(self, data_list: list[dict[str, Any]]) -> None:
-        is_rgb = self.modality == 'RGB'  # names of other modalities take more values
+        # The file names of other modalities take more values than the frame number.
+        is_rgb = self.modality == 'RGB'
         if is_rgb and len(self._first_names()) < 2:
             raise ValueError(
-                f'filename_tmpl={self.filename_tmpl!r} does not name a frame by its '
-                "number, as 'img_{:05}.jpg' does"
+                f'filename_tmpl={self.filename_tmpl!r} must contain the frame number, '
+                "such as 'img_{:05}.jpg'"
             )
         missing = []
         for info in data_list:
@@ -133,9 +134,9 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
             what = 'frame' if osp.isdir(folder) else 'folder of'
             raise FileNotFoundError(
                 f'{len(missing)} of the {len(data_list)} videos in {self.ann_file!r} '
-                f'lack their folder or their last frame, the first is {what} {path!r}; '
-                'check data_prefix=dict(img=...), filename_tmpl and the numbers of '
-                "frames, or complete the dataset's folder"
+                f'lack their folder or their last frame (first: {what} {path!r}); '
+                'check data_prefix=dict(img=...), filename_tmpl and the frame counts, '
+                'or add the missing files'
             )
         if self.with_offset or not is_rgb:
             return
@@ -147,10 +148,10 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
         if longer:
             raise ValueError(
                 f'{len(longer)} of the {len(data_list)} videos in {self.ann_file!r} '
-                'have more frames than it says, the first is '
-                f'{longer[0]["frame_dir"]!r} with more than '
-                f'{longer[0]["total_frames"]}; correct the numbers of frames, or, if '
-                'only these are meant, list them with offsets and set with_offset=True'
+                'have more frames than listed (first: '
+                f'{longer[0]["frame_dir"]!r} has more than '
+                f'{longer[0]["total_frames"]}); correct the frame counts, or, to use '
+                'only the listed frames, add offsets and set with_offset=True'
             )
 
     def _first_names(self) -> set[str]:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Lists of clips that are checked before training starts."""
+"""Annotation files that are checked before training starts."""
 
 import os.path as osp
 import re
@@ -13,39 +13,39 @@ from selfy_mmaction.ops import check_bool, check_int
 from .class_names import find_present_labels
 from .text_files import read_lines
 
-# Digits of ASCII only: int() also takes those of other scripts, and "1_0".
+# ASCII digits only: int() also accepts digits of other scripts, and "1_0".
 NUMBER = re.compile('[0-9]{1,9}')
 
 
 class CheckedList:
-    """Mix-in of datasets that refuses a list on which training would be wrong.
+    """Dataset mix-in that rejects faulty annotation files.
 
-    When the dataset is built: lines that cannot be read, labels outside
-    ``num_classes``, missing files and clips listed twice are refused, and each
-    transform that has a method ``check_annotation(ann_file, labels, num_classes)`` is
-    asked. Lists are in UTF-8; a byte order mark, any ends of lines, blanks around
+    When the dataset is built, it rejects malformed lines, labels outside
+    ``num_classes``, missing files and videos listed twice. It also calls
+    ``check_annotation(ann_file, labels, num_classes)`` of each transform that has this
+    method. Files must be in UTF-8; a byte order mark, any line endings, spaces around
     values and blank lines at the end are accepted.
 
     Args:
-        ann_file: Annotation file.
+        ann_file: Path of the annotation file.
         args: Arguments of mmaction2's dataset.
-        num_classes: Number of classes, at least 1. Default: None, labels are not
-            checked against it.
-        multi_class: Whether a clip may have several labels; needs ``num_classes``.
+        num_classes: Number of classes, at least 1. Default: None, which does not check
+            the range of the labels.
+        multi_class: Whether a video may have several labels; needs ``num_classes``.
             Default: False.
-        allow_repeats: Whether a clip may be listed several times with the same label.
+        allow_repeats: Whether a video may be listed several times with the same label.
             Default: False.
         kwargs: Arguments of mmaction2's dataset.
 
     Raises:
-        FileNotFoundError: The annotation file, or what it lists, is missing.
-        ValueError: An option is out of range, a line cannot be read, its label is
-            outside the classes, a clip is listed twice, or a transform does not go with
-            the annotation.
+        FileNotFoundError: If the annotation file or a listed file is missing.
+        ValueError: If an option is out of range, a line is malformed, a label is
+            outside the classes, a video is listed twice, or a transform rejects the
+            annotation file.
     """
 
     prefix_key: str
-    """Key of the folder in ``data_prefix``."""
+    """Key of ``data_prefix`` that holds the root folder."""
 
     def __init__(
         self,
@@ -74,19 +74,23 @@ class CheckedList:
         )
 
     def _copy_without_annotation(self, memo: dict | None = None) -> 'CheckedList':
-        # mmengine's default is one dictionary for all copies ever made, by addresses
-        # that other objects have by then.
+        # mmengine's default memo is shared by all copies ever made. It is keyed by id,
+        # and ids of deleted objects are reused.
         return super()._copy_without_annotation({} if memo is None else memo)
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Classes of a clip, for mmengine's ``ClassBalancedDataset``."""
+        """Return the classes of a video, for mmengine's ``ClassBalancedDataset``."""
         label = self.get_data_info(idx)['label']
         if not self.multi_class:
             return [label]
         return sorted(find_present_labels(label, self.num_classes))
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Load and check the annotation file: one dict per clip, as mmaction2's."""
+        """Load and check the annotation file.
+
+        Returns:
+            One dict per line, with the keys of mmaction2's dataset.
+        """
         if self.prefix_key not in self.data_prefix:
             raise ValueError(
                 f'data_prefix={self.data_prefix!r} needs the key {self.prefix_key!r}, '
@@ -94,13 +98,13 @@ class CheckedList:
             )
         if not self.ann_file or not exists(self.ann_file):
             raise FileNotFoundError(
-                f'annotation file {self.ann_file!r} does not exist; set '
-                'ann_file of the dataset to the list that the preparation wrote'
+                f'annotation file {self.ann_file!r} does not exist; set ann_file of '
+                'the dataset to a list written by tools/data/prepare.py'
             )
         lines = read_lines(self.ann_file)
         if not lines:
             raise ValueError(
-                f'{self.ann_file} is empty; write it again with the preparation'
+                f'{self.ann_file} is empty; write it again with tools/data/prepare.py'
             )
         data_list = [
             self._parse_line(line.strip(), self._where(line, number))
@@ -118,15 +122,15 @@ class CheckedList:
         return f'{self.ann_file}, line {number}: {line!r}'
 
     def _parse_line(self, line: str, where: str) -> dict[str, Any]:
-        """What mmaction2's dataset makes of a line, if it can be read."""
+        """Parse a line into the dict that mmaction2's dataset expects."""
         raise NotImplementedError
 
     def _check_files(self, data_list: list[dict[str, Any]]) -> None:
-        """Refuse clips whose files are missing."""
+        """Reject videos whose files are missing."""
         raise NotImplementedError
 
     def _identify(self, info: dict[str, Any]) -> Hashable:
-        """What is the same for the same clip, however its path is written."""
+        """Return a key that is equal for all spellings of a video's path."""
         raise NotImplementedError
 
     def _check_repeats(self, data_list: list[dict[str, Any]], lines: list[str]) -> None:
@@ -138,13 +142,14 @@ class CheckedList:
             both = ' and '.join(self._where(lines[i], i + 1) for i in (first, index))
             if self._labels(data_list[first]) != self._labels(info):
                 raise ValueError(
-                    f'one clip has two labels: {both}; take the wrong line out, or, if '
-                    'both are right, put all labels in one line, with multi_class=True'
+                    f'a video has two labels: {both}; remove the wrong line, or, if '
+                    'both are right, put all labels on one line and set '
+                    'multi_class=True'
                 )
             if not self.allow_repeats:
                 raise ValueError(
-                    f'one clip is listed twice: {both}; take one line out, or, if it '
-                    'is to be shown more often, set allow_repeats=True'
+                    f'a video is listed twice: {both}; remove one line, or, if the '
+                    'repetition is intended, set allow_repeats=True'
                 )
 
     def _labels(self, info: dict[str, Any]) -> set[int]:
@@ -156,8 +161,8 @@ class CheckedList:
         for label in labels:
             if not NUMBER.fullmatch(label):
                 raise ValueError(
-                    f'{where} cannot be read; the label must be a number from 0, but '
-                    f'is {label!r}{hint}'
+                    f'{where} cannot be read; expected an integer label from 0, got '
+                    f'{label!r}{hint}'
                 )
             if self.num_classes is not None and int(label) >= self.num_classes:
                 raise ValueError(

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Classes of a dataset: their names, their order, and those that a label stands for."""
+"""Class names of a dataset, and the classes that a label contains."""
 
 import hashlib
 import re
@@ -16,18 +16,19 @@ def read_class_names(path: str) -> list[str]:
     """Read a file with one class name per line, in the order of the labels.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file has no names or is not in UTF-8, or a name is empty or
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file has no names or is not in UTF-8, or a name is empty or
             appears twice.
     """
     if not exists(path):
         raise FileNotFoundError(
-            f'class names {str(path)!r} do not exist; give the file with one class '
-            'name a line, in the order of the labels, that the preparation wrote'
+            f'class names {str(path)!r} do not exist; pass the file that '
+            'tools/data/prepare.py wrote, with one class name per line in the order of '
+            'the labels'
         )
     names = [name.strip() for name in read_lines(path)]
     if not names:
-        raise ValueError(f'{path} is empty; expected one class name a line')
+        raise ValueError(f'{path} is empty; expected one class name per line')
     for label, name in enumerate(names):
         if not name:
             raise ValueError(
@@ -36,20 +37,20 @@ def read_class_names(path: str) -> list[str]:
         if names.index(name) != label:
             raise ValueError(
                 f'{path}, line {label + 1} repeats {name!r} of line '
-                f'{names.index(name) + 1}; every class must have one line'
+                f'{names.index(name) + 1}; list every class once'
             )
     return names
 
 
 def fingerprint_class_names(names: Iterable[str]) -> str:
-    """Fingerprint of classes in the order of their labels.
+    """Compute a fingerprint of class names in the order of their labels.
 
-    Two lists of the same dataset go together only where their fingerprints agree.
-    Case, punctuation and spaces do not count: the official files and the lists made
-    from them write "[something]" and "something", and place commas differently.
+    Lists of a dataset are compatible only if their fingerprints are equal. Case,
+    punctuation and spaces are ignored, because the official files write both
+    "[something]" and "something" and differ in commas.
 
     Returns:
-        The first 16 hexadecimal digits of a SHA-256 over the names.
+        The first 16 hexadecimal digits of the SHA-256 of the names.
     """
     words = '\n'.join(
         ' '.join(re.findall(r'[a-z0-9]+', name.lower())) for name in names
@@ -58,11 +59,10 @@ def fingerprint_class_names(names: Iterable[str]) -> str:
 
 
 def labels_with_direction(names: Iterable[str]) -> set[int]:
-    """Labels of the classes whose name holds "left" or "right" (supplement A).
+    """Return the labels of classes named with "left" or "right" (supplement A).
 
-    The words count as whole words ("upright" does not), in any case and whatever they
-    mean in the sentence ("pulling it right out" counts): a clip too many left unflipped
-    teaches nothing wrong.
+    Whole words count ("upright" does not), in any case and any meaning ("pulling it
+    right out" counts): a clip that is not flipped needlessly does no harm.
     """
     return {
         label
@@ -72,21 +72,21 @@ def labels_with_direction(names: Iterable[str]) -> set[int]:
 
 
 def find_present_labels(label: Any, num_classes: int) -> set[int]:
-    """Classes that a label stands for, in any form that mmaction2 takes.
+    """Return the classes in a label of any form that mmaction2 accepts.
 
     Args:
-        label: A number; a list of the numbers of classes; or one weight per class, as
-            one-hot and soft labels are. Numbers may be Python's, NumPy's or tensors.
-            Integers are weights where there are as many as classes and all are 0 or 1,
-            except in a list of at most two: ``[0, 1]`` is both of two classes.
+        label: A class index, a list of class indices, or one weight per class (one-hot
+            or soft labels). Numbers may be Python's, NumPy's or tensors. Integers are
+            weights if there is one per class and all are 0 or 1, except in a list of
+            at most two: ``[0, 1]`` names both of two classes.
         num_classes: Number of classes.
 
     Returns:
-        The classes, of weights those above 0; -1 for the -1 that mmaction2 gives clips
-        without a label.
+        The class indices; for weights, those with a weight above 0. -1, mmaction2's
+        label of unlabeled clips, is kept.
 
     Raises:
-        ValueError: The label has none of these forms, or there is no such class.
+        ValueError: If the label has none of these forms or a class does not exist.
     """
     try:
         values = np.asarray(label)
@@ -110,8 +110,8 @@ def find_present_labels(label: Any, num_classes: int) -> set[int]:
         return set(np.flatnonzero(values > 0).tolist())
     if not is_numbers or values.ndim > 1 or kind == 'b':
         raise ValueError(
-            f'label {label!r} cannot be read; expected the number of a class, a list '
-            f'of such numbers, or one weight for each of the {num_classes} classes'
+            f'label {label!r} cannot be read; expected a class index, a list of class '
+            f'indices, or one weight for each of the {num_classes} classes'
         )
     classes = set(values.ravel().tolist())
     if not classes <= set(range(-1, num_classes)):

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Reading a clip: which steps of a pipeline do it, and how to survive them."""
+"""Decoding a clip, optionally in a child process that may crash."""
 
 import os
 import random
@@ -16,11 +16,14 @@ Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class UnreadableError(Exception):
-    """The files of a clip cannot be decoded."""
+    """Error raised if the files of a clip cannot be decoded."""
 
 
 def reads_files(transform: Transform) -> bool:
-    """Whether a transform opens or decodes files, by mmaction2's own rule: its name."""
+    """Return whether a transform opens or decodes files.
+
+    The name of its class decides, as in mmaction2.
+    """
     name = type(transform).__name__
     return 'Init' in name or 'Decode' in name
 
@@ -28,7 +31,7 @@ def reads_files(transform: Transform) -> bool:
 def split_pipeline(
     transforms: Sequence[Transform],
 ) -> tuple[list[Transform], list[Transform]]:
-    """Split a pipeline after the step that decodes."""
+    """Split a pipeline after its last transform that reads files."""
     reading = [i for i, transform in enumerate(transforms) if reads_files(transform)]
     end = reading[-1] + 1 if reading else 0
     return list(transforms[:end]), list(transforms[end:])
@@ -37,46 +40,45 @@ def split_pipeline(
 def read_clip(
     transforms: Sequence[Transform], info: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Run the steps that read a clip, the first part of :func:`split_pipeline`.
+    """Run the transforms that read a clip.
 
     Args:
-        transforms: The steps.
-        info: What the dataset knows of the clip.
+        transforms: First part of :func:`split_pipeline`.
+        info: Annotation of the clip from the dataset.
 
     Returns:
-        The results, with the decoded frames; None if a step returned it.
+        The results with the decoded frames, or None if a transform returned None.
 
     Raises:
-        UnreadableError: A step that reads files failed, or found no frame.
+        UnreadableError: If a transform that reads files fails or finds no frames.
     """
     for transform in transforms:
         try:
             info = transform(info)
-        except (ImportError, MemoryError):  # nothing that the file could be blamed for
+        except (ImportError, MemoryError):  # not the fault of the file
             raise
         except Exception as error:
             if not reads_files(transform):
                 raise
-            message = ' '.join(str(error).split())  # decoders' messages have lines
+            message = ' '.join(str(error).split())  # decoders write several lines
             raise UnreadableError(f'{type(error).__name__}: {message}') from error
-        if info is None:  # as mmengine's Compose does
+        if info is None:  # as in mmengine's Compose
             return None
         if info.get('total_frames', 1) < 1:
-            raise UnreadableError('no frame in it')
+            raise UnreadableError('it has no frames')
     return info
 
 
 class ReadingProcess:
-    """A child process that runs the steps that read clips.
+    """Child process that runs the transforms that read clips.
 
-    Damaged files do not only raise errors: decord 0.6 also ends the process on them
-    (segmentation fault on a truncated AVI) or never returns, holding Python's lock
-    (its issue 373). Random states travel with the clips, so that the draws are those of
-    :func:`read_clip`.
+    On damaged files, decord 0.6 may also crash (segmentation fault on a truncated AVI)
+    or hang while it holds the GIL (decord issue 373). Random states are passed to the
+    process and back, so random draws equal those of :func:`read_clip`.
 
     Args:
         transforms: First part of :func:`split_pipeline`.
-        timeout: Seconds after which the system ends a process that is still reading.
+        timeout: Seconds after which a process that is still reading is killed.
     """
 
     def __init__(self, transforms: Sequence[Transform], timeout: float) -> None:
@@ -88,14 +90,14 @@ class ReadingProcess:
         return dict(transforms=self.transforms, timeout=self.timeout, _owner=None)
 
     def read(self, info: dict[str, Any]) -> dict[str, Any] | None:
-        """Results of :func:`read_clip`, which runs in the process.
+        """Run :func:`read_clip` in the child process.
 
         Raises:
-            UnreadableError: A step that reads files failed, the process died or the
-                time is over.
-            RuntimeError: Another step failed.
+            UnreadableError: If a transform that reads files fails, the process dies or
+                the timeout is exceeded.
+            RuntimeError: If any other transform fails.
         """
-        is_new = self._owner != os.getpid()  # each worker of a data loader has its own
+        is_new = self._owner != os.getpid()  # one child per data loader worker
         if is_new:
             self._start()
         try:
@@ -106,9 +108,9 @@ class ReadingProcess:
             _, status = os.waitpid(self._child, 0)
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
                 raise UnreadableError(f'not read after {self.timeout:g} s') from None
-            if not is_new:  # what a clip before has left behind may be to blame
+            if not is_new:  # an earlier clip may be to blame: retry in a new process
                 return self.read(info)
-            raise UnreadableError('the decoder ended its process') from None
+            raise UnreadableError('the decoder crashed') from None
         if unreadable:
             raise UnreadableError(unreadable)
         if failure:
@@ -125,19 +127,19 @@ class ReadingProcess:
             try:
                 self._serve(connection)
             finally:
-                os._exit(0)  # without the cleaning up that is the parent's
+                os._exit(0)  # skip cleanup handlers, which belong to the parent
         connection.close()
         self._owner = os.getpid()
 
     def _serve(self, connection: Connection) -> None:
-        # The system's own ways to end a process, which need no Python.
-        for ending in (signal.SIGALRM, signal.SIGSEGV, signal.SIGBUS):
-            signal.signal(ending, signal.SIG_DFL)
+        # Python's handlers would not run while a decoder holds the GIL.
+        for number in (signal.SIGALRM, signal.SIGSEGV, signal.SIGBUS):
+            signal.signal(number, signal.SIG_DFL)
         while True:
             try:
                 info, *states = connection.recv()
             except (EOFError, ConnectionError, KeyboardInterrupt):
-                return  # the parent has ended
+                return  # the parent has exited
             np.random.set_state(states[0])
             random.setstate(states[1])
             results = unreadable = failure = None

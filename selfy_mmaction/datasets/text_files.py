@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Text of lists and class names, whatever wrote it."""
+"""Text files in UTF-8, with any line endings."""
 
 import codecs
 import io
@@ -9,14 +9,14 @@ from mmengine.fileio import get
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file in UTF-8, without its byte order mark if it has one.
+    """Read a text file in UTF-8 and drop its byte order mark.
 
     Args:
-        path: The file, in any place that mmengine reads.
+        path: Path of the file, on any storage that mmengine supports.
 
     Raises:
-        OSError: It cannot be opened.
-        ValueError: It is not text in UTF-8.
+        OSError: If the file cannot be opened.
+        ValueError: If the file is not text in UTF-8.
     """
     content = get(str(path))
     fix = 'convert it (iconv -f ENCODING -t UTF-8)'
@@ -34,19 +34,19 @@ def read_text(path: str | Path) -> str:
     if '\0' in text:
         line = text.count('\n', 0, text.index('\0')) + 1
         raise ValueError(
-            f'{path}, line {line}: has a zero byte, as UTF-16 and binary files do; '
+            f'{path}, line {line} has a zero byte, like UTF-16 and binary files; '
             f'expected text in UTF-8; {fix}'
         )
     return text
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Read the lines of a text file, without what ends them; see :func:`read_text`.
+    """Read the lines of a text file without line endings and trailing blank lines.
 
-    Any ends of lines are accepted, and blank lines at the end left out.
+    See :func:`read_text` for the encoding and the errors.
     """
     text = read_text(path)
-    # Not splitlines(): that also splits at characters that names may hold.
+    # Why not splitlines(): it also splits at characters that names may contain.
     lines = [line.rstrip('\n') for line in io.StringIO(text, newline=None)]
     while lines and not lines[-1].strip():
         lines.pop()

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Clips that cannot be read: training stops, or goes on with another clip."""
+"""Policy for clips that cannot be read: stop, or train on another clip."""
 
 import logging
 import os
@@ -18,29 +18,30 @@ from .reading import ReadingProcess, UnreadableError, read_clip, split_pipeline
 
 
 class UnreadableClips:
-    """Mix-in of datasets that says what happens with a clip that cannot be decoded.
+    """Dataset mix-in with a policy for clips that cannot be decoded.
 
-    Only errors of the transforms that read files count; an error of any other transform
-    is raised as it is.
+    The policy covers errors of transforms that read files. Errors of other transforms
+    are raised unchanged.
 
-    - ``fail`` names the file and stops.
-    - ``skip`` takes the next clip of the list that can be read, warns with the number
-      of clips skipped by all workers of this rank so far, and does not try them again.
-      Every index gives a clip, so all ranks stay in step. Clips are read in a child
-      process, because decoders also end the process or never return. For training
-      only: in a test, another clip in place of one would change the figure.
+    - ``'fail'`` raises an error that names the file.
+    - ``'skip'`` uses the next readable clip of the list instead and does not try the
+      unreadable one again. A warning counts the clips skipped by all workers of this
+      rank. Every index yields a clip, so all ranks stay in step. Clips are read in a
+      child process, because decoders may crash or hang. For training only: in a test,
+      a substituted clip would change the result.
 
     Args:
         args: Arguments of the dataset.
-        on_unreadable: ``fail`` or ``skip``. Default: fail.
-        max_unreadable: Clips that a rank may skip before it gives up. Default: 100.
-        reading_timeout: Seconds above 0 after which a clip counts as unreadable under
-            ``skip``. Default: 60.
+        on_unreadable: ``'fail'`` or ``'skip'``. Default: ``'fail'``.
+        max_unreadable: Number of clips that a rank may skip before it raises an error.
+            Default: 100.
+        reading_timeout: Seconds, above 0, after which a clip counts as unreadable with
+            ``'skip'``. Default: 60.
         kwargs: Arguments of the dataset.
 
     Raises:
-        ValueError: An option is out of range, or the policy is not for tests or not for
-            this system.
+        ValueError: If an option is out of range, or ``'skip'`` is used in a test or on
+            a system without ``os.fork``.
     """
 
     _process: ReadingProcess | None = None
@@ -74,48 +75,52 @@ class UnreadableClips:
             self._unreadable.share_memory_()
 
     def full_init(self) -> None:
-        """Load and check the annotation."""
+        """Load and check the annotation file."""
         if self._fully_initialized:
             return
         if self.test_mode and self.on_unreadable == 'skip':
             raise ValueError(
                 "on_unreadable='skip' with test_mode=True would test on other clips "
-                f"than {self.ann_file!r} lists; set on_unreadable='fail' and complete "
-                'the dataset, or take the lines out of the list and say so'
+                f'than those in {self.ann_file!r}; set '
+                "on_unreadable='fail' and replace the unreadable files, or remove "
+                'their lines and report it'
             )
         super().full_init()
         self._set_unreadable(torch.zeros(len(self), dtype=torch.bool))
 
     def _set_unreadable(self, unreadable: torch.Tensor) -> None:
-        # In shared memory: all workers of this rank see and count what one has met.
+        # Shared memory: all workers of this rank see and count the skipped clips.
         self._unreadable = unreadable.clone().share_memory_()
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:
-        """Keep only some clips, see mmengine's ``BaseDataset``."""
+        """Keep some of the clips, see mmengine's ``BaseDataset``."""
         super().get_subset_(indices)
         self._set_unreadable(_take(self._unreadable, indices))
 
     def get_subset(self, indices: Sequence[int] | int) -> 'UnreadableClips':
-        """A dataset of some of the clips, see mmengine's ``BaseDataset``."""
+        """Return a dataset of some of the clips, see mmengine's ``BaseDataset``."""
         subset = super().get_subset(indices)
         subset._set_unreadable(_take(self._unreadable, indices))
         return subset
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on a clip; under ``skip`` perhaps on a later one.
+        """Run the pipeline on a clip, or with ``'skip'`` on the next readable one.
 
         Raises:
-            IndexError: There is no such clip.
-            RuntimeError: The clip cannot be read, or under ``skip`` too many.
+            IndexError: If the clip does not exist.
+            RuntimeError: If the clip, or with ``'skip'`` too many clips, cannot be
+                read.
         """
         if not -len(self) <= idx < len(self):
-            raise IndexError(f'clip {idx} of a dataset of {len(self)} does not exist')
-        if type(self.pipeline) is not Compose:  # mmaction2's browse_dataset.py
+            raise IndexError(
+                f'clip {idx} does not exist; the dataset has {len(self)} clips'
+            )
+        if type(self.pipeline) is not Compose:  # as in mmaction2's browse_dataset.py
             return super().prepare_data(idx)
         reading, rest = split_pipeline(self.pipeline.transforms)
         results = self._read(idx, reading)
         for transform in rest:
-            if results is None:  # another clip is taken, as with mmengine's Compose
+            if results is None:  # mmengine then draws another clip
                 return None
             results = transform(results)
         return results
@@ -125,7 +130,7 @@ class UnreadableClips:
             try:
                 return read_clip(reading, self.get_data_info(idx))
             except UnreadableError as error:
-                fix = f'replace it or take its line out of {self.ann_file!r}'
+                fix = f'replace it or remove its line from {self.ann_file!r}'
                 if not self.test_mode:
                     fix += ", or set on_unreadable='skip' to train without it"
                 raise RuntimeError(
@@ -151,15 +156,15 @@ class UnreadableClips:
             first = ', '.join(repr(self._path(i)) for i in unreadable[:5])
             raise RuntimeError(
                 f'{len(unreadable)} videos of {self.ann_file!r} could not be read, '
-                f'more than max_unreadable={self.max_unreadable}, among them {first}; '
-                f'the last error was: {error}'
+                f'more than max_unreadable={self.max_unreadable}, including {first}; '
+                f'last error: {error}'
             ) from error
         print_log(
-            f'rank {get_rank()}: video {self._path(idx)!r} could not be read ({error}) '
-            'and is skipped, the next in the list takes its place; '
+            f'rank {get_rank()}: video {self._path(idx)!r} could not be read '
+            f'({error}); using the next one in the list instead; '
             f'{len(unreadable)} of {len(self)} skipped so far',
             logger='current',
-            # Ranks but the first show errors only.
+            # Ranks other than 0 log only errors.
             level=logging.WARNING if get_rank() == 0 else logging.ERROR,
         )
 

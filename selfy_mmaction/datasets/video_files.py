@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What a video file says about itself, without decoding it.
+"""Metadata of video files, read without decoding.
 
-Each function takes a binary file that can seek: ``open(path, 'rb')`` or ``BytesIO``.
+Each function takes a seekable binary file: ``open(path, 'rb')`` or ``BytesIO``.
 """
 
 import re
@@ -13,13 +13,13 @@ from typing import BinaryIO
 import numpy as np
 
 MOST_SAMPLES = 10**7  # more than days of video
-HEAD = 65536  # bytes that hold the tracks of a WebM, MKV or AVI
+HEAD = 65536  # bytes that include the track headers of a WebM, MKV or AVI
 EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'moof', b'free', b'skip', b'wide', b'sidx')
 
-MAGIC = (  # where, bytes, name
-    (0, EBML, 'Matroska'),  # WebM, too
-    (4, b'ftyp', 'MP4'),  # MOV, too
+MAGIC = (  # position, bytes, name
+    (0, EBML, 'Matroska'),  # and WebM
+    (4, b'ftyp', 'MP4'),  # and MOV
     (0, b'FLV', 'FLV'),
     (0, b'GIF8', 'GIF'),
     (0, b'OggS', 'Ogg'),
@@ -30,7 +30,7 @@ MAGIC = (  # where, bytes, name
     (0, b'version https://git-lfs', 'Git LFS pointer'),
 )
 
-CODECS = {  # by the codes of containers
+CODECS = {  # keyed by the lowercase codes in containers
     code: name
     for name, codes in {
         'AV1': 'av01 v_av1',
@@ -49,10 +49,11 @@ NEVER_REORDERED = ('AV1', 'FFV1', 'MJPEG', 'VP8', 'VP9')
 
 
 def find_container(file: BinaryIO) -> str:
-    """Container of a video, by its first bytes.
+    """Find the container format of a video from its first bytes.
 
     Returns:
-        A name such as ``MP4`` (MOV, too) or ``Matroska`` (WebM, too); '' if unknown.
+        A name such as ``MP4`` (also for MOV) or ``Matroska`` (also for WebM), or an
+        empty string if unknown.
     """
     head = _read(file, 0, 512)
     if head[:4] == b'RIFF':
@@ -60,9 +61,9 @@ def find_container(file: BinaryIO) -> str:
     for start, magic, name in MAGIC:
         if head[start : start + len(magic)] == magic:
             return name
-    if head[4:8] in MP4_BOXES:  # a MOV of old
+    if head[4:8] in MP4_BOXES:  # old MOV files have no ftyp
         return 'MP4'
-    # Packets of 188 bytes, or of 192 with a time in front of each.
+    # Packets of 188 bytes, or of 192 bytes with a leading timestamp.
     for start, size in ((0, 188), (4, 192)):
         if head[start::size][:2] == b'\x47\x47':
             return 'MPEG-TS'
@@ -72,11 +73,11 @@ def find_container(file: BinaryIO) -> str:
 
 
 def find_codec(file: BinaryIO) -> str:
-    """Codec of a video, as its container names it.
+    """Find the codec of a video from its container.
 
     Returns:
-        A name such as ``H.264``, or the container's own code for a codec that is not
-        in ``CODECS``; '' if unknown.
+        A name such as ``H.264``, the container's code if it is not in ``CODECS``, or
+        an empty string if unknown.
     """
     container = find_container(file)
     code = b''
@@ -93,20 +94,20 @@ def find_codec(file: BinaryIO) -> str:
 
 
 def describe(file: BinaryIO) -> str:
-    """Codec and container of a video in words, such as ``AV1 in MP4``."""
+    """Name codec and container of a video, such as ``AV1 in MP4``."""
     container = find_container(file) or 'an unknown container'
     codec = find_codec(file)
     return f'{codec} in {container}' if codec else container
 
 
-def announced_size(file: BinaryIO) -> int:
-    """Bytes that an AVI, MP4, MOV, WebM or MKV announces; 0 where it does not say."""
+def declared_size(file: BinaryIO) -> int:
+    """Return the declared size of an AVI, MP4, MOV, WebM or MKV in bytes, or 0."""
     size = file.seek(0, SEEK_END)
     head = _read(file, 0, 64)
     if head[:4] == b'RIFF':
         return int.from_bytes(head[4:8], 'little') + 8
     if head[:4] == EBML:
-        return _announced_by_ebml(head) if len(head) == 64 else 0
+        return _declared_by_ebml(head) if len(head) == 64 else 0
     position = 0
     while position < size:
         box = _read(file, position, 16)
@@ -121,9 +122,9 @@ def announced_size(file: BinaryIO) -> int:
     return position
 
 
-def _announced_by_ebml(head: bytes) -> int:
-    # A length has as many bytes as its first one has leading zeros, and one more; a
-    # length of ones only is not known.
+def _declared_by_ebml(head: bytes) -> int:
+    # A length has one byte more than its first byte has leading zero bits. If all its
+    # value bits are 1, it is unknown.
     def read_length(position: int) -> tuple[int, int, bool]:
         width = 9 - head[position].bit_length()
         value = int.from_bytes(head[position : position + width], 'big')
@@ -138,14 +139,14 @@ def _announced_by_ebml(head: bytes) -> int:
     return 0 if is_unknown else position + length
 
 
-def announced_frames(file: BinaryIO) -> int:
-    """Number of frames that an MP4 announces; 0 where the container does not say."""
+def declared_frames(file: BinaryIO) -> int:
+    """Return the number of frames that an MP4 declares, or 0 if unknown."""
     durations = _runs(_sample_table(file), b'stts')
     return 0 if durations is None else int(durations[:, 0].sum())
 
 
 def is_rotated_matroska(file: BinaryIO) -> bool:
-    """Whether a WebM or MKV is to be shown rotated (``ProjectionPoseRoll``)."""
+    """Return whether a WebM or MKV is tagged as rotated (``ProjectionPoseRoll``)."""
     if find_container(file) != 'Matroska':
         return False
     found = re.search(
@@ -158,20 +159,20 @@ def is_rotated_matroska(file: BinaryIO) -> bool:
 
 
 def has_ordered_keyframes(file: BinaryIO) -> bool:
-    """Whether the keyframes are known to be shown in the order they are stored.
+    """Return whether keyframes are known to have the same index stored and displayed.
 
-    They are not where frames that are shown before a keyframe are stored after it
-    ("open GOP": the default of x265 and of MPEG-2 encoders). Which frame is the n-th
-    can then not be told from the number of frames stored before.
+    With an "open GOP" (the default of x265 and of MPEG-2 encoders), frames displayed
+    before a keyframe are stored after it. The number of frames stored before a keyframe
+    then does not give its index.
     """
     container = find_container(file)
     if container != 'MP4':
         return container == 'AVI' or find_codec(file) in NEVER_REORDERED
     table = _sample_table(file)
     durations, offsets = _runs(table, b'stts'), _runs(table, b'ctts')
-    if durations is None or not len(durations):  # the frames are in fragments
+    if durations is None or not len(durations):  # fragmented MP4
         return False
-    if offsets is None or b'stss' not in table:  # no B-frames; all are keyframes
+    if offsets is None or b'stss' not in table:  # no B-frames, or only keyframes
         return True
     times = np.repeat(durations[:, 1], durations[:, 0]).cumsum()
     offsets = np.repeat(offsets[:, 1], offsets[:, 0])
@@ -184,7 +185,7 @@ def has_ordered_keyframes(file: BinaryIO) -> bool:
 
 
 def _runs(table: dict[bytes, bytes], kind: bytes) -> np.ndarray | None:
-    """(runs, 2): how many samples in a row have which value; None if not known."""
+    """Return the (count, value) pairs of a table, (runs, 2); None if unknown."""
     if kind not in table:
         return None
     content = table[kind][8:]
@@ -194,7 +195,7 @@ def _runs(table: dict[bytes, bytes], kind: bytes) -> np.ndarray | None:
 
 
 def _sample_table(file: BinaryIO) -> dict[bytes, bytes]:
-    """Boxes of an MP4's ``stbl`` of its first video track, without their headers."""
+    """Read the bodies of the boxes in ``stbl`` of an MP4's first video track."""
 
     def boxes(start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         while start + 8 <= end:

@@ -1,4 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Command line of the doctor."""
+
 import platform
 import sys
 import tempfile
@@ -8,7 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from selfy_mmaction.compat import GAPS
+from selfy_mmaction.compat import WORKAROUNDS
 from selfy_mmaction.version import __version__
 
 from .check import FAIL, NOT_CHECKED, OK, WARN, Check, Step, perform
@@ -22,15 +24,15 @@ from .installed import (
     check_torchvision,
 )
 from .working import (
-    check_gap,
     check_import,
     check_similarity,
     check_triton,
     check_video,
+    check_workaround,
     devices,
 )
 
-# What the import of a package needs.
+# Packages that each package imports.
 _NEEDS = {
     'cv2': ('numpy',),
     'scipy': ('numpy',),
@@ -48,10 +50,10 @@ _MODULES = (
 
 
 def steps(folder: Path) -> list[Step]:
-    """All checks, in the order in which they are to be fixed.
+    """List all checks, in the order in which failures should be fixed.
 
     Args:
-        folder: Where a video may be written.
+        folder: Folder to which a test video may be written.
     """
     found = [
         Step('python', lambda: Check('python', OK, platform.python_version())),
@@ -59,7 +61,7 @@ def steps(folder: Path) -> list[Step]:
     ]
     for requirement in REQUIREMENTS:
         module = requirement.module
-        # What its metadata tell is told at once, whatever its import needs.
+        # A failure that the metadata show does not depend on other packages.
         known = check_requirement(requirement, imported=False)
         needs = () if known.state == FAIL else _NEEDS.get(module, ())
         found.append(Step(module, partial(check_requirement, requirement), needs))
@@ -70,11 +72,12 @@ def steps(folder: Path) -> list[Step]:
         Step('torchvision', check_torchvision, ('torch',)),
         Step('moviepy', check_moviepy),
     ]
-    # All that mmaction2 imports. Each gap and module may need those before it.
+    # mmaction2 imports all of these. Each workaround and module may need earlier ones.
     before = (*(requirement.module for requirement in REQUIREMENTS), 'mmaction')
-    for gap in GAPS:
-        found.append(Step(f'gap {gap}', partial(check_gap, gap), before))
-        before = (f'gap {gap}',)
+    for name in WORKAROUNDS:
+        step = f'workaround {name}'
+        found.append(Step(step, partial(check_workaround, name), before))
+        before = (step,)
     for module in _MODULES:
         found.append(Step(f'import {module}', partial(check_import, module), before))
         before = (f'import {module}',)
@@ -97,14 +100,14 @@ def _similarity(device: str, backend: str, needs: tuple[str, ...]) -> Step:
 
 
 def diagnose() -> list[Check]:
-    """Results of all checks on this install, in the order of :func:`steps`."""
+    """Run all checks on this installation, in the order of :func:`steps`."""
     with tempfile.TemporaryDirectory() as folder:
         return perform(steps(Path(folder)))
 
 
 def main() -> int:
-    """Print all results; returns 1 if something needed will not work, else 0."""
-    # Those of the packages say nothing that the checks do not.
+    """Print all results; return 1 if a check failed, else 0."""
+    # The checks report the causes of the packages' own warnings.
     warnings.simplefilter('ignore')
     checks = diagnose()
     print(*checks, sep='\n')
@@ -112,7 +115,7 @@ def main() -> int:
     summary = (
         f'{number[FAIL]} of {len(checks)} checks failed'
         if number[FAIL]
-        else 'All is well'
+        else 'All checks passed'
     )
     for state, words in ((NOT_CHECKED, 'not checked'), (WARN, 'with a warning')):
         if number[state]:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What a check says, and the order of checks in which one cause is one failure."""
+"""Results of checks, and an order of checks in which one cause is one failure."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -14,12 +14,12 @@ class Check(NamedTuple):
     """Result of one check.
 
     Attributes:
-        name: What was looked at.
-        state: ``OK``; ``WARN`` when something optional will not work;
-            ``FAIL`` when something needed will not; ``NOT_CHECKED`` when it cannot
-            be told before an earlier failure is fixed.
+        name: Name of the check.
+        state: ``OK``; ``WARN`` if something optional will not work; ``FAIL`` if
+            something required will not; ``NOT_CHECKED`` if an earlier failure has to be
+            fixed first.
         detail: What was found.
-        fix: The command that fixes it. Default: ''.
+        fix: The command that fixes the problem. Default: ''.
     """
 
     name: str
@@ -33,13 +33,12 @@ class Check(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A check that is to be done.
+    """A check to run.
 
     Attributes:
-        name: Its name, as other steps need it.
-        check: Does it. Takes nothing, returns a :class:`Check`.
-        needs: Earlier steps without which its result would only
-            repeat theirs. Default: ().
+        name: Name by which other steps refer to it.
+        check: Function that runs the check.
+        needs: Earlier steps whose failure would make this one fail, too. Default: ().
     """
 
     name: str
@@ -48,13 +47,13 @@ class Step(NamedTuple):
 
 
 def perform(steps: Iterable[Step]) -> list[Check]:
-    """Do checks in order, except those that need one that failed.
+    """Run checks in order, except those that need a failed one.
 
     Args:
-        steps: The checks. Each comes after those that it needs.
+        steps: The checks, each after those that it needs.
     """
     checks = []
-    # By step, the failures that it cannot do without.
+    # Failed steps that each step depends on.
     causes: dict[str, list[str]] = {}
     for name, check, needs in steps:
         failed = list(dict.fromkeys(cause for need in needs for cause in causes[need]))
@@ -69,6 +68,6 @@ def perform(steps: Iterable[Step]) -> list[Check]:
 
 
 def describe(error: BaseException) -> str:
-    """Type and first line of an error, such as ``ImportError: no such name``."""
+    """Return type and first line of an error, such as ``ImportError: no such name``."""
     first_line = (str(error).strip() or repr(error)).splitlines()[0]
     return f'{type(error).__name__}: {first_line}'

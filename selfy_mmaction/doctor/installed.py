@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Checks of what is installed: versions, owners of folders, and whether it imports."""
+"""Checks of installed packages: versions, folder owners and imports."""
 
 import platform
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .check import FAIL, OK, WARN, Check, describe
 
-# decord has wheels for these only, and no sdist.
+# decord has wheels only for these platforms, and no sdist.
 _DECORD_RUNS = (sys.platform, platform.machine()) in (
     ('linux', 'x86_64'),
     ('win32', 'AMD64'),
@@ -24,13 +24,12 @@ class Requirement(NamedTuple):
     """A package that must be importable.
 
     Attributes:
-        module: The name that is imported.
-        names: Distributions that bring it; the first is what to
-            install where there is none. Distributions that are not named here may
-            bring it, too.
+        module: Name of the module to import.
+        names: Distributions that provide it, the one to install first. Others may
+            provide it, too.
         at_least: Lowest version that works. Default: ''.
-        below: Lowest version that works no more. Default: ''.
-        why: Said when it is missing or of a wrong version. Default: ''.
+        below: Lowest later version that does not work. Default: ''.
+        why: Explanation shown if it is missing or has a wrong version. Default: ''.
     """
 
     module: str
@@ -41,7 +40,7 @@ class Requirement(NamedTuple):
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
+        """Command that installs the package."""
         bounds = [
             sign + bound
             for sign, bound in (('>=', self.at_least), ('<', self.below))
@@ -75,7 +74,7 @@ REQUIREMENTS = (
     Requirement(
         'decord',
         ('decord', 'decord2') if _DECORD_RUNS else ('decord2', 'decord'),
-        why='reads the videos',
+        why='reads videos',
     ),
 )
 MMACTION2 = Requirement('mmaction', ('mmaction2',), '1.2.0', '2.0')
@@ -84,14 +83,14 @@ MMACTION2 = Requirement('mmaction', ('mmaction2',), '1.2.0', '2.0')
 def owners_of(module: str) -> dict[str, str]:
     """Find the distributions whose files are in a package's folder.
 
-    Metadata is asked, not names: several distributions may bring one folder, and
-    each overwrites the files of the others.
+    Reads the metadata, because several distributions may install the same folder and
+    overwrite each other's files.
 
     Args:
         module: Name of a top-level package.
 
     Returns:
-        Version by name, of the first place on ``sys.path`` that has any.
+        Versions by name, from the first entry of ``sys.path`` that has any.
     """
     in_record = re.compile(rf'^{re.escape(module)}[/\\.]', re.MULTILINE)
     found: dict[str, str] = {}
@@ -110,12 +109,12 @@ def owners_of(module: str) -> dict[str, str]:
 
 
 def _public(version: str) -> str:
-    # '2.13.0+cpu' is in no registry under this name.
+    # No registry has a version like '2.13.0+cpu'.
     return version.partition('+')[0]
 
 
 def _release(text: str) -> tuple[int, ...]:
-    # '2.13.0+cpu' -> (2, 13). Not `packaging`: it may be what is missing.
+    # '2.13.0+cpu' -> (2, 13). Not with `packaging`, which may not be installed.
     numbers = [int(number) for number in re.match(r'\d*(?:\.\d+)*', text)[0].split('.')]
     while numbers and numbers[-1] == 0:
         numbers.pop()
@@ -123,10 +122,10 @@ def _release(text: str) -> tuple[int, ...]:
 
 
 def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
-    """Check that a package is there once, in a version that works, and imports.
+    """Check that a package is installed once, in a working version, and imports.
 
     Args:
-        requirement: What is needed.
+        requirement: The package.
         imported: Whether to import it. Default: True.
     """
     check = _check_requirement(requirement, imported)
@@ -134,7 +133,7 @@ def check_requirement(requirement: Requirement, imported: bool = True) -> Check:
 
 
 def _buildable(command: str) -> str:
-    """The command, with what the full mmcv needs to be built."""
+    """Add what the full mmcv needs to be built to a command that installs it."""
     if not re.search(r"(?<![\w-])mmcv(?=[=<>'])", command):
         return command
     build = f'{_SETUPTOOLS} && pip install --no-build-isolation'
@@ -149,12 +148,12 @@ def _check_requirement(requirement: Requirement, imported: bool) -> Check:
     if not owners and spec is None:
         return Check(module, FAIL, f'not installed{reason}', requirement.install)
     detail = ', '.join(f'{owner} {version}' for owner, version in owners.items())
-    # Both of OpenCV are required, by mmengine and by mmaction2: equal files.
+    # mmengine and mmaction2 require one OpenCV package each; their files are equal.
     if len(owners) > 1 and (module != 'cv2' or len(set(owners.values())) > 1):
         return Check(
             module,
             FAIL,
-            f'{detail}: they overwrite each other in the folder {module}',
+            f"{detail}: they overwrite each other's files in the folder {module}",
             _keep_one(requirement, owners),
         )
     exact = (
@@ -167,8 +166,8 @@ def _check_requirement(requirement: Requirement, imported: bool) -> Check:
         return Check(
             module,
             FAIL,
-            f'{detail}: the folder {module} has lost its files, as when another '
-            'package with the same folder is uninstalled',
+            f'{detail}: the folder {module} has lost its files, probably because '
+            'another package with the same folder was uninstalled',
             reinstall,
         )
     owner, version = next(iter(owners.items()), (names[0], ''))
@@ -176,7 +175,7 @@ def _check_requirement(requirement: Requirement, imported: bool) -> Check:
         try:
             package = import_module(module)
         except ModuleNotFoundError as error:
-            # What it requires is missing; pip looks for that, too.
+            # A dependency is missing, which pip installs, too.
             return Check(module, FAIL, describe(error), f'pip install {exact}')
         except Exception as error:
             return Check(module, FAIL, f'{detail}: {describe(error)}', reinstall)
@@ -192,16 +191,16 @@ def _check_requirement(requirement: Requirement, imported: bool) -> Check:
             return Check(
                 module,
                 WARN,
-                f"{detail}: mmaction2's own tools refuse {below} and newer",
-                'start them with python -m selfy_mmaction.run',
+                f"{detail}: mmaction2's own tools reject {below} and later",
+                'run them with python -m selfy_mmaction.run',
             )
         detail = f'{owner} {version} is not below {below}{reason}'
         return Check(module, FAIL, detail, fix)
-    return Check(module, OK, detail or f'{version}, of no distribution')
+    return Check(module, OK, detail or f'{version}, without metadata')
 
 
 def _keep_one(requirement: Requirement, owners: Mapping[str, str]) -> str:
-    """Uninstall all and install again what the folder is to have."""
+    """Return the command that uninstalls all owners and reinstalls the right one."""
     known = [name for name in requirement.names if name in owners]
     if requirement.module == 'cv2':
         newest = max(owners.values(), key=_release)
@@ -213,20 +212,19 @@ def _keep_one(requirement: Requirement, owners: Mapping[str, str]) -> str:
 
 
 def check_mmaction2() -> Check:
-    """Check that mmaction2 is installed in a version that works.
+    """Check that mmaction2 is installed in a working version.
 
-    It is imported later, after the gaps are closed without which it does not
-    import.
+    It is imported later, after the workarounds that it needs.
     """
     check = check_requirement(MMACTION2, imported=False)
     if check.state == FAIL and not _DECORD_RUNS:
-        # Its decord cannot be had here.
+        # It requires decord, which is not available on this platform.
         return check._replace(fix=check.fix.replace('install', 'install --no-deps'))
     return check
 
 
 def check_distutils() -> Check:
-    """Check that ``distutils`` imports, which Python 3.12 dropped."""
+    """Check that ``distutils`` imports, which Python 3.12 removed."""
     try:
         import_module('distutils.errors')
     except ImportError as error:
@@ -238,7 +236,7 @@ def check_distutils() -> Check:
 def check_package_bases() -> Check:
     """Check that mmengine finds the configs of installed packages.
 
-    The original one needs ``pkg_resources`` for that, which setuptools 82 dropped.
+    OpenMMLab's mmengine needs ``pkg_resources`` for that, which setuptools 82 removed.
     """
     name = 'mmaction:: configs'
     try:
@@ -247,17 +245,18 @@ def check_package_bases() -> Check:
         return Check(
             name,
             WARN,
-            f'{describe(error)}: no mmaction:: bases (configs/mixing), no mim',
+            f'{describe(error)}: mmaction:: bases (configs/mixing) and mim will not '
+            'work',
             _SETUPTOOLS,
         )
     return Check(name, OK, 'found')
 
 
 def check_torchvision() -> Check:
-    """Check that torchvision is absent or imports."""
+    """Check that torchvision, if installed, imports."""
     name = 'torchvision'
     if find_spec(name) is None:
-        return Check(name, OK, 'not installed, not needed')
+        return Check(name, OK, 'not installed (optional)')
     try:
         version = import_module(name).__version__
     except Exception as error:
@@ -265,18 +264,18 @@ def check_torchvision() -> Check:
             name,
             FAIL,
             f"{describe(error)}: built for another torch; mmaction2's train.py and "
-            'test.py import it where it is installed',
+            'test.py import it if it is installed',
             'pip uninstall -y torchvision',
         )
     return Check(name, OK, version)
 
 
 def check_moviepy() -> Check:
-    """Check that moviepy, where it is installed, is one that mmaction2 can use."""
+    """Check that moviepy, if installed, is a version that mmaction2 can use."""
     name, fix = 'moviepy', "pip install 'moviepy<2'"
     if find_spec(name) is None:
         return Check(
-            name, OK, f"not installed; video and GIF output of mmaction2's tools: {fix}"
+            name, OK, f"not installed; mmaction2's video and GIF output needs it: {fix}"
         )
     detail = ', '.join(owners_of(name).values())
     try:
@@ -285,8 +284,8 @@ def check_moviepy() -> Check:
         return Check(
             name,
             WARN,
-            f"{detail}, {describe(error)}: no video and GIF output of mmaction2's "
-            'tools',
+            f"{detail}, {describe(error)}: mmaction2's video and GIF output will not "
+            'work',
             fix,
         )
     return Check(name, OK, detail)

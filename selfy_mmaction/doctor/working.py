@@ -1,26 +1,27 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Checks that run something: gaps, imports, decoding, and the similarity."""
+"""Checks that run code: workarounds, imports, decoding and the self-similarity."""
 
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from selfy_mmaction.compat import close_gap
+from selfy_mmaction.compat import apply_workaround
 
 from .check import FAIL, OK, Check, describe
 from .installed import owners_of
 
-_AFTER_THE_REST = 'fix the lines above first; report it if none failed'
+_AFTER_THE_REST = 'fix the lines above first; report this if none failed'
 
 
-def check_gap(gap: str) -> Check:
-    """Close one of the gaps that ``selfy_mmaction.compat`` knows."""
+def check_workaround(workaround: str) -> Check:
+    """Apply a workaround of ``selfy_mmaction.compat``."""
+    name = f'workaround {workaround}'
     try:
-        closed = close_gap(gap)
+        applied = apply_workaround(workaround)
     except Exception as error:
-        return Check(f'gap {gap}', FAIL, describe(error), _AFTER_THE_REST)
-    return Check(f'gap {gap}', OK, 'present, closed' if closed else 'not present')
+        return Check(name, FAIL, describe(error), _AFTER_THE_REST)
+    return Check(name, OK, 'applied' if applied else 'not needed')
 
 
 def check_import(module: str) -> Check:
@@ -35,15 +36,15 @@ def check_import(module: str) -> Check:
 def check_video(folder: Path) -> Check:
     """Check that decord reads a video that OpenCV writes into a folder.
 
-    Compared are number, size and brightness of the frames.
+    Compares number, size and brightness of the frames.
     """
     name = 'decord reads a video'
     owner = next(iter(owners_of('decord')), 'decord')
     fix = (
-        f'pip install --force-reinstall --no-deps {owner}, or read with PyAV: '
-        'pip install av, and SELFY_DECODER=PyAV'
+        f'pip install --force-reinstall --no-deps {owner}, or use PyAV: '
+        'pip install av, and set SELFY_DECODER=PyAV'
     )
-    # Sides of whole macroblocks: decord cannot batch some others.
+    # Multiples of the macroblock size: decord cannot batch some other sizes.
     width, height = 64, 48
     gray = [20, 90, 160, 230]
     try:
@@ -66,13 +67,13 @@ def check_video(folder: Path) -> Check:
     seen = frames.mean(axis=(1, 2, 3))
     if abs(seen - gray).max() > 16:
         return Check(name, FAIL, f'wrote gray {gray}, read {seen.round(1)}', fix)
-    return Check(name, OK, f'{len(gray)} frames, values right')
+    return Check(name, OK, f'{len(gray)} frames, correct values')
 
 
 def check_triton(device: str) -> Check:
-    """Check whether the self-similarity takes its Triton kernels on a GPU.
+    """Check whether the self-similarity uses its Triton kernels on a GPU.
 
-    A Triton that is not installed is no failure: pure PyTorch does the same, slower.
+    It is not a failure if Triton is not installed: PyTorch computes the same, slower.
     """
     name = f'triton on {device}'
     try:
@@ -80,7 +81,7 @@ def check_triton(device: str) -> Check:
 
         from selfy_mmaction.ops.backends import reasons_against_triton
 
-        # What the paper's networks have.
+        # The sizes in the paper's networks.
         reasons = reasons_against_triton(
             torch.device(device), torch.float16, (128, 14, 14), 5, (9, 9)
         )
@@ -89,15 +90,15 @@ def check_triton(device: str) -> Check:
     if not reasons:
         return Check(name, OK, 'used for the self-similarity')
     if find_spec('triton') is None:
-        return Check(name, OK, 'not installed: self-similarity by torch, slower')
+        return Check(name, OK, 'not installed; self-similarity uses torch, slower')
     return Check(name, FAIL, '; '.join(reasons), 'pip install --upgrade torch triton')
 
 
 def check_similarity(device: str, backend: str) -> Check:
     """Check values and gradient of the self-similarity on one device.
 
-    The reference is plain loops in double precision on the CPU. A faulty kernel
-    trains without any error, only to a lower accuracy.
+    The reference is the plain loops of Eq. 1 in double precision on the CPU. Training
+    with a faulty kernel raises no error, but reaches a lower accuracy.
     """
     name = f'similarity on {device}, {backend}'
     try:
@@ -127,15 +128,15 @@ def check_similarity(device: str, backend: str) -> Check:
         ]
     except Exception as error:
         return Check(name, FAIL, describe(error), _AFTER_THE_REST)
-    detail = f'largest error {errors[0]:.1e}, of the gradient {errors[1]:.1e}'
-    # Not `any(error > ...)`: NaN has to fail.
+    detail = f'maximum error {errors[0]:.1e}, of the gradient {errors[1]:.1e}'
+    # Not `any(error > ...)`: NaN must fail.
     if not all(error < 1e-4 for error in errors):
         return Check(name, FAIL, detail, 'pip install --force-reinstall torch')
     return Check(name, OK, detail)
 
 
 def devices() -> list[str]:
-    """Where the similarity is checked: the CPU, then each CUDA device."""
+    """List the devices to check: the CPU, then each CUDA device."""
     try:
         import torch
     except Exception:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Hooks of the runner, checks and counts for its tools, registered in the host."""
+"""Runner hooks, checks and operation counts, registered in mmaction2 and mmengine."""
 
 from .checkpoint_check_hook import CheckpointCheckHook, check_loaded_blocks
 from .class_check_hook import ClassCheckHook

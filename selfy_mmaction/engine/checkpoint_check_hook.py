@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Check that a checkpoint has the weights of the network it is loaded into."""
+"""Check that a checkpoint has the weights of the network that loads it."""
 
 import logging
 from collections.abc import Callable
@@ -24,34 +24,34 @@ _HEAD = 'cls_head.'
 
 @HOOKS.register_module()
 class CheckpointCheckHook(Hook):
-    """Refuse a checkpoint that does not fit, before a test or a training uses it.
+    """Reject a checkpoint that does not match the network, before it is used.
 
-    mmengine loads what matches and only logs the rest. For a test, a resumed training
-    and a validation every weight of the network must be in the checkpoint, with its
-    shape, and it may have no weights for blocks that the network lacks. For a training
-    that starts from a checkpoint (``load_from``) that holds for the blocks only: a
-    classifier of another size starts anew, and so do blocks that the config calls new
-    (``selfy=dict(..., new=True)``). The log says so.
+    mmengine loads the weights that match and only logs the others. For testing,
+    validation and resumed training, the checkpoint must have every weight of the
+    network in its shape, and no weights for blocks that the network lacks. For training
+    that starts from a checkpoint (``load_from``), this applies to the blocks only: a
+    classifier of another size is initialized, as are blocks that the config declares as
+    new (``selfy=dict(..., new=True)``). The log shows which.
 
-    Outside of a runner (``init_recognizer``, ``init_cfg``, ``load_checkpoint``) the
-    blocks are checked, too.
+    Blocks are also checked outside of a runner (``init_recognizer``, ``init_cfg``,
+    ``load_checkpoint``).
 
     Raises:
-        ValueError: The checkpoint does not fit.
+        ValueError: If the checkpoint does not match.
     """
 
-    # Before hooks that copy the weights, such as EMAHook.
+    # Run before hooks that copy the weights, such as EMAHook.
     priority = 'HIGH'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check what was read; weights of blocks that may be new are put into it."""
+        """Check the loaded checkpoint, and add weights of new blocks to it."""
         model = inner_model(runner.model)
-        # Where mmengine looks for the checkpoint itself it does not tell hooks which.
+        # If mmengine finds the checkpoint itself, hooks do not learn its name.
         name = runner._load_from or f'the newest checkpoint in {runner.work_dir}'
         if any(isinstance(m, FullyShardedDataParallel) for m in model.modules()):
             print_log(
-                f'{name} cannot be compared with a model sharded by FSDP; '
-                'whether it has the weights of every block is unknown.',
+                f'{name} cannot be checked against a model sharded by FSDP; make sure '
+                'that it has the weights of every block.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -65,8 +65,8 @@ class CheckpointCheckHook(Hook):
         }
         if runner._resume and 'meta' not in checkpoint:
             raise ValueError(
-                f'{name} holds weights only, from which no training can '
-                'be resumed; start one from them: load_from without resume'
+                f'{name} has only weights, which is not enough to resume training; '
+                'to start a new training from them, use load_from without resume'
             )
         in_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
         try:
@@ -88,7 +88,7 @@ class CheckpointCheckHook(Hook):
 
 
 def check_loaded_blocks() -> None:
-    """Let mmengine's loader check the weights of inserted blocks, whoever calls it."""
+    """Make mmengine's loader check the weights of inserted blocks in every call."""
     wrap_once(loading, 'load_state_dict', _load_checked)
 
 
@@ -96,17 +96,17 @@ def _load_checked(
     load: Callable, module: nn.Module, state_dict: dict[str, Tensor], *args, **kwargs
 ) -> None:
     network = inner_model(module)
-    # While a host initializes itself, it takes its blocks' weights on its own.
+    # While a host initializes itself, it loads the weights of its blocks separately.
     if not (isinstance(network, HostOfBlocks) and network.is_initializing):
         check_block_weights(network, state_dict)
     load(module, state_dict, *args, **kwargs)
 
 
 def _start_new_blocks(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:
-    """Give blocks that may be new their own initialization where they lack weights.
+    """Add the initialization of new blocks that the checkpoint lacks to its weights.
 
     Returns:
-        Keys of other blocks of the same hosts, which start nothing.
+        Keys of the same hosts' blocks in the checkpoint that the network lacks.
     """
     own, unused = model.state_dict(), set()
     for name, module in model.named_modules():
@@ -116,7 +116,7 @@ def _start_new_blocks(model: nn.Module, state_dict: dict[str, Tensor]) -> set[st
             if any(_differs(state_dict, own, key) for key in keys):
                 state_dict.update({key: own[key] for key in keys})
                 print_log(
-                    f'{prefix[:-1]} is new: the checkpoint has no weights for it, and '
+                    f'{prefix[:-1]} is new: the checkpoint has no weights for it, so '
                     'it starts from its initialization.',
                     logger='current',
                 )
@@ -133,8 +133,8 @@ def _check_start(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
     own = model.state_dict()
     if all(_differs(state_dict, own, key) for key in own):
         raise ValueError(
-            f'it has none of the weights of {type(model).__name__}, its first keys are '
-            f'{list(state_dict)[:3]}; give a checkpoint of this network, or convert it'
+            f'it has none of the weights of {type(model).__name__}; its first keys are '
+            f'{list(state_dict)[:3]}; use a checkpoint of this network, or convert it'
         )
     for key in own:
         if (
@@ -144,8 +144,8 @@ def _check_start(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
         ):
             print_log(
                 f'{key} is {tuple(state_dict[key].shape)} in the checkpoint and '
-                f'{tuple(own[key].shape)} here: this part of the classifier starts '
-                'from its initialization.',
+                f'{tuple(own[key].shape)} in the network: this part of the classifier '
+                'starts from its initialization.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -163,7 +163,7 @@ def _check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
     if not wrong:
         return
     key = wrong[0]
-    found = f'{tuple(state_dict[key].shape)}' if key in state_dict else 'not there'
+    found = f'{tuple(state_dict[key].shape)}' if key in state_dict else 'missing'
     where = 'the classifier' if key.startswith(_HEAD) else 'the network'
     raise ValueError(
         f'the checkpoint does not fit {where} of {type(model).__name__}: {key} is '

@@ -16,15 +16,15 @@ from .data_parts import all_transforms
 
 @HOOKS.register_module()
 class ClassCheckHook(DataCheckHook):
-    """Compare ``num_classes`` of the head with the data and their class names.
+    """Compare ``num_classes`` of the head with the datasets and their class names.
 
-    A head with too few classes fails in the loss of some later batch, one with too many
-    trains in silence. Where a dataset has no ``num_classes``, its labels are compared:
-    one outside the head's classes is refused, and a warning tells where the highest one
-    is far from the head's last.
+    A head with too few classes fails in the loss of a later batch; one with too many
+    trains without an error. If a dataset has no ``num_classes``, its labels are
+    compared: a label outside the head's classes is an error, and a warning shows if the
+    highest label is not the head's last class.
 
     Raises:
-        ValueError: They disagree.
+        ValueError: If they disagree.
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:
@@ -40,8 +40,8 @@ class ClassCheckHook(DataCheckHook):
             if isinstance(count, int) and count != num_classes:
                 raise ValueError(
                     f'the head has num_classes={num_classes}, but '
-                    f'{type(step).__name__} in the pipeline of {where} knows {count} '
-                    'classes; correct one of them'
+                    f'{type(step).__name__} in the pipeline of {where} has {count} '
+                    'class names; correct one of them'
                 )
         of_data = getattr(dataset, 'num_classes', None)
         if of_data is not None:
@@ -75,7 +75,7 @@ class ClassCheckHook(DataCheckHook):
 
 
 def _highest_label(dataset: Any, num_classes: int) -> int | None:
-    """Highest class that a label of the clips stands for, None if there are none."""
+    """Return the highest class among the labels, or None if there are no labels."""
     if not hasattr(dataset, 'get_data_info'):
         return None
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))

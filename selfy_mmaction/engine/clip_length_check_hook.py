@@ -16,20 +16,20 @@ from .data_parts import clip_samplers
 
 @HOOKS.register_module()
 class ClipLengthCheckHook(DataCheckHook):
-    """Compare the pipelines' clips with those that the model was made for.
+    """Compare the clip length of the pipelines with that of the model.
 
-    These are the ``num_segments`` of the backbone and, in networks of frames, of neck
-    and head; and, for blocks that group features by a fixed T, the T of the
-    ``input_shape`` they were inserted with. A 2D recognizer takes the frames of all
-    clips as one batch; where the two numbers differ but the batch still divides, frames
-    of different videos are compared with one another and nothing fails. Networks that
-    show the T of each clip may be given any.
+    The model's clip length is ``num_segments`` of the backbone and, in 2D recognizers,
+    of neck and head. Blocks that group features by a fixed T have the T of the
+    ``input_shape`` they were inserted with. A 2D recognizer receives the frames of all
+    clips as one batch. If the two lengths differ but the batch is divisible, frames of
+    different videos are compared with each other without an error. Networks whose
+    features have a dimension for T accept any length.
 
-    Datasets are found inside wrappers, samplers inside wrapping steps. A pipeline
-    without a sampler to compare is named in a warning.
+    Unwraps wrapped datasets and nested transforms. A pipeline without a frame sampler
+    triggers a warning.
 
     Raises:
-        ValueError: The pipeline samples another number of frames per clip, or the
+        ValueError: If the pipeline samples another number of frames per clip, or the
             parts of the model disagree.
     """
 
@@ -43,15 +43,15 @@ class ClipLengthCheckHook(DataCheckHook):
 
 
 def check_clip_lengths(model: nn.Module, pipeline: Any, name: str) -> None:
-    """Compare the clips of a pipeline with those that a model was made for.
+    """Compare the clip length of a pipeline with that of a model.
 
     Args:
         model: The recognizer.
-        pipeline: Its pipeline.
-        name: What the pipeline is called in a warning.
+        pipeline: The pipeline.
+        name: Name of the pipeline in warnings.
 
     Raises:
-        ValueError: As :class:`ClipLengthCheckHook`.
+        ValueError: If they differ, see :class:`ClipLengthCheckHook`.
     """
     expected = list(_clip_lengths(model))
     if not expected:
@@ -59,15 +59,15 @@ def check_clip_lengths(model: nn.Module, pipeline: Any, name: str) -> None:
     samplers = clip_samplers(pipeline)
     if not samplers:
         print_log(
-            f'The {name} has no step with clip_len and num_clips, so its frames per '
-            f'clip cannot be compared with the model: {expected[0][0]}.',
+            f'The {name} has no transform with clip_len and num_clips, so its number '
+            f'of frames per clip cannot be checked: {expected[0][0]}.',
             logger='current',
             level=logging.WARNING,
         )
     for sampler in samplers:
         num_frames = sampler.clip_len * sampler.num_clips
         for advice, length in expected:
-            # Clips of several frames are several clips, one after the other.
+            # With clip_len > 1, num_clips separate clips are sampled.
             if length not in (num_frames, sampler.clip_len):
                 raise ValueError(
                     f'{type(sampler).__name__} samples {num_frames} frames per clip '
@@ -77,7 +77,7 @@ def check_clip_lengths(model: nn.Module, pipeline: Any, name: str) -> None:
 
 
 def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """What is expected in words, and the frames of a clip."""
+    """Yield advice for an error message, and the expected frames per clip."""
     backbone = getattr(model, 'backbone', None)
     backbone_length = getattr(backbone, 'num_segments', None)
     if backbone_length is not None:
@@ -86,7 +86,7 @@ def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
             'num_segments of the head)',
             backbone_length,
         )
-    # Networks of clips may stride over time before the neck.
+    # 3D networks may have temporal strides before the neck.
     if isinstance(model, Recognizer2D):
         head_length = getattr(getattr(model, 'cls_head', None), 'num_segments', None)
         if not model.with_neck:
@@ -98,7 +98,7 @@ def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
         else:
             if head_length not in (None, 1):
                 raise ValueError(
-                    f'the head has num_segments={head_length}, but a neck hands over '
+                    f'the head has num_segments={head_length}, but the neck outputs '
                     'one feature per clip; set num_segments=1 in the head'
                 )
             neck_length = getattr(model.neck, 'num_segments', None)
@@ -110,8 +110,7 @@ def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:
     for module in model.modules():
         for layer, length in getattr(module, 'clip_lengths', {}).items():
             yield (
-                f'the block after {layer!r} was inserted for clips of {length} frames '
-                'and groups them by that; make them equal, here or in input_shape of '
-                'InsertBlocks',
+                f'the block after {layer!r} was inserted for clips of {length} frames; '
+                'make them equal, in the pipeline or in input_shape of InsertBlocks',
                 length,
             )

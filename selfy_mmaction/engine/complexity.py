@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What mmengine's FLOP counter (``get_flops.py``) needs to know of our operator."""
+"""Multiply-add counts of operators for mmengine's ``get_flops.py``."""
 
 from math import prod
 from typing import Any
@@ -9,19 +9,19 @@ from mmengine.analysis.jit_handles import get_shape
 
 
 def _self_similarity_flop(inputs: list[Any], outputs: list[Any]) -> int:
-    """C multiply-adds per value of the STSS tensor; mmengine counts one as one."""
+    """Count C multiply-adds per value of the STSS tensor, each as one operation."""
     _, channels, _, _ = get_shape(inputs[0])
     return channels * prod(get_shape(outputs[0]))
 
 
 def _attention_flop(inputs: list[Any], outputs: list[Any]) -> int:
-    """Queries times keys, and weights times values."""
+    """Count the products of queries with keys and of weights with values."""
     query, key, value = (get_shape(tensor) for tensor in inputs[:3])
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def register_flop_count() -> None:
-    """Count the self-similarity of Eq. 1 and attention, which mmengine would skip."""
+    """Make mmengine count self-similarity (Eq. 1) and attention, which it skips."""
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS.setdefault(
         'aten::scaled_dot_product_attention', _attention_flop
     )

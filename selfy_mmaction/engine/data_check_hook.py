@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What hooks share that compare the model with the data before the first batch."""
+"""Base of hooks that compare the model with the data before the first batch."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,17 +13,17 @@ from .data_parts import inner_datasets, inner_model
 
 
 class DataCheckHook(Hook):
-    """Calls :meth:`check` once for each dataset that a runner is about to read."""
+    """Base hook that calls :meth:`check` once per dataset before a runner reads it."""
 
     def __init__(self) -> None:
         self._checked: list[Any] = []
 
     @abstractmethod
     def check(self, model: nn.Module, dataset: Any) -> None:
-        """Compare the model with a dataset that reads clips, both without wrappers.
+        """Compare the model with a dataset, both without wrappers.
 
         Raises:
-            ValueError: They do not go together.
+            ValueError: If they do not match.
         """
 
     def before_train(self, runner: Runner) -> None:
@@ -32,11 +32,11 @@ class DataCheckHook(Hook):
         loader = runner.train_dataloader
         if hasattr(loader.dataset, '__len__') and not len(loader):
             raise ValueError(
-                f'the training data have {len(loader.dataset)} clips, '
-                'less than one batch per process, and incomplete batches are left out: '
-                'nothing would be trained; lower train_dataloader.batch_size'
+                f'the training data have {len(loader.dataset)} clips, less than one '
+                'batch per process, and incomplete batches are dropped, so nothing '
+                'would be trained; reduce train_dataloader.batch_size'
             )
-        # Of mmaction2's MultiLoaderEpochBasedTrainLoop.
+        # mmaction2's MultiLoaderEpochBasedTrainLoop has multi_loaders.
         for each in getattr(loop, 'multi_loaders', [loader]):
             self._check_all(runner, each)
         if runner.val_loop is not None:

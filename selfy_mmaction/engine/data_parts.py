@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What is inside of wrappers: models, datasets, and steps of pipelines."""
+"""Access to wrapped models, datasets and transforms."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,18 +9,17 @@ from torch import nn
 
 
 def inner_model(model: nn.Module) -> nn.Module:
-    """A runner's model without what distributes it or averages its test views."""
+    """Return the model without wrappers for distribution or test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
 
 
 def inner_datasets(dataset: Any) -> list[Any]:
-    """The datasets that read the clips, whatever wraps them.
+    """Return the datasets inside of wrappers.
 
-    Wrappers keep what they wrap in ``dataset`` (``RepeatDataset``,
-    ``ClassBalancedDataset``, torch's ``Subset``) or in ``datasets``
-    (``ConcatDataset``).
+    Wrappers store them as ``dataset`` (``RepeatDataset``, ``ClassBalancedDataset``,
+    torch's ``Subset``) or as ``datasets`` (``ConcatDataset``).
     """
     wrapped = getattr(dataset, 'datasets', None)
     if not isinstance(wrapped, Sequence):
@@ -29,24 +28,24 @@ def inner_datasets(dataset: Any) -> list[Any]:
 
 
 def all_transforms(pipeline: Any) -> Iterator[Any]:
-    """Steps of a pipeline in order, and of the steps that wrap others.
+    """Iterate over the transforms of a pipeline in order, including nested ones.
 
     Args:
-        pipeline: ``Compose`` or the like, a list of steps, or a step.
+        pipeline: A ``Compose``-like object, a list of transforms, or a transform.
     """
     if isinstance(pipeline, (list, tuple)):
         for step in pipeline:
             yield from all_transforms(step)
     elif pipeline is not None:
         yield pipeline
-        # Of Compose, KeyMapper, RandomApply, RandomChoice and the like.
+        # Compose, KeyMapper, RandomApply, RandomChoice and others nest transforms.
         yield from all_transforms(getattr(pipeline, 'transforms', None))
 
 
 def clip_samplers(pipeline: Any) -> list[Any]:
-    """Steps with ``clip_len`` and ``num_clips``, as ``SampleFrames`` has them.
+    """Return the transforms with ``clip_len`` and ``num_clips``, like ``SampleFrames``.
 
-    Those with a length for each of several modalities are left out.
+    Transforms with one length per modality are omitted.
     """
     return [
         step

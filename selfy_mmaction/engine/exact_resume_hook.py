@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Let an interrupted and resumed training end like one that was not interrupted."""
+"""Make a resumed training end like one that was not interrupted."""
 
 import functools
 import random
@@ -16,23 +16,23 @@ from torch.utils.data import DataLoader, Sampler
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
-    """Make what follows an epoch's checkpoint depend on nothing but the checkpoint.
+    """Make training after an epoch's checkpoint depend only on the checkpoint.
 
-    mmengine restores weights, optimizer and schedules, but no random numbers, and it
-    validates no epoch again whose validation was interrupted. This hook
+    mmengine restores weights, optimizer and schedules, but not random states, and does
+    not repeat an interrupted validation. This hook
 
     - seeds Python, numpy and torch at the start of each epoch from the training's seed
-      and the epoch, and the data loader's workers from rank and worker, too. For that
-      workers are started anew each epoch, ``persistent_workers`` or not;
-    - keeps the sampler's seed, which is drawn where none is given;
-    - validates first when a training is resumed from a checkpoint whose validation was
-      not recorded as done (one in which it improved on the best is).
+      and the epoch, and the data loader's workers also from rank and worker index. It
+      therefore restarts the workers each epoch, even with ``persistent_workers``;
+    - stores the sampler's seed, which is random if none is given;
+    - runs the validation before resuming if the checkpoint does not record it as done
+      (a checkpoint written for a new best score does).
 
-    For epoch-based trainings, resumed with the same number of processes and workers. On
-    GPUs it takes deterministic algorithms as well (``train.py --deterministic``).
+    It supports epoch-based training, resumed with the same number of processes and
+    workers. GPUs also require deterministic algorithms (``train.py --deterministic``).
     """
 
-    # After CheckpointHook has prepared itself for the validation.
+    # Run after CheckpointHook has prepared the validation.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
@@ -41,26 +41,26 @@ class ExactResumeHook(Hook):
         self._worker_init_fn = None
 
     def before_val(self, runner: Runner) -> None:
-        """Remember that what is saved now was validated."""
+        """Mark checkpoints saved from now on as validated."""
         self._validating = True
 
     def after_val(self, runner: Runner) -> None:
-        """Until the end of the validation."""
+        """Stop marking checkpoints as validated."""
         self._validating = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what mmengine does not keep to ``meta``."""
+        """Add whether the epoch is validated and the sampler's seed to ``meta``."""
         checkpoint['meta']['validated'] = self._validating
         sampler = _seeded_sampler(runner.train_dataloader)
         if sampler is not None:
             checkpoint['meta']['sampler_seed'] = sampler.seed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember it, should this be a resumed training."""
+        """Keep ``meta`` for :meth:`before_train`."""
         self._meta = checkpoint.get('meta') or {}
 
     def before_train(self, runner: Runner) -> None:
-        """Restore the sampler's seed and make up for an interrupted validation."""
+        """Restore the sampler's seed and repeat an interrupted validation."""
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop):
             return
@@ -70,7 +70,7 @@ class ExactResumeHook(Hook):
         sampler = _seeded_sampler(runner.train_dataloader)
         if sampler is not None:
             sampler.seed = self._meta.get('sampler_seed', sampler.seed)
-        # Checkpoints written without this hook do not say.
+        # Checkpoints written without this hook lack this key.
         interrupted = self._meta.get('validated') is False
         if (
             interrupted
@@ -82,17 +82,17 @@ class ExactResumeHook(Hook):
             )
         ):
             runner.logger.info(
-                f'The checkpoint of epoch {runner.epoch} was written before its '
-                'validation, which is done now.'
+                f'The checkpoint of epoch {runner.epoch} was saved before its '
+                'validation, which runs now.'
             )
             for hook in runner.hooks:
                 if isinstance(hook, CheckpointHook):
-                    # Only then it writes the checkpoint again with a new best score.
+                    # Required to save the checkpoint again with a new best score.
                     hook.last_ckpt = runner.message_hub.get_info('last_ckpt')
             runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed all random numbers of the epoch."""
+        """Seed all random number generators for the epoch."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
         entropy = (runner.seed, runner.epoch)
@@ -101,7 +101,7 @@ class ExactResumeHook(Hook):
         loader.worker_init_fn = functools.partial(
             _start_worker, self._worker_init_fn, (*entropy, get_rank())
         )
-        # Workers that persist would go on with their old random numbers.
+        # Persistent workers would keep their old random states.
         loader._iterator = None
 
 
@@ -121,7 +121,7 @@ def _start_worker(
 
 
 def _seed(entropy: tuple[int, ...]) -> None:
-    """Seed from several numbers; sums of them would meet in other epochs."""
+    """Seed from several numbers. Sums of them would repeat in other epochs."""
     (seed,) = np.random.SeedSequence(entropy).generate_state(1).tolist()
     random.seed(seed)
     np.random.seed(seed)

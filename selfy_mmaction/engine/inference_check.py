@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The runner's check of clip lengths for mmaction2's inference, which has no hooks."""
+"""Check of clip lengths for mmaction2's inference functions, which have no hooks."""
 
 from typing import Any
 
@@ -12,11 +12,10 @@ from .clip_length_check_hook import check_clip_lengths
 
 
 def check_inference() -> None:
-    """Compare model and test pipeline when mmaction2 gives a recognizer its config.
+    """Make recognizers check the test pipeline when their ``cfg`` is set.
 
     ``init_recognizer`` and ``MMAction2Inferencer`` set ``model.cfg`` before they read a
-    video. A pipeline that a caller builds on its own for ``inference_recognizer`` is
-    not seen.
+    video. A pipeline that is passed to ``inference_recognizer`` is not checked.
     """
     BaseRecognizer.cfg = property(_get_config, _set_config)
 

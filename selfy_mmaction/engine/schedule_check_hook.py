@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Check that the schedules fit the length of the training."""
+"""Check that the schedules match the length of the training."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.optim.scheduler import param_scheduler as kinds
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-# After their end the rate is the one to train with: they are warm-ups.
+# Warm-ups: they end at the learning rate to train with.
 _WARM_UPS = (kinds.LinearParamScheduler, kinds.ConstantParamScheduler)
 _TO_MINIMUM = (
     kinds.CosineAnnealingParamScheduler,
@@ -22,15 +22,15 @@ _TO_MINIMUM = (
 class ScheduleCheckHook(Hook):
     """Compare ``param_scheduler`` with ``max_epochs`` (or ``max_iters``).
 
-    ``train_cfg.max_epochs`` on the command line changes the length of the training, not
-    the ``total_steps``, ``T_max``, ``end`` and ``milestones`` of its schedules.
-    Refused before the first batch is what would stop in the middle or train at a rate
-    of about 0; the log warns of what is cut off, never reached, or rises again. A
-    resumed training has the schedules of its checkpoint.
+    ``train_cfg.max_epochs`` on the command line changes the length of the training, but
+    not ``total_steps``, ``T_max``, ``end`` and ``milestones`` of its schedules. Raises
+    an error before the first batch if training would stop early or continue at a
+    learning rate of about 0. Warns if a schedule is cut off, never starts, misses a
+    milestone, or rises again. A resumed training has the schedules of its checkpoint.
 
     Raises:
-        ValueError: A ``OneCycleLR`` has fewer steps than the training, or the last
-            schedule is at its minimum of about 0 before the end of the training.
+        ValueError: If a ``OneCycleLR`` has fewer steps than the training, or the last
+            schedule reaches its minimum of about 0 before the end of the training.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -45,9 +45,8 @@ class ScheduleCheckHook(Hook):
             for fatal, problem in _problems(name, each, runner):
                 if runner.iter > 0:
                     problem += (
-                        '. The schedules are those of the checkpoint: resume with the '
-                        'max_epochs it was trained with, or start a new training with '
-                        'load_from'
+                        '. The schedules are those of the checkpoint: resume with its '
+                        'max_epochs, or start a new training with load_from'
                     )
                 if fatal:
                     raise ValueError(problem)
@@ -57,7 +56,7 @@ class ScheduleCheckHook(Hook):
 def _problems(
     series: str, schedulers: list[kinds._ParamScheduler], runner: Runner
 ) -> Iterator[tuple[bool, str]]:
-    """What does not fit, and whether training would be in vain."""
+    """Yield whether a problem makes training useless, and its description."""
     epoch_length = len(runner.train_dataloader)
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
 
@@ -84,8 +83,8 @@ def _problems(
                 yield (
                     True,
                     f'{name} has total_steps for {show(planned, scheduler)}, but '
-                    f'{total}, and it cannot go on after its last step. Leave '
-                    'total_steps out, or make it as long as the training: '
+                    f'{total}, and the schedule cannot continue after its last step. '
+                    'Omit total_steps, or set it to the length of the training: '
                     f'{series}.{index}.total_steps',
                 )
         elif isinstance(scheduler, kinds.CosineAnnealingParamScheduler):
@@ -94,8 +93,8 @@ def _problems(
                 yield (
                     False,
                     f'{name} is at its minimum after {show(planned, scheduler)} '
-                    f'(T_max) and rises again, because {total}. Leave T_max out, or '
-                    f'set {series}.{index}.T_max',
+                    f'(T_max) and rises again, because {total}. Omit T_max, or set '
+                    f'{series}.{index}.T_max',
                 )
         elif isinstance(scheduler, kinds.CosineRestartParamScheduler):
             planned, option = sum(scheduler.periods), 'periods'
@@ -108,8 +107,8 @@ def _problems(
             yield (
                 False,
                 f'{name} is cut off after {show(steps, scheduler)}: its {option} is '
-                f'made for {show(planned, scheduler)}, but {total}. Leave {option} '
-                f'out, or set {series}.{index}.{option}',
+                f'for {show(planned, scheduler)}, but {total}. Omit {option}, or set '
+                f'{series}.{index}.{option}',
             )
         if isinstance(scheduler, kinds.MultiStepParamScheduler):
             late = [each for each in sorted(scheduler.milestones) if each >= steps]
@@ -127,13 +126,13 @@ def _problems(
     name, scheduler, end, total = last
     if isinstance(scheduler, _WARM_UPS):
         return
-    in_vain = isinstance(scheduler, _TO_MINIMUM) and not (
+    useless = isinstance(scheduler, _TO_MINIMUM) and not (
         getattr(scheduler, 'eta_min', None) or getattr(scheduler, 'eta_min_ratio', None)
     )
-    rate = 'about 0' if in_vain else 'what it is then'
+    rate = 'about 0' if useless else 'its last value'
     yield (
-        in_vain,
+        useless,
         f'{name} ends after {show(end, scheduler)}, but {total}: the learning rate '
-        f'would stay at {rate}. Leave its end out, so that it ends with the training, '
-        'or set all of param_scheduler for the new length',
+        f'would stay at {rate}. Omit its end, so that it ends with the training, or '
+        'adapt param_scheduler to the new length',
     )

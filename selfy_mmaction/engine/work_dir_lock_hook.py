@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""One training at a time in a folder."""
+"""Lock of the work directory, for one training at a time."""
 
 import os
 import socket
@@ -20,19 +20,18 @@ except ImportError:  # Windows
 
 @HOOKS.register_module()
 class WorkDirLockHook(Hook):
-    """Refuse to train where another process trains, and clean up after a killed one.
+    """Prevent two trainings in one ``work_dir``, and clean up after a killed one.
 
-    Two trainings in one ``work_dir`` would replace each other's checkpoints. The first
-    holds a lock on ``.training.lock`` there, which ends with the process, however it
-    ends. It is a lock of the process, not of the file: workers do not inherit it, so
-    that a killed training can be resumed at once. Where the file system has no locks,
-    the log says so.
+    Two trainings in one ``work_dir`` would overwrite each other's checkpoints. The
+    first one locks ``.training.lock`` in it until its process ends for any reason.
+    Workers do not inherit the lock, which belongs to the process, so a killed training
+    can be resumed immediately. Warns if the file system does not support locks.
 
     Raises:
-        RuntimeError: Another process trains there.
+        RuntimeError: If another process trains in this folder.
     """
 
-    # Before CheckpointHook removes old checkpoints.
+    # Run before CheckpointHook removes old checkpoints.
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
@@ -40,11 +39,11 @@ class WorkDirLockHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Take the lock, remove what killed processes left unfinished."""
+        """Acquire the lock, and remove unfinished files of killed processes."""
         folder = Path(runner.work_dir)
         if fcntl is None:
             return
-        # Not truncated: it may be another's.
+        # Do not truncate the file: another process may own it.
         file = (folder / '.training.lock').open('a+')
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,14 +52,14 @@ class WorkDirLockHook(Hook):
             owner = file.read().strip() or 'another process'
             file.close()
             raise RuntimeError(
-                f'{owner} is training in {folder}. Choose another folder (--work-dir), '
-                'or wait for it to end.'
+                f'{owner} is training in {folder}. Choose another folder (--work-dir) '
+                'or wait until it ends.'
             ) from None
         except OSError as error:
             file.close()
             runner.logger.warning(
                 f'{folder} cannot be locked ({error.strerror}): do not start two '
-                'trainings there.'
+                'trainings in it.'
             )
             return
         file.truncate(0)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Corruptions of one frame and their levels (section 4.7), as steps of a pipeline."""
+"""Corruptions of one frame and their levels (section 4.7) as pipeline transforms."""
 
 import re
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ LABELS = dict(
 
 
 class Level(NamedTuple):
-    """A severity of a corruption.
+    """Severity level of a corruption.
 
     Attributes:
-        corruption: One of ``CORRUPTIONS``, or 'clean'.
-        level: From 1; 0 for 'clean'.
+        corruption: One of ``CORRUPTIONS``, or ``'clean'``.
+        level: Severity from 1; 0 for ``'clean'``.
     """
 
     corruption: str
@@ -40,14 +40,21 @@ CLEAN = Level('clean', 0)
 def choose_levels(
     corruptions: Sequence[str] = CORRUPTIONS, levels: Sequence[int] = range(1, 7)
 ) -> list[Level]:
-    """The clean clips, then some levels (of 1 to 6) of some corruptions, in order.
+    """Return the levels to test: clean clips, then the chosen levels in order.
+
+    Args:
+        corruptions: Names from ``CORRUPTIONS``. Default: all.
+        levels: Levels from 1 to 6. Default: all.
 
     Raises:
-        ValueError: There is no such corruption or level.
+        ValueError: If a corruption or level does not exist.
     """
     for corruption in corruptions:
         if corruption not in CORRUPTIONS:
-            raise ValueError(f'corruption {corruption!r} is none of {CORRUPTIONS}')
+            raise ValueError(
+                f'corruption {corruption!r} does not exist; choose from '
+                f'{", ".join(CORRUPTIONS)}'
+            )
     for level in levels:
         if level not in range(1, 7):
             raise ValueError(f'level {level!r} does not exist; choose from 1 to 6')
@@ -55,27 +62,29 @@ def choose_levels(
     return [CLEAN, *(level for level in chosen if level.corruption in corruptions)]
 
 
-def make_step(level: Level, frame: int | None, seed: int) -> dict[str, Any] | None:
-    """Config of the step that corrupts a frame; None for clean clips.
+def make_transform(level: Level, frame: int | None, seed: int) -> dict[str, Any] | None:
+    """Return the config of the transform that corrupts a frame, or None for clean.
 
     Args:
-        level: What to do.
+        level: Level of the corruption.
         frame: Index of the frame in the clip, from 0; None for the center.
-        seed: Seed of the blur's angles.
+        seed: Seed of the angles of the motion blur.
     """
     if level == CLEAN:
         return None
-    step = dict(type=_TRANSFORMS[level.corruption], level=level.level, frame=frame)
-    return dict(step, seed=seed) if level.corruption == 'motion_blur' else step
+    transform = dict(type=_TRANSFORMS[level.corruption], level=level.level, frame=frame)
+    return (
+        dict(transform, seed=seed) if level.corruption == 'motion_blur' else transform
+    )
 
 
-def insert_step(
-    pipeline: Sequence[dict[str, Any]], step: dict[str, Any]
+def insert_transform(
+    pipeline: Sequence[dict[str, Any]], transform: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """A pipeline with a step inserted after its last crop or resize.
+    """Return a pipeline with a transform inserted after its last crop or resize.
 
     Raises:
-        ValueError: There is no ``FormatShape``, or no crop or resize before it.
+        ValueError: If there is no ``FormatShape``, or no crop or resize before it.
     """
     types = [str(each['type']) for each in pipeline]
     if 'FormatShape' not in types:
@@ -87,7 +96,7 @@ def insert_step(
     ]
     if not spatial:
         raise ValueError(
-            'the test pipeline has no crop or resize before FormatShape, so that the '
-            f"size of the network's input is not known: {', '.join(types)}"
+            'the test pipeline has no crop or resize before FormatShape that sets '
+            f"the size of the network's input: {', '.join(types)}"
         )
-    return [*pipeline[: spatial[-1] + 1], step, *pipeline[spatial[-1] + 1 :]]
+    return [*pipeline[: spatial[-1] + 1], transform, *pipeline[spatial[-1] + 1 :]]

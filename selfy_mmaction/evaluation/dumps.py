@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Predictions that mmaction2's ``test.py --dump`` wrote, read without running code."""
+"""Safe reader of predictions written by mmaction2's ``test.py --dump``."""
 
 import codecs
 import io
@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-# What a pipeline's PackActionInputs may hold of where a clip comes from.
+# Keys with the source of a clip that PackActionInputs may keep.
 NAME_KEYS = ('filename', 'frame_dir', 'video_id', 'img_key')
-# The largest error of a sum of probabilities, for scores of half precision.
+# Largest error of a sum of probabilities in half precision.
 _TOLERANCE = 0.01
 
 
 class Dump(NamedTuple):
-    """Predictions for N clips of C classes.
+    """Predictions for N clips and C classes.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         scores: (N, C), as in the file.
         labels: (N,), int.
-        names: Where each clip comes from, such as ``{'filename': 'a/7.webm'}``; empty
-            where the file does not tell.
+        names: Source of each clip, such as ``{'filename': 'a/7.webm'}``; empty if
+            unknown.
     """
 
     path: str
@@ -36,20 +36,20 @@ class Dump(NamedTuple):
 
     @property
     def holds_probabilities(self) -> bool:
-        """Whether the scores of each clip are not negative and sum to 1."""
+        """Whether the scores of each clip are nonnegative and sum to 1."""
         sums = self.scores.sum(axis=1, dtype=float)
         return bool((self.scores >= 0).all() and (abs(sums - 1) < _TOLERANCE).all())
 
 
 class _DumpUnpickler(pickle.Unpickler):
-    """Unpickler that finds tensors and arrays, and nothing else."""
+    """Unpickler that loads only tensors and arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # numpy 1 writes numpy.core, numpy 2 writes numpy._core.
+        # numpy 1 writes numpy.core, and numpy 2 writes numpy._core.
         known = f'{module.replace("numpy._core", "numpy.core")}.{name}'
         if known not in _CONSTRUCTORS:
             raise pickle.UnpicklingError(
-                f'it asks for {module}.{name}, which is no part of a dump; nothing of '
+                f'it contains {module}.{name}, which is not part of a dump; no code of '
                 'the file was run'
             )
         return _CONSTRUCTORS[known]
@@ -61,7 +61,7 @@ def _load_storage(data: bytes) -> Any:
 
 def _encode(text: str, encoding: str) -> bytes:
     if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'it holds bytes encoded as {encoding!r}')
+        raise pickle.UnpicklingError(f'it contains bytes encoded as {encoding!r}')
     return codecs.encode(text, encoding)
 
 
@@ -79,37 +79,38 @@ _CONSTRUCTORS = {
 
 
 def load_dump(path: str | os.PathLike) -> Dump:
-    """Read predictions that ``test.py --dump`` wrote, a pickle.
+    """Read a pickle file of predictions written by ``test.py --dump``.
 
     Raises:
-        OSError: The file cannot be opened.
-        pickle.UnpicklingError: The file is truncated, or would run code.
-        ValueError: It is no dump, or not one of single labels with one vector
-            of scores per clip.
+        OSError: If the file cannot be opened.
+        pickle.UnpicklingError: If the file is truncated or would run code.
+        ValueError: If the file is not a dump with a single label and one vector of
+            scores per clip.
     """
     with open(path, 'rb') as file:
         try:
             samples = _DumpUnpickler(file).load()
         except pickle.UnpicklingError as error:
             raise pickle.UnpicklingError(f'{path} was not read: {error}') from None
-        except Exception as error:  # whatever the constructors make of damaged data
-            raise ValueError(f'{path} is no complete dump: {error}') from error
+        except Exception as error:  # constructors raise any error on damaged data
+            raise ValueError(f'{path} is not a complete dump: {error}') from error
     if not isinstance(samples, list) or not samples:
         raise ValueError(
-            f'{path} holds no list of predictions; write it with test.py --dump'
+            f'{path} is not a list of predictions; write it with test.py --dump'
         )
     scores = [_score(sample, f'{path}, clip {i}') for i, sample in enumerate(samples)]
     for index, score in enumerate(scores):
         if score.shape != scores[0].shape:
             raise ValueError(
-                f'{path}, clip {index} has {score.size} scores, clip 0 has '
+                f'{path}, clip {index} has {score.size} scores, but clip 0 has '
                 f'{scores[0].size}'
             )
     labels = [_label(sample, f'{path}, clip {i}') for i, sample in enumerate(samples)]
     for index, label in enumerate(labels):
         if label not in range(scores[0].size):
             raise ValueError(
-                f'{path}, clip {index} has label {label}, but {scores[0].size} scores'
+                f'{path}, clip {index} has label {label}, but {scores[0].size} scores, '
+                f'expected 0 to {scores[0].size - 1}'
             )
     return Dump(
         str(path), np.stack(scores), np.array(labels), [_name(s) for s in samples]
@@ -118,7 +119,7 @@ def load_dump(path: str | os.PathLike) -> Dump:
 
 def _score(sample: Any, where: str) -> np.ndarray:
     if not isinstance(sample, dict) or not {'pred_score', 'gt_label'} <= sample.keys():
-        raise ValueError(f'{where} is no dict with pred_score and gt_label')
+        raise ValueError(f'{where} is not a dict with pred_score and gt_label')
     score = sample['pred_score']
     if not isinstance(score, torch.Tensor) or score.is_complex():
         kind = getattr(score, 'dtype', type(score).__name__)
@@ -126,7 +127,7 @@ def _score(sample: Any, where: str) -> np.ndarray:
     if score.dim() != 1:
         raise ValueError(
             f'{where} has pred_score of shape {tuple(score.shape)}, expected one score '
-            "a class; test with average_clips='prob' in the head"
+            "per class; test with average_clips='prob' in the head"
         )
     score = score.detach().float()
     if not score.isfinite().all():
@@ -138,12 +139,12 @@ def _label(sample: dict, where: str) -> int:
     label = sample['gt_label']
     try:
         tensor = torch.as_tensor(label)
-    except (TypeError, ValueError, RuntimeError, OverflowError):  # text and the like
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # such as text
         tensor = torch.tensor([torch.nan])
     if tensor.numel() != 1:
         raise ValueError(
-            f'{where} has {tensor.numel()} labels; only single labels can be scored '
-            'here'
+            f'{where} has {tensor.numel()} labels; multi-label datasets are not '
+            'supported'
         )
     if tensor.dtype == torch.bool or tensor.is_floating_point() or tensor.is_complex():
         raise ValueError(f'{where} has gt_label {label!r}, expected an integer')
@@ -159,7 +160,7 @@ def _name(sample: dict) -> dict[str, str]:
 
 
 def _same_clip(one: dict[str, str], other: dict[str, str]) -> bool:
-    """Whether names are the same but for the folder, and the ending of a file."""
+    """Return whether names are equal except for folders and file extensions."""
 
     def last_part(name: dict[str, str]) -> str:
         ((key, path),) = name.items()
@@ -169,18 +170,18 @@ def _same_clip(one: dict[str, str], other: dict[str, str]) -> bool:
 
 
 def check_same_clips(dumps: list[Dump]) -> None:
-    """Refuse dumps that are not of the same clips in the same order.
+    """Check that dumps have the same clips in the same order.
 
-    Compared are the number of clips and of classes, the label of each clip and, where
-    both files tell it, its name: the last part of its path, of files without the
-    ending.
+    Compares the numbers of clips and classes and the label of each clip. If both files
+    have names, the last part of each path is compared, too, for files without the
+    extension.
 
     Raises:
-        ValueError: Names the first difference.
+        ValueError: If they differ; the message names the first difference.
     """
     first = dumps[0]
     for other in dumps[1:]:
-        both = f'{first.path} and {other.path} are not of the same clips'
+        both = f'{first.path} and {other.path} do not have the same clips'
         for what, axis in (('clips', 0), ('classes', 1)):
             sizes = first.scores.shape[axis], other.scores.shape[axis]
             if sizes[0] != sizes[1]:

@@ -21,37 +21,40 @@ def fuse(
     weights: Sequence[float] | None = None,
     apply_softmax: bool = False,
 ) -> np.ndarray:
-    """Sum the weighted scores, as mmaction2's ``report_accuracy.py`` does.
+    """Sum weighted scores like mmaction2's ``report_accuracy.py``.
 
     Args:
         dumps: Predictions of each network on the same clips.
-        weights: One for each network, from 1e-9 to 1e9. Default: None, 1 for each.
-        apply_softmax: Turn scores into probabilities first. Default: False.
+        weights: One weight per network, from 1e-9 to 1e9. Default: None, 1 for each.
+        apply_softmax: Whether to apply the softmax to the scores first. Default: False.
 
     Returns:
         (N, C), float64.
 
     Raises:
-        ValueError: The clips differ, the weights are not one such number for each
-            network, or probabilities would be mixed with other scores or softmaxed
-            again.
+        ValueError: If the clips differ, the number or range of the weights is wrong,
+            only some of the scores are probabilities, or the softmax would be applied
+            to probabilities.
     """
     check_same_clips(list(dumps))
     weights = [1.0] * len(dumps) if weights is None else list(weights)
     if len(weights) != len(dumps):
-        raise ValueError(f'{len(weights)} weights for {len(dumps)} dumps: {weights}')
-    # Beyond that rounding would decide.
+        raise ValueError(
+            f'got {len(weights)} weights for {len(dumps)} dumps, expected one per '
+            f'dump: {weights}'
+        )
+    # Outside of this range, rounding errors would decide.
     if not all(1e-9 <= weight <= 1e9 for weight in weights):
-        raise ValueError(f'weights {weights} must all be from 1e-9 to 1e9')
+        raise ValueError(f'weights must all be from 1e-9 to 1e9, got {weights}')
     are_probabilities = [dump.holds_probabilities for dump in dumps]
     if apply_softmax and any(are_probabilities):
         path = dumps[are_probabilities.index(True)].path
-        raise ValueError(f'{path} holds probabilities already; leave out the softmax')
+        raise ValueError(f'{path} already has probabilities; omit the softmax')
     if len(set(are_probabilities)) > 1:
         path = dumps[are_probabilities.index(False)].path
         raise ValueError(
-            f'{path} does not hold probabilities, but others do; test it again with '
-            "average_clips='prob' in the head"
+            f'{path} does not have probabilities, but other dumps do; test it again '
+            "with average_clips='prob' in the head"
         )
     scores = [dump.scores for dump in dumps]
     if apply_softmax:
@@ -60,11 +63,14 @@ def fuse(
 
 
 def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The accuracies of ``AccMetric``: 'top1', 'top5' and 'mean1', from 0 to 1.
+    """Compute the accuracies of ``AccMetric``.
 
     Args:
         scores: (N, C).
         labels: (N,).
+
+    Returns:
+        ``'top1'``, ``'top5'`` and ``'mean1'``, from 0 to 1.
     """
     labels = labels.tolist()
     top1, top5 = top_k_accuracy(scores, labels, (1, 5))
@@ -72,7 +78,7 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def show_table(rows: dict[str, dict[str, float]]) -> str:
-    """Table of :func:`accuracies` by name in percent, in Markdown."""
+    """Format :func:`accuracies` by name as a Markdown table, in percent."""
     lines = ['| scores | top-1 | top-5 | mean class |', '| --- | --- | --- | --- |']
     for name, row in rows.items():
         cells = (f'{100 * row[key]:.2f}' for key in ('top1', 'top5', 'mean1'))
@@ -81,12 +87,12 @@ def show_table(rows: dict[str, dict[str, float]]) -> str:
 
 
 def write_dump(path: str | os.PathLike, scores: np.ndarray, like: Dump) -> None:
-    """Write predictions as ``test.py --dump`` does, whole or not at all.
+    """Write predictions in the format of ``test.py --dump``, atomically.
 
     Args:
         path: File to write, ``.pkl`` or ``.pickle``.
         scores: (N, C).
-        like: Predictions of the same clips, from which labels and names are taken.
+        like: Predictions of the same clips that provide labels and names.
     """
     path = Path(path)
     samples = []

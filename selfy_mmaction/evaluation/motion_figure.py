@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Table and picture of two models on the motion benchmark."""
+"""Table and figure of two models on the motion benchmark."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,19 @@ from matplotlib.figure import Figure
 from .dumps import Dump
 
 SPLITS = {'val': 'accuracy', 'val_flicker': 'under flicker'}
-"""What the figures of a split are called."""
+"""Column title of each split."""
 
 COLORS = ('#8c8c8c', '#c44e52')
 
 
 def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
-    """Accuracy over epochs from the logs that mmengine writes.
+    """Read accuracy curves from mmengine's logs.
 
-    Runs that were resumed have several logs, of which those that were killed may end
-    within a line.
+    A resumed run has several logs. The log of a killed run may end within a line.
 
     Returns:
-        Accuracy by iteration for 'train' (as logged, per batch), by epoch for 'val'.
+        Accuracy by iteration for ``'train'`` (as logged, per batch) and by epoch for
+        ``'val'``.
     """
     curves = {'train': {}, 'val': {}}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
@@ -40,12 +40,12 @@ def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
 
 
 def show_table(results: dict[str, dict[str, Dump]], names: tuple[str, ...]) -> str:
-    """Table of top-1 accuracies in percent, in Markdown.
+    """Format top-1 accuracies as a Markdown table, in percent.
 
     Args:
-        results: Dumps of ``test.py``, by model and split.
-        names: Class names, whose first words are patterns of motion: the validation
-            split is shown by pattern, too.
+        results: Dumps of ``test.py`` by model and split.
+        names: Class names. Their first word is the motion pattern; the accuracy on
+            ``'val'`` is also shown per pattern.
     """
     patterns = np.array([name.split('_')[0] for name in names])
     columns = list(dict.fromkeys(patterns))
@@ -70,12 +70,12 @@ def draw(
     data: Path,
     names: tuple[str, ...],
 ) -> None:
-    """Draw the accuracy curves and some clips with the predictions.
+    """Draw the accuracy curves, and some clips with their predictions.
 
     Args:
-        path: Picture to write.
-        curves: What :func:`read_curves` returns, by model.
-        results: Dumps of ``test.py``, by model and split.
+        path: Image file to write.
+        curves: Results of :func:`read_curves` by model.
+        results: Dumps of ``test.py`` by model and split.
         data: Folder of the benchmark.
         names: Class names.
     """

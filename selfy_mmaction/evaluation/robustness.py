@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Accuracy when one frame of each clip is corrupted (section 4.7, Fig. 5)."""
+"""Accuracy with one corrupted frame per clip (section 4.7, Fig. 5)."""
 
 import copy
 import hashlib
@@ -22,18 +22,18 @@ from selfy_mmaction.atomic_files import replacing
 from selfy_mmaction.engine.clip_length_check_hook import check_clip_lengths
 from selfy_mmaction.engine.data_parts import clip_samplers
 
-from .corruption_levels import Level, insert_step, make_step
+from .corruption_levels import Level, insert_transform, make_transform
 
 
 class Network(NamedTuple):
-    """A network to test.
+    """Network to test.
 
     Attributes:
-        name: What tables and figure call it.
-        config: Its config, as read from the file and changed by options.
-        config_path: The file.
-        checkpoint: Its checkpoint.
-        fingerprint: Of all that the accuracies depend on: model, data, checkpoint.
+        name: Name in tables and figures.
+        config: Config, changed by options.
+        config_path: Path of the config.
+        checkpoint: Path of the checkpoint.
+        fingerprint: Fingerprint of model, data and checkpoint.
     """
 
     name: str
@@ -50,20 +50,20 @@ def prepare_network(
     frame: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> Network:
-    """Read a network's config and check all that could stop its test.
+    """Read a network's config and check everything that could make its test fail.
 
     Args:
-        name: What tables and figure call it.
-        config_path: Its config.
-        checkpoint: Its checkpoint.
-        frame: Index of the frame to corrupt, None for the center.
-        options: Options that change the config, if any.
+        name: Name in tables and figures.
+        config_path: Path of the config.
+        checkpoint: Path of the checkpoint.
+        frame: Index of the frame to corrupt. Default: None, the center.
+        options: Options that change the config. Default: None.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: The config or the checkpoint is damaged, or they do not go together;
-            or the test pipeline cannot be corrupted or gives clips of another length
-            than the network's.
+        FileNotFoundError: If a file is missing.
+        ValueError: If the config or the checkpoint is damaged, they do not match, the
+            test pipeline does not support corruptions, or its clip length differs from
+            the network's.
     """
     for path in (config_path, checkpoint):
         if not Path(path).is_file():
@@ -73,8 +73,8 @@ def prepare_network(
         config.merge_from_dict(options or {})
         init_default_scope(config.get('default_scope', 'mmaction'))
         dataset_config = config.test_dataloader.dataset
-        corrupted = insert_step(
-            dataset_config.pipeline, make_step(Level('occlusion', 1), frame, 0)
+        corrupted = insert_transform(
+            dataset_config.pipeline, make_transform(Level('occlusion', 1), frame, 0)
         )
         pipeline = Compose(corrupted)
         _check_frame(pipeline, frame)
@@ -84,14 +84,14 @@ def prepare_network(
         evaluator = config.test_evaluator
     except (OSError, ValueError) as error:
         raise ValueError(f'{config_path}: {error}') from error
-    except Exception as error:  # whatever is wrong in a file of the user's
+    except Exception as error:  # the user's config may raise any error
         raise ValueError(
-            f'{config_path} gives no network that can be tested: '
+            f'{config_path} does not define a network that can be tested: '
             f'{type(error).__name__}: {error}'
         ) from error
     try:
         load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    except Exception as error:  # whatever torch makes of a damaged file
+    except Exception as error:  # torch raises any error on a damaged file
         raise ValueError(
             f'{checkpoint} cannot be loaded into the network of {config_path}: '
             f'{type(error).__name__}: {error}'
@@ -108,7 +108,10 @@ def prepare_network(
 def _check_frame(pipeline: Compose, frame: int | None) -> None:
     samplers = clip_samplers(pipeline)
     if not samplers:
-        raise ValueError('the test pipeline has no SampleFrames or the like')
+        raise ValueError(
+            'the test pipeline has no transform that samples frames, such as '
+            'SampleFrames'
+        )
     clip_len, num_clips = samplers[0].clip_len, samplers[0].num_clips
     length = clip_len if clip_len > 1 else num_clips
     if frame is not None and frame not in range(length):
@@ -129,24 +132,25 @@ class _ProgressHook(Hook):
 
 
 def run_test(
-    network: Network, step: dict[str, Any] | None, work_dir: Path
+    network: Network, transform: dict[str, Any] | None, work_dir: Path
 ) -> dict[str, float]:
-    """Metrics of a network by mmaction2's test loop.
+    """Compute the metrics of a network in mmaction2's test loop.
 
     Args:
-        network: The network.
-        step: Step to insert into the test pipeline; None for clean clips.
+        network: Network to test.
+        transform: Config of a transform for the test pipeline; None for clean
+            clips.
         work_dir: Folder of the runner's logs.
     """
     config = copy.deepcopy(network.config)
-    if step is not None:
+    if transform is not None:
         dataset = config.test_dataloader.dataset
-        dataset.pipeline = insert_step(dataset.pipeline, step)
+        dataset.pipeline = insert_transform(dataset.pipeline, transform)
     config.load_from = network.checkpoint
     config.work_dir = str(work_dir)
     config.launcher = 'none'
     config.log_level = 'WARNING'  # else each level prints the whole config
-    # Loggers and the like are kept by name for the life of the process.
+    # mmengine keeps loggers by name until the process ends.
     config.experiment_name = f'{work_dir.name}_{os.urandom(4).hex()}'
     runner = Runner.from_cfg(config)
     runner.register_hook(_ProgressHook())
@@ -156,17 +160,20 @@ def run_test(
 
 
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Results of earlier :func:`run_levels` by key; none if there is no file.
+    """Read the results of earlier calls of :func:`run_levels`.
+
+    Returns:
+        Results by key; empty if the file does not exist.
 
     Raises:
-        ValueError: The file is damaged.
+        ValueError: If the file is damaged.
     """
     if not path.exists():
         return {}
     try:
         results = json.loads(path.read_text())
         if not _are_results(results):
-            raise ValueError('it holds no metrics by level')
+            raise ValueError('it has no metrics per level')
     except ValueError as error:
         raise ValueError(
             f'{path} is damaged ({error}); delete it to test all levels again'
@@ -191,37 +198,38 @@ def run_levels(
     frame: int | None = None,
     seed: int = 0,
 ) -> dict[str, dict[Level, float]]:
-    """Test networks under all levels, leaving out what is finished.
+    """Test networks on all levels and skip finished tests.
 
     Args:
         networks: Results of :func:`prepare_network`.
         levels: Result of :func:`choose_levels`.
-        out: Folder, in which ``robustness.json`` is written after each level. A result
-            in it counts where checkpoint, model, data, frame and seed are the same.
-        metric: Metric to return.
-        frame: Index of the frame to corrupt, None for the center.
-        seed: Seed of the blur's angles.
+        out: Output folder. ``robustness.json`` is written there after each level; a
+            result in it is reused if checkpoint, model, data, frame and seed are equal.
+        metric: Metric to return. Default: ``'acc/top1'``.
+        frame: Index of the frame to corrupt. Default: None, the center.
+        seed: Seed of the angles of the motion blur. Default: 0.
 
     Returns:
-        The metric in percent, by network's name and level.
+        The metric in percent, by name of the network and level.
 
     Raises:
-        OSError: The file cannot be written.
-        ValueError: The evaluator does not give the metric, or the file is damaged.
+        OSError: If ``robustness.json`` cannot be written.
+        ValueError: If the evaluator does not report the metric, or ``robustness.json``
+            is damaged.
     """
     path = out / 'robustness.json'
     results = read_results(path)
-    _write_results(path, results)  # raises before long work
+    _write_results(path, results)  # fail early if the file cannot be written
     figures = {network.name: {} for network in networks}
     todo = [(network, level) for network in networks for level in levels]
     for number, (network, level) in enumerate(todo, start=1):
-        step = make_step(level, frame, seed)
+        transform = make_transform(level, frame, seed)
         key = hashlib.sha256(
-            (network.fingerprint + json.dumps(step, sort_keys=True)).encode()
+            (network.fingerprint + json.dumps(transform, sort_keys=True)).encode()
         ).hexdigest()[:16]
         title = f'[{number}/{len(todo)}] {network.name}, {level}'
         if key in results:
-            print(f'{title}: finished before', flush=True)
+            print(f'{title}: already finished', flush=True)
         else:
             print(title, flush=True)
             results[key] = dict(
@@ -230,15 +238,15 @@ def run_levels(
                 checkpoint=network.checkpoint,
                 corruption=level.corruption,
                 level=level.level,
-                step=step,
-                metrics=run_test(network, step, out / 'logs'),
+                step=transform,
+                metrics=run_test(network, transform, out / 'logs'),
             )
             _write_results(path, results)
         metrics = results[key]['metrics']
         if metric not in metrics:
             raise ValueError(
-                f'the test evaluator of {network.config_path} gives no {metric!r}, but '
-                f'{", ".join(metrics)}'
+                f'the test evaluator of {network.config_path} does not report '
+                f'{metric!r}, only {", ".join(metrics)}'
             )
         figures[network.name][level] = 100 * metrics[metric]
     return figures

@@ -15,7 +15,7 @@ _TITLES = dict(
 
 
 def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
-    """Tables of the result of :func:`run_levels` in Markdown, one per corruption."""
+    """Format the result of :func:`run_levels` as Markdown, one table per corruption."""
     tables = []
     for corruption, levels in _by_corruption(figures):
         labels = ['model', *_tick_labels(levels)]
@@ -35,7 +35,7 @@ def show_tables(figures: dict[str, dict[Level, float]], metric: str) -> str:
 def draw_curves(
     path: Path, figures: dict[str, dict[Level, float]], metric: str
 ) -> None:
-    """Draw the result of :func:`run_levels` as curves, as in Fig. 5a and 5b."""
+    """Draw the result of :func:`run_levels` as curves (Fig. 5a and 5b)."""
     panels = list(_by_corruption(figures))
     figure = Figure(figsize=(5.5 * len(panels), 4), layout='constrained')
     rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Modules, registered in mmaction2's registries."""
+"""Models and modules, registered in mmaction2's registries."""
 
 from .backbones import ResNetSELFY, ResNetTSMSELFY
 from .backbones.released_resnet_selfy import ReleasedResNetTSMSELFY

@@ -16,42 +16,42 @@ from .selfy.block import SELFYBlock
 
 @MODELS.register_module()
 class SELFYNeck(Module):
-    """Motion of one level of the backbone, added to the last level.
+    """Adds the motion of one backbone level to the last level.
 
-    A :class:`SELFYBlock` matches the features of a level and integrates them to the
-    channels of the last one; averaged to its positions they are added there. What
-    leaves is the average over the frames of each clip, as mmaction2 expects of a neck.
+    A :class:`SELFYBlock` matches the features of one level and integrates them to the
+    channels of the last level. They are resized by area averaging and added to it. The
+    output is averaged over the frames of each clip, as mmaction2 expects of a neck.
 
-    The paper has no such place; docs/mixing.md says when one inside the backbone is
-    the better choice (supplement, Table 3b).
+    The paper does not use a neck; docs/mixing.md explains when a block inside the
+    backbone is the better choice (supplement, Table 3b).
 
-    The heads average over frames, too. So with the block's last scale at zero the
-    scores are those without a neck, up to rounding, with ``TSNHead``, ``TPNHead``,
-    ``I3DHead`` and ``TSMHead(num_segments=1)``. One exception: of several clips
-    ``TSNHead`` would average the features; behind the neck ``average_clips`` averages
-    the scores, as it does with ``TSMHead``.
+    The heads average over frames as well. So if the scale of the block's last norm is
+    zero, the scores equal those without a neck, up to rounding, for ``TSNHead``,
+    ``TPNHead``, ``I3DHead`` and ``TSMHead(num_segments=1)``. One exception: with
+    several clips, ``TSNHead`` would average their features; after the neck,
+    ``average_clips`` averages their scores, as for ``TSMHead``.
 
     Args:
-        in_channels: Channels of each level that the backbone hands over, at least two:
-            its ``out_indices`` name as many stages.
-        num_segments: Frames per clip, T, at ``level``. Networks of frames hand over
-            all clips and crops of a video as one sequence, which is divided by it.
-            None in networks of clips: each has the length that it comes with.
+        in_channels: Channels of each level returned by the backbone, at least two.
+            There is one per entry of its ``out_indices``.
+        num_segments: Frames per clip, T, at ``level``. 2D networks return all clips and
+            crops of a video as one sequence, which is split into clips of this length.
+            Use None for 3D networks, which return separate clips.
         level: Index of the level to match on. Default: 0, which is res3 of a ResNet
             with ``out_indices=(1, 3)``.
-        block: Config of the :class:`SELFYBlock`. Its ``scale`` of 0.5 is the paper's at
-            28x28 positions. Its fusion stays Eq. 9 by default: between the sum over
-            offsets and the average over frames there is no other nonlinearity, and
-            without one the order of movements is lost (docs/mixing.md).
-            Default: None, all defaults of the block but the restoration, which is
-            ``dict(type='UpsampleRestoration', mode='area')``.
-        new: Whether a training may start from a checkpoint without the block's weights;
+        block: Config of the :class:`SELFYBlock`. Its default ``scale`` of 0.5 is the
+            paper's for 28x28 positions. Its default fusion, Eq. 9, is kept because
+            there is no other nonlinearity between the sum over offsets and the average
+            over frames; without one, the order of movements is lost (docs/mixing.md).
+            Default: None, the defaults of the block except for
+            ``restoration=dict(type='UpsampleRestoration', mode='area')``.
+        new: Whether training may start from a checkpoint without the block's weights;
             see :class:`~selfy_mmaction.engine.CheckpointCheckHook`. Default: False.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Fewer than two levels, no such level, a block of another kind,
-            another unusable argument, or as :class:`SELFYBlock`.
+        ValueError: If there are fewer than two levels, ``level`` is out of range,
+            ``block`` is not a :class:`SELFYBlock`, or an argument is invalid.
 
     Example:
         >>> import torch
@@ -76,7 +76,7 @@ class SELFYNeck(Module):
             in_channels = check_ints('in_channels', in_channels)
         if not isinstance(in_channels, tuple) or len(in_channels) < 2:
             raise ValueError(
-                'in_channels must give the channels of two levels or more, such as '
+                'in_channels must list the channels of at least two levels, such as '
                 f'(512, 2048) for out_indices=(1, 3) of a ResNet-50, but got '
                 f'{in_channels!r}'
             )
@@ -88,10 +88,10 @@ class SELFYNeck(Module):
         kind = find_type('block', block.setdefault('type', 'SELFYBlock'))
         if not (isinstance(kind, type) and issubclass(kind, SELFYBlock)):
             raise ValueError(
-                'block must be a SELFYBlock, whose steps lead from one level to '
-                f'another, but got a {kind.__name__}'
+                'block must be a SELFYBlock, whose steps the neck runs on two levels, '
+                f'but got a {kind.__name__}'
             )
-        # Only the reduction sees the level; the other steps lead to the last one.
+        # Only the reduction takes the channels of the level to match on.
         reduction = check_config('block.reduction', block.get('reduction'))
         block['reduction'] = {'in_channels': in_channels[level], **reduction}
         decided = dict(in_channels=in_channels[-1])
@@ -110,21 +110,21 @@ class SELFYNeck(Module):
         """Add the STSS representation of a level to the last level.
 
         Args:
-            x: Features of each level, (N, C, T, H, W). T of the last may be a part of
-                that of ``level``, as in networks that stride over time. Frames
-                (N*T, C, H, W) are returned as they are: with ``max_testing_views``
-                mmaction2's ``Recognizer2D`` calls its neck on parts of them, and then
-                as always.
-            data_samples: The samples of a training step, whose number is checked.
+            x: Features of each level, (N, C, T, H, W). T of the last level may divide
+                that of ``level``, as in networks with temporal strides. Frames
+                (N*T, C, H, W) are returned unchanged: with ``max_testing_views``,
+                mmaction2's ``Recognizer2D`` calls the neck on chunks of frames before
+                the regular call.
+            data_samples: Samples of a training step; their number is checked.
                 Default: None.
 
         Returns:
-            Features of each clip, (N * clips, C, 1, H, W) with the last level's C, H
-            and W, and the auxiliary losses, which are none.
+            Features per clip, (N * clips, C, 1, H, W), with C, H and W of the last
+            level, and an empty dict of auxiliary losses.
 
         Raises:
-            ValueError: Not these levels, lengths T that do not divide, or a training
-                step with more or fewer clips than samples.
+            ValueError: If the levels do not match ``in_channels``, the lengths T do not
+                divide, or the number of clips in training is not that of the samples.
         """
         self._check_levels(x)
         if x[-1].dim() == 4:
@@ -134,9 +134,9 @@ class SELFYNeck(Module):
         num_segments = self.num_segments or num_frames
         if num_frames % num_segments or num_frames % last.size(2):
             raise ValueError(
-                f'level {self.level} has T={num_frames} frames and the last level '
-                f'T={last.size(2)}; the first must be a multiple of num_segments='
-                f'{num_segments} and of the other'
+                f'level {self.level} has T={num_frames} frames, which must be a '
+                f'multiple of num_segments={num_segments} and of the T='
+                f'{last.size(2)} frames of the last level'
             )
         last = last.repeat_interleave(num_frames // last.size(2), 2)
         out = self._fuse(_as_frames(level), _as_frames(last), num_segments)
@@ -144,14 +144,14 @@ class SELFYNeck(Module):
         if data_samples is not None and len(out) != len(data_samples):
             raise ValueError(
                 f'{len(data_samples)} samples have {len(out)} clips of num_segments='
-                f'{num_segments} frames at level {self.level}, but in training each '
-                'has one; make num_segments the number of frames that the pipeline '
-                'samples'
+                f'{num_segments} frames at level {self.level}, but training requires '
+                'one per sample; set num_segments to the number of frames that the '
+                'pipeline samples'
             )
         return out.unsqueeze(2), {}
 
     def _fuse(self, level: Tensor, last: Tensor, num_segments: int) -> Tensor:
-        """Motion at ``level``, fused with ``last``."""
+        """Fuse the motion at ``level`` with ``last``."""
         block = self.block
 
         def represent(x: Tensor) -> Tensor:
@@ -165,26 +165,26 @@ class SELFYNeck(Module):
 
     def _check_levels(self, x: Sequence[Tensor]) -> None:
         advice = (
-            f'the backbone must hand over a level for each of in_channels='
-            f'{self.in_channels}; set its out_indices to as many stages, such as '
-            '(1, 3)'
+            f'the backbone must return one level per entry of in_channels='
+            f'{self.in_channels}; set its out_indices to the stages, such as (1, 3)'
         )
         if isinstance(x, Tensor):
-            raise ValueError(f'{advice}; it gave one tensor, {tuple(x.shape)}')
+            raise ValueError(f'{advice}; got one tensor, {tuple(x.shape)}')
         if len(x) != len(self.in_channels):
-            # Of a backbone with one level, Recognizer2D hands over each frame as one.
-            raise ValueError(f'{advice}; it gave {len(x)}')
+            # With a single-level backbone, Recognizer2D passes each frame as a level.
+            raise ValueError(f'{advice}; got {len(x)} levels')
         channels = tuple(
             features.size(1) if isinstance(features, Tensor) else type(features)
             for features in x
         )
         if channels != self.in_channels:
-            raise ValueError(f'{advice}; it gave channels {channels}')
+            raise ValueError(f'{advice}; got channels {channels}')
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return f'num_segments={self.num_segments}, level={self.level}'
 
 
 def _as_frames(clips: Tensor) -> Tensor:
-    """(N, C, T, H, W) to (N*T, C, H, W)."""
+    """Reshape (N, C, T, H, W) to (N*T, C, H, W)."""
     return clips.transpose(1, 2).flatten(0, 1)

@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Procedurally generated videos whose label is the order of a motion, nothing else.
+"""Generated videos whose label depends only on the order of a motion.
 
-``docs/motion-benchmark.md`` is the data card.
+See the data card in ``docs/motion-benchmark.md``.
 """
 
 from .generation import GENERATOR_VERSION, make_motion

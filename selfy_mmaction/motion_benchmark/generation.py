@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Files of the benchmark: encoded clips, annotation lists, and their fingerprint."""
+"""Writing of the benchmark: encoded clips, annotation files and fingerprint."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ from .presets import SPLITS, Preset, class_names, clip_label, get_preset
 from .rendering import FRAME_SIZE, render_pair
 
 GENERATOR_VERSION = 1
-"""Raised whenever the generator writes other clips for the same preset and seed."""
+"""Increased whenever the clips of a preset and seed change."""
 
 FRAMES_PER_SECOND = 12
 JPEG_QUALITY = 20
 PAIRS_WORTH_A_WORKER = 100
-"""Pairs that take about as long to write as a spawned process takes to import."""
+"""Number of pairs that take about as long to write as a process takes to start."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ def make_motion(
     seed: int = 0,
     workers: int | None = None,
 ) -> dict:
-    """Write the benchmark, or what is missing of it, into a folder.
+    """Write the missing files of the benchmark to a folder.
 
-    Clips that are there and whole are kept, so an interrupted run is resumed by the
-    same call. The files do not depend on the number of workers. Two runs must not write
-    into one folder at the same time. Worker processes are spawned: call this under
-    ``if __name__ == '__main__':`` in a script, unless ``workers`` is 1.
+    Complete clips are kept, so the same call resumes an interrupted run. The files do
+    not depend on the number of workers. Two runs must not write to the same folder at
+    the same time. Worker processes are spawned: in a script, call this function under
+    ``if __name__ == '__main__':`` unless ``workers`` is 1.
 
     Args:
-        out: Folder to write to; created if need be.
-        preset: ``tiny``, ``small`` or ``full``. Default: ``small``.
+        out: Folder to write to; created if missing.
+        preset: ``'tiny'``, ``'small'`` or ``'full'``. Default: ``'small'``.
         seed: Seed of all random numbers, at least 0. Default: 0.
-        workers: Number of processes, at least 1. Default: the number of processors,
-            or fewer when there is too little to do to be worth starting them.
+        workers: Number of processes, at least 1. Default: None, the number of
+            processors, or fewer if there are few clips to write.
 
     Returns:
-        What ``motion.json`` holds.
+        The content of ``motion.json``.
 
     Raises:
-        ValueError: If the preset, the seed or the number of workers is not valid, or
-            the ``motion.json`` that is there cannot be read.
-        FileExistsError: If ``out`` holds something else than this benchmark with
-            this preset, seed and generator version.
+        ValueError: If the preset, the seed or the number of workers is invalid, or an
+            existing ``motion.json`` is damaged.
+        FileExistsError: If ``out`` contains anything but this benchmark with this
+            preset, seed and generator version.
         OSError: If ``out`` cannot be written to.
-        RuntimeError: If the files differ from those that a finished run recorded.
+        RuntimeError: If the files differ from those of the finished run.
     """
     chosen = get_preset(preset)
     if not isinstance(seed, int) or seed < 0:
@@ -98,11 +98,10 @@ def make_motion(
     fingerprint = _fingerprint(out, files)
     if recorded.get('fingerprint', fingerprint) != fingerprint:
         raise RuntimeError(
-            f'the files in {out} have the fingerprint {fingerprint}, but the run that '
-            f'finished them recorded {recorded["fingerprint"]}: one was changed, or '
-            'made again with other versions of numpy or OpenCV '
-            f'({recorded.get("libraries")} then). Delete the folder and generate it '
-            'again'
+            f'the files in {out} have fingerprint {fingerprint}, but '
+            f'{recorded["fingerprint"]} was recorded: a file was changed, or generated '
+            'again with other versions of numpy or OpenCV (recorded: '
+            f'{recorded.get("libraries")}); delete the folder and generate it again'
         )
     summary = {
         **identity,
@@ -115,7 +114,7 @@ def make_motion(
         'libraries': {'numpy': np.__version__, 'opencv': cv2.__version__},
         'fingerprint': fingerprint,
     }
-    # A finished folder keeps the record of the versions that it was made with.
+    # A finished folder keeps its recorded library versions.
     if 'fingerprint' in recorded:
         return {**summary, 'libraries': recorded.get('libraries')}
     _write_text(out / 'motion.json', json.dumps(summary, indent=2) + '\n')
@@ -131,16 +130,16 @@ def _claim_folder(out: Path, identity: dict) -> dict:
         found = {key: recorded.get(key) for key in identity}
         if found != identity:
             raise FileExistsError(
-                f'{out} holds {_in_words(found)}, but {_in_words(identity)} was asked '
-                'for: choose another folder, or delete this one first'
+                f'{out} contains {_in_words(found)}, but {_in_words(identity)} was '
+                'requested; choose another folder, or delete this one'
             )
         return recorded
-    # A run that was killed before it wrote its first file leaves a partial one.
+    # A run that is killed before its first file is complete leaves a partial one.
     there = set(out.iterdir()) if out.is_dir() else set()
     leftovers = {path for path in there if path.match(f'*motion.json*{PARTIAL}')}
     if there - leftovers:
         raise FileExistsError(
-            f'{out} is not empty and has no motion.json: choose another folder'
+            f'{out} is not empty and has no motion.json; choose another folder'
         )
     try:
         for path in leftovers:
@@ -206,7 +205,7 @@ def _write_pairs(tasks: list[_PairTask], workers: int | None) -> None:
             _write_pair(task)
             progress.update()
     else:
-        # Forking a process in which torch or OpenCV has started threads can hang.
+        # Forking can hang if torch or OpenCV has started threads.
         context = multiprocessing.get_context('spawn')
         with context.Pool(workers, cv2.setNumThreads, (0,)) as pool:
             for _ in pool.imap_unordered(_write_pair, tasks, chunksize=4):
@@ -222,9 +221,8 @@ def _write_pair(task: _PairTask) -> None:
 
 
 def _write_clip(path: Path, frames: np.ndarray) -> None:
-    # Every frame of Motion JPEG is coded alone, so a decoded frame is a function of
-    # that frame only: partners stay equal as sets of frames after decoding. The name
-    # has to end in .avi for OpenCV to choose the container.
+    # Motion JPEG encodes each frame independently, so partners stay equal as sets of
+    # frames after decoding. OpenCV selects the container by the suffix .avi.
     partial = path.with_name(f'{path.stem}.partial.avi')
     writer = cv2.VideoWriter(
         str(partial),
@@ -239,19 +237,19 @@ def _write_clip(path: Path, frames: np.ndarray) -> None:
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[..., ::-1]))
     writer.release()
-    # OpenCV says nothing when the disk is full.
+    # OpenCV does not report a full disk.
     if not _is_whole(partial):
-        raise OSError(f'{partial} is not complete; is the disk full?')
+        raise OSError(f'{partial} is incomplete; check whether the disk is full')
     os.replace(partial, path)
 
 
 def _is_whole(clip: Path) -> bool:
-    """Whether a clip is there, with as many bytes as its header announces."""
+    """Return whether a clip exists with the size that its header declares."""
     if not clip.is_file():
         return False
     with clip.open('rb') as file:
-        announced = int.from_bytes(file.read(8)[4:], 'little') + 8
-    return announced == clip.stat().st_size
+        declared = int.from_bytes(file.read(8)[4:], 'little') + 8
+    return declared == clip.stat().st_size
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Which classes and how many clips each preset of the benchmark has."""
+"""Classes and number of clips of each preset of the benchmark."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ class Preset:
     """Size of a generated dataset.
 
     Attributes:
-        patterns: Patterns of motion; each gives four classes.
+        patterns: Motion patterns, with four classes each.
         train: Number of training clips, a multiple of the number of classes.
-        val: Number of validation clips, a multiple of the number of classes. The
-            flicker split has as many.
+        val: Number of clips in each of the two validation splits, a multiple of the
+            number of classes.
     """
 
     patterns: tuple[str, ...]
@@ -25,11 +25,11 @@ class Preset:
 
     @property
     def kinds(self) -> tuple[tuple[str, str], ...]:
-        """``(pattern, axis)`` of the clips ``2 k`` and ``2 k + 1``, in turn."""
+        """(pattern, axis) of consecutive pairs of clips, repeated cyclically."""
         return tuple((name, axis) for name in self.patterns for axis in AXES)
 
     def num_clips(self, split: str) -> int:
-        """Number of clips of a split (``train``, ``val`` or ``val_flicker``)."""
+        """Return the number of clips of a split in ``SPLITS``."""
         return self.train if split == 'train' else self.val
 
 
@@ -41,10 +41,10 @@ PRESETS = {
 
 
 def get_preset(name: str) -> Preset:
-    """Look a preset up by name.
+    """Look up a preset by name.
 
     Raises:
-        ValueError: If there is no such preset.
+        ValueError: If the preset does not exist.
     """
     if name not in PRESETS:
         raise ValueError(f'unknown preset {name!r}; known: {", ".join(PRESETS)}')
@@ -52,18 +52,17 @@ def get_preset(name: str) -> Preset:
 
 
 def class_names(preset: str) -> tuple[str, ...]:
-    """Names of a preset's classes in label order.
+    """Return the class names of a preset in label order.
 
     Args:
-        preset: Name of a preset: ``tiny``, ``small`` or ``full``.
+        preset: ``'tiny'``, ``'small'`` or ``'full'``.
 
     Returns:
-        Names such as ``back_right``: the pattern and the direction that the layer
-        moves in first. The labels ``2 k`` and ``2 k + 1`` are the two signs of one
-        pattern and axis.
+        Names such as ``'back_right'``: the pattern and the first direction of motion.
+        Labels 2k and 2k + 1 are the two signs of the same pattern and axis.
 
     Raises:
-        ValueError: If there is no such preset.
+        ValueError: If the preset does not exist.
     """
     return tuple(
         f'{pattern}_{direction}'
@@ -73,12 +72,15 @@ def class_names(preset: str) -> tuple[str, ...]:
 
 
 def clip_label(preset: str, index: int) -> int:
-    """Label of clip ``index`` (from 0) of any split of a preset.
+    """Return the label of a clip in any split of a preset.
 
-    The classes take turns, so every split is balanced, and the clips ``2 k`` and
-    ``2 k + 1`` are partners.
+    Classes alternate, so every split is balanced, and clips 2k and 2k + 1 are partners.
+
+    Args:
+        preset: ``'tiny'``, ``'small'`` or ``'full'``.
+        index: Index of the clip in its split, from 0.
 
     Raises:
-        ValueError: If there is no such preset.
+        ValueError: If the preset does not exist.
     """
     return index % len(class_names(preset))

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Pixels of the clips: scenes, their frames, and the flicker of the shifted split."""
+"""Rendering of the clips: scenes, frames, and the flicker of ``val_flicker``."""
 
 import cv2
 import numpy as np
@@ -9,21 +9,21 @@ from .presets import SPLITS, get_preset
 
 FRAME_SIZE = 68
 JITTER = 1
-"""Largest shift of a whole frame, in pixels along each axis."""
+"""Largest shift of a whole frame along each axis, in pixels."""
 BRIGHTNESS = 0.05
-"""A frame's brightness is multiplied by ``1 +- BRIGHTNESS``."""
+"""Largest relative change of a frame's brightness."""
 FLICKER_GAIN = (0.3, 1.7)
-"""Range of a frame's contrast about mid-gray in the flicker split."""
+"""Range of the contrast of a frame around mid-gray in ``val_flicker``."""
 FLICKER_OFFSET = 17.0
-"""Standard deviation of a frame's color offset, per channel in gray levels, in the
-flicker split: 0.3 of the standard deviation that ImageNet pixels are divided by."""
+"""Standard deviation of the color offset of a frame in ``val_flicker``, per channel in
+gray levels: 0.3 times the standard deviation used to normalize ImageNet pixels."""
 
 _MID_GRAY = 128
 
 
 def _stream(seed: int, split: str, pair: int, part: str) -> np.random.Generator:
-    # A stream of its own for each part of each pair: nothing depends on the order in
-    # which clips are made, and a track can be drawn without its pixels.
+    # One stream per part of each pair: clips do not depend on the order in which they
+    # are rendered, and a track can be drawn without rendering.
     key = (
         ('train', 'val').index(split),
         pair,
@@ -33,14 +33,17 @@ def _stream(seed: int, split: str, pair: int, part: str) -> np.random.Generator:
 
 
 def draw_track(seed: int, split: str, pair: int, pattern: str, axis: str) -> np.ndarray:
-    """Positions ``(24, 2)`` of the layer in the first clip of a pair.
+    """Draw the positions of the layer in the first clip of a pair.
 
     Args:
         seed: Seed of the dataset.
-        split: ``train`` or ``val``.
+        split: ``'train'`` or ``'val'``.
         pair: Index of the pair in its split.
-        pattern: Pattern of motion of the pair.
+        pattern: Motion pattern of the pair.
         axis: Axis of the pair.
+
+    Returns:
+        (24, 2), see :func:`draw_positions`.
     """
     return draw_positions(_stream(seed, split, pair, 'track'), pattern, axis)
 
@@ -50,7 +53,7 @@ def _noise(rng: np.random.Generator, size: int, cell: int, contrast: int) -> np.
     grid = rng.integers(
         _MID_GRAY - contrast, _MID_GRAY + contrast, size=(cells, cells, 3)
     )
-    # The exact variant is computed in integers: the same bits on every processor.
+    # INTER_LINEAR_EXACT uses integer arithmetic: same bits on every processor.
     return cv2.resize(
         grid.astype(np.uint8), (size, size), interpolation=cv2.INTER_LINEAR_EXACT
     )
@@ -103,20 +106,19 @@ def render_pair(
 
     Args:
         seed: Seed of the dataset.
-        split: ``train``, ``val``, or ``val_flicker``, which is ``val`` under
-            photometric change from frame to frame.
+        split: ``'train'``, ``'val'``, or ``'val_flicker'``, which is ``'val'`` with
+            photometric changes from frame to frame.
         pair: Index of the pair in its split.
-        pattern: Pattern of motion of the pair.
+        pattern: Motion pattern of the pair.
         axis: Axis of the pair.
 
     Returns:
-        The clips of the signs ``+`` and ``-``, RGB ``uint8`` of shape
-        ``(24, 68, 68, 3)``; the second has the frames of the first in the order of
-        `partner_order`.
+        The clips of the signs ``+`` and ``-``, each (24, 68, 68, 3), RGB, uint8. The
+        second has the frames of the first in the order of `partner_order`.
     """
     scene_split = 'val' if split == 'val_flicker' else split
     scene = _stream(seed, scene_split, pair, 'scene')
-    # The border lets the jitter move the background without leaving it.
+    # The margin keeps the jittered window inside the background.
     background = _noise(scene, FRAME_SIZE + 2 * JITTER, cell=14, contrast=64)
     layer, covered = _draw_layer(scene)
 
@@ -132,9 +134,9 @@ def render_pair(
     for frame, (x, y), (dx, dy) in zip(frames, positions, jitter, strict=True):
         rows = ((window + dy - y) % TORUS_SIZE)[:, None]
         columns = (window + dx - x) % TORUS_SIZE
-        behind = background[window[:, None] + JITTER + dy, window + JITTER + dx]
+        back = background[window[:, None] + JITTER + dy, window + JITTER + dx]
         frame[:] = np.where(
-            covered[rows, columns][..., None], layer[rows, columns], behind
+            covered[rows, columns][..., None], layer[rows, columns], back
         )
     frames = _to_pixels(frames * gain)
     if split == 'val_flicker':
@@ -143,28 +145,28 @@ def render_pair(
 
 
 def render_clip(preset: str, split: str, index: int, seed: int = 0) -> np.ndarray:
-    """Render one clip as it is before it is encoded, for figures and checks.
+    """Render one clip without encoding it, for figures and checks.
 
     Args:
-        preset: Name of a preset: ``tiny``, ``small`` or ``full``.
-        split: ``train``, ``val`` or ``val_flicker``.
-        index: Index of the clip in its split, from 0; its label is
+        preset: ``'tiny'``, ``'small'`` or ``'full'``.
+        split: ``'train'``, ``'val'`` or ``'val_flicker'``.
+        index: Index of the clip in its split, from 0. Its label is
             ``clip_label(preset, index)``.
         seed: Seed of the dataset. Default: 0.
 
     Returns:
-        RGB frames, ``uint8`` of shape ``(24, 68, 68, 3)``.
+        Frames, (24, 68, 68, 3), RGB, uint8.
 
     Raises:
-        ValueError: If there is no such preset or split.
-        IndexError: If the split has no such clip.
+        ValueError: If the preset or the split does not exist.
+        IndexError: If the clip does not exist.
     """
     chosen = get_preset(preset)
     if split not in SPLITS:
         raise ValueError(f'unknown split {split!r}; known: {", ".join(SPLITS)}')
     if not 0 <= index < chosen.num_clips(split):
         raise IndexError(
-            f'clip {index}: {split!r} of preset {preset!r} has '
+            f'clip {index} does not exist; split {split!r} of preset {preset!r} has '
             f'{chosen.num_clips(split)} clips'
         )
     pair, member = divmod(index, 2)

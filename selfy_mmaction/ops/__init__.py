@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Functions on tensors. They know nothing of mmaction2."""
+"""Tensor functions, independent of mmaction2."""
 
 from .backends import check_backend
 from .option_checks import (

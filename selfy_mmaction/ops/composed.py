@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Eq. 1 as plain operations of torch, for derivatives that our operator lacks."""
+"""Eq. 1 in plain PyTorch operations, for derivatives that the operator lacks."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,11 @@ def self_similarity(
     eps: float,
     similarity: str,
 ) -> Tensor:
-    """Similarities of each position with its spatio-temporal neighbors.
+    """Compute the similarities of each position to its spatio-temporal neighbors.
 
     Args:
         feats: Features of the positions, (N*T, C, H, W).
-        keys: Features of their neighbors; None for ``feats``.
+        keys: Features of the neighbors. None means ``feats``.
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
         num_segments: Frames per clip, ``T``.
@@ -33,15 +33,15 @@ def self_similarity(
     Returns:
         STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``.
     """
-    # Transforms and compilers do not let values decide.
+    # Under transforms and compilers, values cannot steer the control flow.
     options = (num_segments, eps, similarity)
-    queries, _ = prepare(feats, *options, may_look=False)
+    queries, _ = prepare(feats, *options, may_inspect=False)
     if keys is None:
         keys = queries
     else:
-        keys, _ = prepare(keys, *options, may_look=False)
+        keys, _ = prepare(keys, *options, may_inspect=False)
     length, _, height, width = queries.shape[1:]
-    # Farther frames are outside of every clip, too.
+    # Offsets beyond the clip length are outside every clip as well.
     offsets = [max(-length, min(length, offset)) for offset in offsets]
     reach, rows, cols = max(map(abs, offsets)), window[0] // 2, window[1] // 2
     keys = F.pad(keys, (cols, cols, rows, rows, 0, 0, reach, reach))

@@ -1,8 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Derivatives that custom operators lack: all but a first backward pass.
+"""Derivatives that custom operators lack: all but the first backward pass.
 
-To forward-mode differentiation their result is a constant, silently; the transforms of
-``torch.func`` and second derivatives fail. Plain operations of torch have them all.
+Forward-mode differentiation silently treats the result of a custom operator as a
+constant; ``torch.func`` transforms and second derivatives fail. Plain PyTorch
+operations support them all.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,11 +14,10 @@ from torch.autograd import forward_ad
 
 
 def needs_plain_operations() -> bool:
-    """Whether a custom operator would lose a derivative here.
+    """Check whether a custom operator would lose a derivative.
 
     Returns:
-        True in a transform of ``torch.func`` and where forward-mode differentiation is
-        under way.
+        True inside a ``torch.func`` transform and during forward-mode differentiation.
     """
     in_transform = torch._C._are_functorch_transforms_active()
     return in_transform or forward_ad._current_level >= 0
@@ -29,19 +29,19 @@ def gradients(
     needed: Sequence[bool],
     grad: Tensor,
 ) -> list[Tensor | None]:
-    """Gradients of a function of plain operations, for another backward pass.
+    """Compute differentiable gradients of a function of plain operations.
 
     Args:
-        function: Of all inputs.
-        inputs: As the forward pass got them.
-        needed: Whether the gradient of each is.
+        function: Function of all ``inputs``.
+        inputs: Inputs of the forward pass.
+        needed: Whether the gradient of each input is needed.
         grad: Gradient of the result.
 
     Returns:
-        A gradient for each input, None where it is not needed.
+        One gradient per input, None if it is not needed.
     """
     with torch.enable_grad():
-        # Views, for a tensor may be two of the inputs.
+        # Views, because the same tensor may be passed as two inputs.
         views = [None if x is None else x.view_as(x) for x in inputs]
         out = function(*views)
     wanted = [

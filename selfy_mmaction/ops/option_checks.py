@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Checks of options, whose errors name the option, the value and what is expected."""
+"""Option checks whose errors name the option, its value and what is expected."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# Larger sizes are mistakes, of which torch would only say that it has no memory.
+# Larger sizes are mistakes that torch would report only as an out-of-memory error.
 MOST = 2**16
 MOST_SIDE = 1023
 
@@ -19,8 +19,8 @@ def check_int(name: str, value: int, least: int = 1, most: int = MOST) -> int:
     """Check an integer.
 
     Args:
-        name: Of the option.
-        value: Its value.
+        name: Name of the option.
+        value: Value of the option.
         least: Smallest number allowed. Default: 1.
         most: Largest number allowed. Default: 65536.
 
@@ -28,7 +28,8 @@ def check_int(name: str, value: int, least: int = 1, most: int = MOST) -> int:
         The value.
 
     Raises:
-        ValueError: No integer, which booleans are not either, or beyond the limits.
+        ValueError: If the value is not an integer (booleans are not) or is out of
+            range.
     """
     if not _is_int(value) or not least <= value <= most:
         raise ValueError(
@@ -43,17 +44,17 @@ def check_ints(
     """Check a sequence of integers, such as the width of each layer.
 
     Args:
-        name: Of the option.
-        values: Its value.
+        name: Name of the option.
+        values: Value of the option.
         least: Smallest number allowed. Default: 1.
-        at_least_one: Refuse an empty sequence. Default: True.
+        at_least_one: Whether to reject an empty sequence. Default: True.
 
     Returns:
         The values as a tuple.
 
     Raises:
-        ValueError: No sequence, an empty one, or a member that :func:`check_int`
-            refuses.
+        ValueError: If the value is not a sequence, is empty, or has a member that
+            :func:`check_int` rejects.
     """
     members = _members(values)
     if members is None or not all(
@@ -64,7 +65,7 @@ def check_ints(
             f'{values!r}'
         )
     if at_least_one and not members:
-        raise ValueError(f'{name} is empty; give one integer at least')
+        raise ValueError(f'{name} is empty; give at least one integer')
     return tuple(int(value) for value in members)
 
 
@@ -72,15 +73,15 @@ def check_positive(name: str, value: float, least: float = FLOAT32.tiny) -> floa
     """Check a positive number that float32 can hold.
 
     Args:
-        name: Of the option.
-        value: Its value.
-        least: Smallest number allowed. Default: 1.2e-38, float32's.
+        name: Name of the option.
+        value: Value of the option.
+        least: Smallest number allowed. Default: 1.2e-38, the smallest normal float32.
 
     Returns:
         The value as a float.
 
     Raises:
-        ValueError: No number, NaN, or beyond the limits.
+        ValueError: If the value is not a number, is NaN, or is out of range.
     """
     is_number = _is_int(value) or isinstance(value, (float, np.floating))
     if not is_number or not least <= value <= FLOAT32.max:
@@ -92,18 +93,18 @@ def check_positive(name: str, value: float, least: float = FLOAT32.tiny) -> floa
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """Check an option that has few values.
+    """Check an option with a fixed set of values.
 
     Args:
-        name: Of the option.
-        value: Its value.
-        choices: Values allowed. True is not 1 here.
+        name: Name of the option.
+        value: Value of the option.
+        choices: Allowed values. True and 1 are different.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: Another value.
+        ValueError: If the value is not one of ``choices``.
     """
     is_plain = isinstance(value, (str, int, float, np.number))
     for choice in choices:
@@ -115,17 +116,17 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 
 def check_bool(name: str, value: bool) -> bool:
-    """Check a switch.
+    """Check a boolean option.
 
     Args:
-        name: Of the option.
-        value: Its value.
+        name: Name of the option.
+        value: Value of the option.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: Neither True nor False.
+        ValueError: If the value is not True or False.
     """
     return check_choice(name, value, (True, False))
 
@@ -136,15 +137,15 @@ def check_offsets(
     """Check a set of temporal offsets.
 
     Args:
-        offsets: Temporal offsets ``l``, in frames; an int is a set of one.
-        num_segments: Frames per clip ``T``. Given, an offset that lies outside
-            every clip is warned of. Default: None.
+        offsets: Temporal offsets ``l``, in frames. A single int is allowed.
+        num_segments: Frames per clip, ``T``. If given, offsets outside every clip
+            trigger a warning. Default: None.
 
     Returns:
         The offsets as a tuple of ints, in the order given.
 
     Raises:
-        ValueError: No offset, one that is no integer, or one that is repeated.
+        ValueError: If ``offsets`` is empty, has a non-integer, or has duplicates.
     """
     values = (offsets,) if _is_int(offsets) else _members(offsets)
     if values == ():
@@ -158,15 +159,15 @@ def check_offsets(
             f'at most {MOST}) such as (-2, -1, 0, 1, 2), but got {offsets!r}'
         )
     if len(set(values)) != len(values):
-        raise ValueError(f'offsets must differ from one another, but got {values}')
+        raise ValueError(f'offsets must be unique, but got {values}')
     values = tuple(int(offset) for offset in values)
     if num_segments is not None:
         outside = [offset for offset in values if abs(offset) >= num_segments]
         if outside:
             warnings.warn(
                 f'offsets {outside} reach beyond a clip of num_segments='
-                f'{num_segments} frames: their similarities are always zero. '
-                f'Leave them out, or use clips of more than '
+                f'{num_segments} frames, so their similarities are always zero. '
+                f'Remove them, or use clips of more than '
                 f'{max(map(abs, outside))} frames.',
                 stacklevel=3,
             )
@@ -177,14 +178,14 @@ def check_window(window: int | Sequence[int]) -> tuple[int, int]:
     """Check the spatial window ``(U, V)``.
 
     Args:
-        window: Height ``U`` and width ``V`` of the matching region; an int is the side
-            of a square one.
+        window: Height ``U`` and width ``V`` of the window. An int gives a square
+            window.
 
     Returns:
         ``(U, V)`` as ints.
 
     Raises:
-        ValueError: Not two positive odd integers.
+        ValueError: If ``window`` is not two positive odd integers.
     """
     values = (window, window) if _is_int(window) else _members(window)
     if (
@@ -193,15 +194,15 @@ def check_window(window: int | Sequence[int]) -> tuple[int, int]:
         or not all(_is_int(v) and v % 2 == 1 and 0 < v <= MOST_SIDE for v in values)
     ):
         raise ValueError(
-            'window must be (U, V), two positive odd numbers up to '
-            f'{MOST_SIDE} such as (9, 9) (U = 2 d_U + 1), or one for both, but got '
+            'window must be (U, V), two positive odd integers up to '
+            f'{MOST_SIDE} such as (9, 9), or a single one for both, but got '
             f'{window!r}'
         )
     return int(values[0]), int(values[1])
 
 
 def check_num_segments(num_frames: int, num_segments: int) -> int:
-    """Check that a batch of frames is made of whole clips.
+    """Check that a batch of frames consists of whole clips.
 
     Args:
         num_frames: Size of the first dimension, ``N * T``.
@@ -211,15 +212,15 @@ def check_num_segments(num_frames: int, num_segments: int) -> int:
         The number of clips ``N``.
 
     Raises:
-        ValueError: ``num_segments`` is no positive integer, or ``num_frames`` no
-            multiple of it.
+        ValueError: If ``num_segments`` is not a positive integer or does not divide
+            ``num_frames``.
     """
-    # Sizes are tensors then. Documented, but not in torch.jit.__all__.
+    # Sizes are tensors during tracing. is_tracing is documented, but not in __all__.
     if not torch.jit.is_tracing():  # type: ignore[attr-defined]
         check_int('num_segments', num_segments)
     if num_frames % num_segments:
         raise ValueError(
-            f'{num_frames} frames do not divide into clips of num_segments='
+            f'{num_frames} frames cannot be split into clips of num_segments='
             f'{num_segments}; set num_segments to the number of frames that the '
             'pipeline samples per clip (clip_len * num_clips)'
         )
@@ -233,7 +234,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _members(values: Any) -> tuple[Any, ...] | None:
-    """Members of what has an order, None of anything else."""
+    """Return the members of an ordered sequence, or None if it is not one."""
     if isinstance(values, (Sequence, range, np.ndarray)) and not isinstance(
         values, (str, bytes)
     ):

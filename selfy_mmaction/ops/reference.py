@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Eq. 1 written out as loops: the law that every faster path is held against."""
+"""Eq. 1 as plain loops: the reference for every faster implementation."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ def self_similarity_loops(
     similarity: str = 'cosine',
     keys: Tensor | None = None,
 ) -> Tensor:
-    """Spatio-temporal self-similarity by plain loops over Eq. 1.
+    """Compute the spatio-temporal self-similarity with plain loops over Eq. 1.
 
-    Slow and simple on purpose; arguments, shapes and result are those of
-    :func:`~selfy_mmaction.ops.self_similarity`, of which it shares no line.
+    Slow and simple on purpose. Has the arguments and the result of
+    :func:`~selfy_mmaction.ops.self_similarity`, but shares no code with it.
 
     Args:
         feats: Features, (N*T, C, H, W).
@@ -28,7 +28,8 @@ def self_similarity_loops(
         num_segments: Frames per clip, ``T``.
         eps: Added to the squared norms. Default: 1e-6.
         similarity: 'cosine' or 'dot'. Default: 'cosine'.
-        keys: Features of the neighbors, like ``feats``. Default: None, ``feats``.
+        keys: Features of the neighbors, shaped like ``feats``. Default: None,
+            ``feats``.
 
     Returns:
         The STSS tensor, (N, T, H, W, L, U, V).

@@ -32,57 +32,56 @@ def self_similarity(
     keys: Tensor | None = None,
     backend: str = 'auto',
 ) -> Tensor:
-    r"""Spatio-temporal self-similarity of a video feature tensor (Eq. 1).
+    r"""Compute the spatio-temporal self-similarity of video features (Eq. 1).
 
     .. math::
         S_{t,x,y,l,u,v} = \mathrm{sim}(V_{t,x,y}, V_{t+l,x+u,y+v})
 
-    Positions outside the frame and frames outside the clip are zeros, and so are
-    their similarities.
+    Positions outside the frame and frames outside the clip count as zeros, so their
+    similarities are zero.
 
-    Half-precision features are multiplied and summed in float32, also under
-    autocast. Only the features are kept for the backward pass, no volume of
-    similarities.
+    Half-precision features are multiplied and summed in float32, even under autocast.
+    Only the features are saved for the backward pass, not the STSS tensor.
 
-    Derivatives of any order and in both modes exist, and so do the transforms of
-    ``torch.func``. All but the first backward pass are computed from plain operations
-    of torch (:mod:`~selfy_mmaction.ops.composed`), which are slow and keep L * U * V
-    copies of the features.
+    Higher-order and forward-mode derivatives and ``torch.func`` transforms are
+    supported. Except for the first backward pass, they use plain PyTorch operations
+    (:mod:`~selfy_mmaction.ops.composed`), which are slow and keep L * U * V copies of
+    the features.
 
     Args:
         feats: Features, (N*T, C, H, W).
-        offsets: Temporal offsets ``l``, in frames; any set. An int is a set of one.
+        offsets: Set of temporal offsets ``l``, in frames. A single int is allowed.
         window: Spatial window ``(U, V)``, odd; ``u`` counts rows from
-            ``-(U // 2)`` to ``U // 2``, ``v`` counts columns. An int is the side of a
-            square one.
+            ``-(U // 2)`` to ``U // 2``, ``v`` counts columns. An int gives a square
+            window.
         num_segments: Frames per clip, ``T``.
         eps: Added to the squared norms of the cosine similarity, at least 1.2e-38.
-            Default: 1e-6, as in the authors' code.
+            Default: 1e-6, as in the official code.
         similarity: Default: 'cosine'.
 
-            - 'cosine': its denominator is
+            - 'cosine': The denominator is
               :math:`\sqrt{|a|^2 + \epsilon} \sqrt{|b|^2 + \epsilon}`. Squared norms
-              may overflow; those beyond float32 make Triton's similarities NaN.
-            - 'dot': the product :math:`a \cdot b`, of which supplement Table 3e's
-              embedded Gaussian is made.
-        keys: Features of the neighbors, in shape and dtype like ``feats``, which are
-            then those of the queries (t, x, y) alone. Default: None, ``feats``.
-        backend: What computes them, and their gradients. Default: 'auto'.
+              may overflow; with Triton, those beyond float32 result in NaN.
+            - 'dot': The product :math:`a \cdot b`, used by the embedded Gaussian of
+              supplement Table 3e.
+        keys: Features of the neighbors, with the shape and dtype of ``feats``, which
+            then holds only the queries (t, x, y). Default: None, ``feats``.
+        backend: Implementation of the forward and backward pass. Default: 'auto'.
 
-            - 'torch': pure PyTorch, on any device.
+            - 'torch': Pure PyTorch, on any device.
             - 'triton': Triton kernels, on CUDA devices.
-            - 'auto': Triton where it can, after a test on that very device, otherwise
-              PyTorch. Logs once what it takes, and as a warning why a CUDA device
-              has to do without Triton.
+            - 'auto': Triton if it supports the input and passes a test on the device,
+              otherwise PyTorch. The choice is logged once, with a warning if a CUDA
+              device cannot use Triton.
 
     Returns:
-        The STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``. Products in
-        float16 are infinite beyond 65504.
+        The STSS tensor, (N, T, H, W, L, U, V), in the dtype of ``feats``. In float16,
+        products beyond 65504 are infinite.
 
     Raises:
-        RuntimeError: ``backend='triton'`` cannot compute it. All reasons are named.
-        ValueError: Unusable ``feats``, ``offsets``, ``window``, ``num_segments``,
-            ``eps``, ``similarity``, ``keys`` or ``backend``.
+        RuntimeError: If ``backend='triton'`` cannot compute it; lists all reasons.
+        ValueError: If ``feats``, ``offsets``, ``window``, ``num_segments``, ``eps``,
+            ``similarity``, ``keys`` or ``backend`` is invalid.
 
     Example:
         >>> import torch
@@ -132,9 +131,9 @@ def _describe(x: Any) -> str:
     return f'{x.dtype} of shape {tuple(x.shape)} on {x.device}'
 
 
-# A custom operator rather than an autograd.Function, so that torch.compile takes it
-# in one piece and FLOP counters see what Eq. 1 needs, not how it is computed. The
-# backend is chosen inside, by its name, where no compiler looks.
+# A custom operator rather than an autograd.Function: torch.compile keeps it whole, and
+# FLOP counters see the cost of Eq. 1 instead of an implementation. The backend is
+# chosen inside the operator, which compilers do not trace.
 @torch.library.custom_op('selfy_mmaction::self_similarity', mutates_args=())
 def _self_similarity(
     feats: Tensor,
@@ -163,7 +162,7 @@ def _self_similarity_backward(
     similarity: str,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    # A tensor in any case, and no list, so that batched gradients have a fallback.
+    # Always tensors, not a list: the fallback for batched gradients requires them.
     chosen = choose_backend(backend, feats, offsets, window)
     grad_feats, grad_keys = chosen.backward(
         grad_stss, feats, keys, offsets, tuple(window), num_segments, eps, similarity
@@ -222,7 +221,7 @@ def _backward(ctx: Any, grad_stss: Tensor) -> tuple[Tensor | None, ...]:
 _self_similarity.register_autograd(_backward, setup_context=_setup_context)
 
 
-# A multiply-add is two operations to torch's counter.
+# torch's counter counts a multiply-add as two operations.
 @register_flop_formula(torch.ops.selfy_mmaction.self_similarity)
 def _forward_flop(
     feats_shape: Sequence[int],

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Conversion of made-up checkpoints; test_golden.py checks what a network computes."""
+"""Conversion of synthetic checkpoints; test_golden.py checks the networks' outputs."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ BLOCKS = {
 def official_shapes(
     depth: int, num_offsets: int = 5, num_classes: int = 174
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the SELFY code's checkpoint, without ``module.``."""
+    """Return names and shapes of the SELFY code's checkpoint, without ``module.``."""
     shapes = {}
 
     def layer(conv: str, norm: str, shape: tuple[int, ...], channels: int) -> None:
@@ -83,13 +83,13 @@ def official_shapes(
 
 
 def tsm_shapes(depth: int, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the TSM code's checkpoint, without ``module.``."""
+    """Return names and shapes of the TSM code's checkpoint, without ``module.``."""
     shapes = {}
     for name, shape in official_shapes(depth, num_classes=num_classes).items():
         parts = name.split('.')
         if '.selfy.' in name:
             continue
-        # From 23 blocks in layer3 on, every second block.
+        # ResNets with 23 or more blocks in layer3 shift in every second block.
         shifted = parts[1].startswith('layer') and parts[3] == 'conv1'
         if shifted and (depth < 101 or int(parts[2]) % 2 == 0):
             name = name.replace('conv1', 'conv1.net')
@@ -114,14 +114,14 @@ def load_tool():
 
 
 def build(state: dict[str, Tensor], kind: str = 'selfy'):
-    """The model of the default config, of no memory."""
+    """Build the model of the default config on the meta device."""
     config = Config.fromfile(load_tool().default_config(find_depth(state)))
     fit_config(config, state, kind)
     with torch.device('meta'):
         return MODELS.build(config.model)
 
 
-def test_the_shapes_of_this_test_are_the_recorded_ones():
+def test_official_shapes_equal_the_recorded_ones():
     golden = json.loads((ROOT / 'tests/data/golden/official_net_r18.json').read_text())
     shapes = {f'module.{k}': list(shape) for k, shape in official_shapes(18).items()}
     assert shapes == golden['checkpoint']
@@ -139,7 +139,7 @@ def test_selfy_of_any_depth(depth, num_offsets):
     assert {k: v.shape for k, v in converted.items()} == {
         k: v.shape for k, v in model.state_dict().items()
     }
-    # The released code shifts in every block.
+    # The official code shifts in every block.
     blocks = [b for i in range(1, 5) for b in getattr(model.backbone, f'layer{i}')]
     shifts = [block.conv1.conv for block in blocks]
     assert len(shifts) == sum(BLOCKS[depth])
@@ -160,12 +160,12 @@ def test_tsm_of_any_depth(depth):
 
 
 def without_block(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Of the SELFY code's ``--arch TSM``."""
+    """Remove the SELFY block, as ``--arch TSM`` of the SELFY code."""
     return {k: v for k, v in shapes.items() if '.selfy.' not in k}
 
 
 def without_dropout(state: dict[str, Tensor], last: str) -> dict[str, Tensor]:
-    """With ``--dropout 0`` the last layer is where the dropout was."""
+    """Rename the last layer, as ``--dropout 0`` of the official code."""
     return {k.replace('new_fc', f'base_model.{last}'): v for k, v in state.items()}
 
 
@@ -178,7 +178,7 @@ def test_tsm_of_the_selfy_code(depth):
     assert {k: v.shape for k, v in converted.items()} == {
         k: v.shape for k, v in model.state_dict().items()
     }
-    # It shifts in every block, as with SELFY.
+    # The SELFY code shifts in every block, even without SELFY.
     blocks = [b for i in range(1, 5) for b in getattr(model.backbone, f'layer{i}')]
     assert len(blocks) == sum(BLOCKS[depth])
     assert all(isinstance(block.conv1.conv, TemporalShift) for block in blocks)
@@ -194,7 +194,7 @@ def test_tsm_of_the_selfy_code(depth):
 )
 def test_no_dropout(shapes, last, kind):
     state = without_dropout(make_state(shapes), last)
-    # Whether linear or a convolution.
+    # Linear layer instead of a convolution.
     weight = f'base_model.{last}.weight'
     state[weight] = state[weight].flatten(1)
     model = build(state, kind)
@@ -209,7 +209,7 @@ def test_tsm_values():
     state = make_state(tsm_shapes(101, num_classes=400))
     converted = convert_official(state, build(state, 'tsm'), 'tsm')
     block = 'base_model.layer4.0.'
-    for ours, theirs in {
+    for ours, official in {
         'backbone.conv1.bn.bias': 'base_model.bn1.bias',
         'backbone.layer4.0.conv1.conv.net.weight': block + 'conv1.net.weight',
         'backbone.layer4.1.conv1.conv.weight': 'base_model.layer4.1.conv1.weight',
@@ -217,16 +217,16 @@ def test_tsm_values():
         'backbone.layer4.0.downsample.bn.weight': block + 'downsample.1.weight',
         'cls_head.fc_cls.bias': 'new_fc.bias',
     }.items():
-        assert converted[ours] is state[theirs]
+        assert converted[ours] is state[official]
 
 
-def test_the_hosts_resnet101_does_not_pass_for_the_released_one():
+def test_resnet101_of_mmaction2_is_not_the_official_one():
     state = make_state(official_shapes(101), 'meta')
     config = Config.fromfile(next(OFFICIAL.glob('*r50*')))
     config.model.backbone.depth = 101
     with torch.device('meta'):
         model = MODELS.build(config.model)
-    message = 'without counterpart .*backbone.layer1.1.conv1.conv.weight'
+    message = 'no counterpart .*backbone.layer1.1.conv1.conv.weight'
     with pytest.raises(ValueError, match=message):
         convert_official(state, model)
 
@@ -262,7 +262,7 @@ def test_file(state, prefix, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.'])
-def test_file_of_tsm_serves_the_config_of_the_paper(prefix, monkeypatch, tmp_path):
+def test_converted_tsm_loads_into_our_config(prefix, monkeypatch, tmp_path):
     state = make_state(without_block(official_shapes(18)))
     state = without_dropout(state, 'fc1')
     content = {f'{prefix}{name}': value for name, value in state.items()}
@@ -306,14 +306,14 @@ FUSE = 'base_model.selfy.stss_integration.conv3_fuse.1.weight'
         (lambda state: {k: v for k, v in state.items() if 'layer4.1' not in k},
          r'\(2, 2, 2, 1\) blocks'),
         (lambda state: {f'backbone.{k}': v for k, v in state.items()},
-         r"\(0, 0, 0, 0\) blocks .* begin with 'backbone.base_model.conv1.weight'"),
+         r"\(0, 0, 0, 0\) blocks .* first name is 'backbone.base_model.conv1.weight'"),
         (lambda state: make_state(tsm_shapes(18, 174)), 'give --kind tsm'),
         (lambda state: without_block(
             {**state, 'new_fc.weight': state['new_fc.weight'].squeeze(2)}),
          'a TSN of the TSM code'),
         (lambda state: without_dropout(without_block(
             {**state, 'new_fc.weight': state['new_fc.weight'].squeeze(2)}), 'fc'),
-         'base_model.fc.weight .* a TSN of the TSM code'),
+         'base_model.fc is .* a TSN of the TSM code'),
         (lambda state: {'state_dict': 5}, 'no state_dict'),
         (lambda state: {}, 'no state_dict'),
         (lambda state: [1, 2], 'no state_dict'),
@@ -325,9 +325,9 @@ def test_file_that_does_not_fit(state, change, message, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
 
-def test_tsm_is_expected_but_is_not_there(state, monkeypatch, tmp_path):
+def test_kind_tsm_with_a_checkpoint_of_the_selfy_code(state, monkeypatch, tmp_path):
     for content in (state, without_block(state)):
-        with pytest.raises(SystemExit, match='no shift .* leave out --kind tsm'):
+        with pytest.raises(SystemExit, match='no shift .* omit --kind tsm'):
             run(monkeypatch, tmp_path, content, '--kind', 'tsm')
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
@@ -343,7 +343,7 @@ def test_tsm_is_expected_but_is_not_there(state, monkeypatch, tmp_path):
         ('notes.txt', 'model'),
     ],
 )
-def test_config_that_is_none(name, content, monkeypatch, tmp_path):
+def test_invalid_config(name, content, monkeypatch, tmp_path):
     config = tmp_path / name
     config.write_text(content)
     state = {'base_model.conv1.weight': torch.zeros(1)}
@@ -351,7 +351,7 @@ def test_config_that_is_none(name, content, monkeypatch, tmp_path):
         run(monkeypatch, tmp_path, state, '--config', str(config))
 
 
-def test_places_that_cannot_be_written(state, monkeypatch, tmp_path):
+def test_output_that_cannot_be_written(state, monkeypatch, tmp_path):
     source = tmp_path / 'in.pth.tar'
     torch.save(state, source)
     before = source.read_bytes()
@@ -377,14 +377,14 @@ def test_config_that_does_not_fit(state, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
 
-def test_all_that_is_wrong_is_named(state):
+def test_error_lists_all_problems(state):
     wrong = {**without(state, CONV1), 'left': torch.zeros(1)}
     with pytest.raises(ValueError, match='missing: [^$]*unexpected: left') as error:
         convert_official(wrong, build(state))
     assert CONV1 in str(error.value)
 
 
-def test_code_in_a_file_is_refused(state, monkeypatch, tmp_path):
+def test_file_with_code_is_rejected(state, monkeypatch, tmp_path):
     malicious = Malicious()
     malicious.path = tmp_path / 'was_here'
     with pytest.raises(SystemExit, match='(?s)not converted.*system'):
@@ -392,7 +392,7 @@ def test_code_in_a_file_is_refused(state, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 
 
-# What the official code wrote (before torch 1.6), and what torch writes today.
+# The format of the official code (torch < 1.6), and the current one.
 @pytest.mark.parametrize('zipped', [False, True])
 @pytest.mark.parametrize('size', [0, 7, 60, 5000])
 def test_truncated_file(size, zipped, state, monkeypatch, tmp_path):
@@ -400,7 +400,7 @@ def test_truncated_file(size, zipped, state, monkeypatch, tmp_path):
     save(state, tmp_path / 'whole', _use_new_zipfile_serialization=zipped)
     content = (tmp_path / 'whole').read_bytes()[:size]
     monkeypatch.setattr(torch, 'save', lambda _, path: path.write_bytes(content))
-    with pytest.raises(SystemExit, match='in.pth.tar (was not read|is no complete)'):
+    with pytest.raises(SystemExit, match='in.pth.tar (was not read|is not a complete)'):
         run(monkeypatch, tmp_path, state)
     assert not (tmp_path / 'out.pth').exists()
 
@@ -418,7 +418,7 @@ def test_truncated_file(size, zipped, state, monkeypatch, tmp_path):
 )
 def test_file_of_another_kind(content, monkeypatch, tmp_path):
     monkeypatch.setattr(torch, 'save', lambda _, path: path.write_bytes(content))
-    with pytest.raises(SystemExit, match='in.pth.tar (is no|was not read|holds no)'):
+    with pytest.raises(SystemExit, match='in.pth.tar (is not|was not read|has no)'):
         run(monkeypatch, tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ['in.pth.tar']
 

@@ -1,8 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Makes ``selfy_mmaction.compat`` importable without closing any gap.
+"""Make ``selfy_mmaction.compat`` importable without applying any workaround.
 
-For scripts that show a gap before it is closed: importing the real package closes
-them all.
+For scripts that show a symptom: importing the real package applies all workarounds.
 """
 
 import sys

@@ -9,11 +9,11 @@ import pytest
 
 
 @pytest.fixture(scope='session')
-def shown_gaps():
-    """What ``show_gaps.py`` saw in an interpreter of its own."""
+def symptoms():
+    """The report of ``show_symptoms.py``, run in its own interpreter."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name('show_gaps.py'))],
-        # The gaps of a machine without a GPU, also on one that has some.
+        [sys.executable, str(Path(__file__).with_name('show_symptoms.py'))],
+        # Show the symptoms of a machine without a GPU, even on one with GPUs.
         env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
         capture_output=True,
         text=True,

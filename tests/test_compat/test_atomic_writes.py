@@ -15,15 +15,15 @@ from mmengine.hooks import checkpoint_hook
 from tiny_training import CHECKPOINTS, make_runner
 
 
-def test_a_file_is_lost_before_and_kept_after(shown_gaps):
-    seen = shown_gaps['atomic_writes']
+def test_file_is_lost_without_and_kept_with_the_workaround(symptoms):
+    seen = symptoms['atomic_writes']
     assert seen['before'] == ''
     assert seen['after'] == 'old'
 
 
 @pytest.fixture
 def small_files():
-    """No file gets longer than 100 kB, as on a full disk."""
+    """Limit files to 100 kB, to simulate a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
@@ -45,7 +45,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize('write', WRITES)
-def test_writing_that_fails_leaves_the_former_file(write, tmp_path, small_files):
+def test_failed_write_keeps_the_old_file(write, tmp_path, small_files):
     path = tmp_path / 'a.pkl'
     path.write_text('old')
     with pytest.raises(OSError, match=r"'.*a\.pkl'") as caught:
@@ -64,7 +64,7 @@ def test_files_are_written(write, tmp_path):
 
 
 @pytest.mark.parametrize('keep', [1, 2, -1])
-def test_the_same_checkpoints_are_kept_as_without_it(keep, tmp_path):
+def test_same_checkpoints_are_kept_as_without_the_workaround(keep, tmp_path):
     hook = dict(CHECKPOINTS, max_keep_ckpts=keep)
     make_runner(tmp_path, max_epochs=4, default_hooks=dict(checkpoint=hook)).train()
     kept = range(1, 5)[-keep if keep > 0 else 0 :]
@@ -73,7 +73,7 @@ def test_the_same_checkpoints_are_kept_as_without_it(keep, tmp_path):
     assert (tmp_path / 'last_checkpoint').read_text().endswith('/epoch_4.pth')
 
 
-def test_at_any_time_the_named_checkpoint_is_whole_and_the_best_one_is_there(
+def test_named_checkpoint_is_complete_and_best_one_exists_at_any_time(
     tmp_path, monkeypatch
 ):
     seen = []
@@ -97,8 +97,8 @@ def test_at_any_time_the_named_checkpoint_is_whole_and_the_best_one_is_there(
     assert all(best[best.index(True) :])
 
 
-def test_only_last_checkpoint_is_opened_by_the_hook():
-    # Whatever the module opens goes through the replacement.
+def test_hook_opens_only_last_checkpoint():
+    # Everything that the module opens goes through the replacement.
     source = Path(checkpoint_hook.__file__).read_text()
     assert source.count('open(') == 1
     assert "open(save_file, 'w')" in source

@@ -5,11 +5,11 @@ import pytest
 from mmaction.datasets.transforms import ColorJitter
 
 from selfy_mmaction.compat import color_jitter
-from selfy_mmaction.compat.color_jitter import close_color_jitter
+from selfy_mmaction.compat.color_jitter import apply_color_jitter
 
 
-def test_negative_hue_overflows_before_and_works_after(shown_gaps):
-    seen = shown_gaps['color_jitter']
+def test_negative_hue_overflows_without_and_works_with_the_workaround(symptoms):
+    seen = symptoms['color_jitter']
     if int(np.__version__.split('.')[0]) >= 2:
         assert seen['before'].startswith('OverflowError: Python integer -25 out of')
     else:
@@ -21,8 +21,8 @@ def as_numpy_1(image, factor):
     """The upstream method with numpy 1's casting written out."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     offset = int(factor * 255)
-    # numpy 1 took the smallest type for the offset and promoted: uint8 with a
-    # uint8 stays uint8, with an int8 it becomes int16.
+    # numpy 1 chose the smallest type for the offset, then promoted: uint8 with uint8
+    # stays uint8, uint8 with int8 becomes int16.
     smallest = np.uint8 if offset >= 0 else np.int8
     total = hsv[..., 0] + np.full(hsv.shape[:2], offset, smallest)
     hsv[..., 0] = total % 180
@@ -30,7 +30,7 @@ def as_numpy_1(image, factor):
 
 
 @pytest.mark.parametrize('factor', [-0.5, -0.3, -0.1, -0.003, 0.0, 0.1, 0.3, 0.5])
-def test_same_results_as_on_numpy_1(factor):
+def test_results_are_those_of_numpy_1(factor):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     found = ColorJitter.adjust_hue(image.astype(np.float32), factor)
@@ -38,7 +38,7 @@ def test_same_results_as_on_numpy_1(factor):
     assert np.array_equal(found, as_numpy_1(image, factor))
 
 
-def test_transform_runs_through_the_replaced_method():
+def test_transform_calls_the_replaced_method():
     np.random.seed(0)
     image = np.full((4, 4, 3), (200, 100, 50), np.uint8)
     results = ColorJitter(0.0, 0.0, 0.0, (-0.2, -0.1)).transform({'imgs': [image]})
@@ -47,10 +47,10 @@ def test_transform_runs_through_the_replaced_method():
     assert red == 200
 
 
-def test_nothing_is_done_on_numpy_1_or_where_it_works(monkeypatch):
+def test_not_applied_on_numpy_1_or_if_not_needed(monkeypatch):
     method = ColorJitter.adjust_hue
-    assert close_color_jitter() is False
+    assert apply_color_jitter() is False
     monkeypatch.setattr(color_jitter, '_hue_goes_down', lambda: False)
     monkeypatch.setattr(np, '__version__', '1.26.4')
-    assert close_color_jitter() is False
+    assert apply_color_jitter() is False
     assert ColorJitter.adjust_hue is method

@@ -10,14 +10,14 @@ from selfy_mmaction.compat import latest_checkpoint
 
 @pytest.fixture
 def warnings(monkeypatch):
-    said = []
-    monkeypatch.setattr(latest_checkpoint, '_warn', said.append)
-    return said
+    messages = []
+    monkeypatch.setattr(latest_checkpoint, '_warn', messages.append)
+    return messages
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three epochs and what a training keeps beside them."""
+    """Checkpoints of three epochs, and the other files of a training."""
     for epoch in (2, 9, 10):
         save(tmp_path / f'epoch_{epoch}.pth')
     save(tmp_path / 'best_acc_top1_epoch_11.pth')
@@ -30,13 +30,13 @@ def save(path):
     torch.save(dict(meta=dict(epoch=1, iter=1), state_dict={}, message_hub={}), path)
 
 
-def test_an_empty_name_is_given_before_and_the_newest_after(shown_gaps):
-    seen = shown_gaps['latest_checkpoint']
+def test_empty_name_is_returned_only_without_the_workaround(symptoms):
+    seen = symptoms['latest_checkpoint']
     assert seen['before'] == ''
     assert seen['after'] == 'epoch_1.pth'
 
 
-def test_what_last_checkpoint_names_is_taken(folder, warnings):
+def test_checkpoint_named_in_last_checkpoint_is_used(folder, warnings):
     (folder / 'last_checkpoint').write_text(str(folder / 'epoch_9.pth'))
     assert find_latest_checkpoint(folder) == str(folder / 'epoch_9.pth')
     assert warnings == []
@@ -52,7 +52,7 @@ def test_what_last_checkpoint_names_is_taken(folder, warnings):
         (None, 'last_checkpoint is missing'),
     ],
 )
-def test_the_newest_is_taken_where_last_checkpoint_is_no_help(
+def test_newest_checkpoint_is_used_if_last_checkpoint_is_damaged_or_missing(
     content, problem, folder, warnings
 ):
     pointer = folder / 'last_checkpoint'
@@ -61,12 +61,12 @@ def test_the_newest_is_taken_where_last_checkpoint_is_no_help(
         pointer.write_bytes(content)
     newest = str(folder / 'epoch_10.pth')
     assert find_latest_checkpoint(folder) == newest
-    (said,) = warnings
-    assert problem in said
-    assert f'Resuming from {newest}' in said
+    (message,) = warnings
+    assert problem in message
+    assert f'Resuming from {newest}' in message
 
 
-def cut(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -74,7 +74,7 @@ def empty(path):
     path.write_bytes(b'')
 
 
-def no_checkpoint(path):
+def not_a_checkpoint(path):
     torch.save(dict(weight=torch.zeros(1)), path)
 
 
@@ -89,43 +89,43 @@ def code(path):
 @pytest.mark.parametrize(
     ('damage', 'problem'),
     [
-        (cut, 'is cut'),
+        (truncate, 'is truncated'),
         (empty, 'is empty'),
-        (no_checkpoint, "has no 'meta'"),
+        (not_a_checkpoint, "has no 'meta'"),
         (code, 'cannot be read (UnpicklingError'),
     ],
 )
-def test_those_that_do_not_load_are_skipped(damage, problem, folder, warnings):
+def test_checkpoints_that_do_not_load_are_skipped(damage, problem, folder, warnings):
     damage(folder / 'epoch_10.pth')
     assert find_latest_checkpoint(folder) == str(folder / 'epoch_9.pth')
-    (said,) = warnings
-    assert f'{folder / "epoch_10.pth"} ' in said
-    assert problem in said
+    (message,) = warnings
+    assert f'{folder / "epoch_10.pth"} ' in message
+    assert problem in message
     assert not (folder / 'evil').exists()
 
 
-def test_training_does_not_start_over_checkpoints_of_which_none_loads(folder):
+def test_error_if_no_checkpoint_loads(folder):
     for path in folder.glob('epoch_*.pth'):
         empty(path)
-    with pytest.raises(RuntimeError, match='nothing to resume') as caught:
+    with pytest.raises(RuntimeError, match='No checkpoint to resume') as caught:
         find_latest_checkpoint(folder)
     for epoch in (2, 9, 10):
         assert f'epoch_{epoch}.pth is empty' in str(caught.value)
 
 
-def test_nor_where_the_named_one_is_gone_and_there_is_no_other(tmp_path):
+def test_error_if_the_only_checkpoint_is_missing(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('epoch_3.pth')
     with pytest.raises(RuntimeError, match='epoch_3.pth, which does not exist'):
         find_latest_checkpoint(tmp_path)
 
 
-def test_a_folder_without_checkpoints_starts_anew(tmp_path, warnings):
+def test_folder_without_checkpoints_starts_from_scratch(tmp_path, warnings):
     assert find_latest_checkpoint(tmp_path) is None
-    (said,) = warnings
-    assert 'training starts from the beginning' in said
+    (message,) = warnings
+    assert 'training starts from scratch' in message
 
 
-def test_those_of_another_folder_and_another_name_are_found(tmp_path, warnings):
+def test_checkpoints_of_another_folder_and_name_are_found(tmp_path, warnings):
     # CheckpointHook(out_dir=..., filename_tmpl='net_{}.pth')
     out_dir = tmp_path / 'out'
     out_dir.mkdir()
@@ -136,7 +136,7 @@ def test_those_of_another_folder_and_another_name_are_found(tmp_path, warnings):
     assert find_latest_checkpoint(tmp_path) == str(out_dir / 'net_3.pth')
 
 
-def test_iterations_of_an_older_training_do_not_count_as_epochs(folder, warnings):
+def test_iteration_numbers_are_not_compared_with_epoch_numbers(folder, warnings):
     save(folder / 'iter_20000.pth')
     os.utime(folder / 'iter_20000.pth', (0, 0))
     (folder / 'last_checkpoint').unlink()
@@ -144,7 +144,7 @@ def test_iterations_of_an_older_training_do_not_count_as_epochs(folder, warnings
 
 
 @pytest.mark.parametrize('name', ['s3://bucket/epoch_3.pth', 'folder'])
-def test_other_storages_and_folders_are_left_to_mmengine(
+def test_remote_paths_and_folders_are_left_to_mmengine(
     name, tmp_path, monkeypatch, warnings
 ):
     monkeypatch.chdir(tmp_path)

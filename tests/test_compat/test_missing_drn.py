@@ -7,14 +7,14 @@ import mmaction
 import pytest
 from mmaction.registry import MODELS
 
-from selfy_mmaction.compat.missing_drn import close_missing_drn
+from selfy_mmaction.compat.missing_drn import apply_missing_drn
 
 PACKAGE = 'mmaction.models.localizers.drn'
 
 
 @pytest.fixture
 def forgotten(monkeypatch):
-    """As if neither the finder nor the stub had been there."""
+    """Remove the finder and the stub."""
     kept = [f for f in sys.meta_path if type(f).__name__ != '_DRNStubFinder']
     monkeypatch.setattr(sys, 'meta_path', kept)
     for name in (PACKAGE, f'{PACKAGE}.drn'):
@@ -29,41 +29,39 @@ def test_mmaction2_models_do_not_import_without_the_stub():
     assert f"ModuleNotFoundError: No module named '{PACKAGE}'" in done.stderr
 
 
-def test_stub_is_served_from_the_end_of_the_path(forgotten):
+def test_stub_finder_is_the_last_one(forgotten):
     with pytest.raises(ModuleNotFoundError, match='drn'):
         import_module(f'{PACKAGE}.drn')
-    assert close_missing_drn() is True
+    assert apply_missing_drn() is True
     assert type(sys.meta_path[-1]).__name__ == '_DRNStubFinder'
     assert import_module(f'{PACKAGE}.drn').DRN is MODELS.get('DRN')
-    assert close_missing_drn() is False
+    assert apply_missing_drn() is False
     with pytest.raises(ModuleNotFoundError):
         import_module('mmaction.models.localizers.none')
 
 
-def test_stub_says_why_it_cannot_be_built():
+def test_stub_explains_why_it_cannot_be_built():
     with pytest.raises(ImportError, match='lacks .* git checkout'):
         MODELS.build({'type': 'mmaction.DRN', 'vocab_size': 3})
 
 
-def test_real_folder_wins(forgotten, monkeypatch, tmp_path):
+def test_real_folder_takes_precedence(forgotten, monkeypatch, tmp_path):
     # Without __init__.py, as in mmaction2's repository.
     drn = tmp_path / 'drn'
     drn.mkdir()
     (drn / 'drn.py').write_text('DRN = "real"\n')
-    assert close_missing_drn() is True
+    assert apply_missing_drn() is True
     localizers = import_module('mmaction.models.localizers')
     monkeypatch.setattr(localizers, '__path__', [*localizers.__path__, str(tmp_path)])
     assert import_module(f'{PACKAGE}.drn').DRN == 'real'
 
 
-def test_nothing_is_done_where_mmaction2_has_the_folder(
-    forgotten, monkeypatch, tmp_path
-):
+def test_not_applied_if_mmaction2_has_the_folder(forgotten, monkeypatch, tmp_path):
     (tmp_path / 'models' / 'localizers' / 'drn').mkdir(parents=True)
     monkeypatch.setattr(
         mmaction.__spec__, 'submodule_search_locations', [str(tmp_path)]
     )
-    assert close_missing_drn() is False
+    assert apply_missing_drn() is False
 
 
 def test_mmaction2_not_installed(forgotten, monkeypatch):
@@ -71,4 +69,4 @@ def test_mmaction2_not_installed(forgotten, monkeypatch):
         'selfy_mmaction.compat.missing_drn.find_spec', lambda name: None
     )
     with pytest.raises(ModuleNotFoundError, match='pip install'):
-        close_missing_drn()
+        apply_missing_drn()

@@ -12,14 +12,14 @@ from mmaction.datasets.transforms import MMCompact
 from mmaction.utils import frame_extract
 
 from selfy_mmaction.compat import numpy_names
-from selfy_mmaction.compat.numpy_names import close_numpy_names
+from selfy_mmaction.compat.numpy_names import apply_numpy_names
 
 numpy2 = pytest.mark.skipif(hasattr(np, 'Inf'), reason='numpy 1 has all names')
 
 
 @numpy2
-def test_names_are_missing_before_and_known_after(shown_gaps):
-    seen = shown_gaps['numpy_names']
+def test_names_are_missing_without_the_workaround(symptoms):
+    seen = symptoms['numpy_names']
     assert seen['before']['box'].startswith('AttributeError: `np.Inf` was removed')
     assert 'NAN' in seen['before']['ap']
     if not hasattr(np, 'in1d'):
@@ -31,14 +31,15 @@ def test_names_are_missing_before_and_known_after(shown_gaps):
         )
 
 
-def test_results(shown_gaps):
-    assert shown_gaps['numpy_names']['after'] == {
+def test_results_with_the_workaround(symptoms):
+    assert symptoms['numpy_names']['after'] == {
         # Joints at (10, 20) and (50, 40) in 100x100 pixels: x, y, width, height.
         'box': [0.1, 0.2, 0.4, 0.2],
         'ap': 'nan',
-        # The only proposal counts from 1 per video on, after 99 steps of 0.01.
+        # The only proposal counts from an average of 1 per video on: recall is 0 for
+        # the first 99 steps of 0.01, and 1 at the last.
         'auc': pytest.approx(100 * 0.01 / 2),
-        # One of two samples has its target on top.
+        # The target ranks first for one of two samples.
         'recall': 50.0,
     }
 
@@ -57,7 +58,7 @@ def test_compact_clip_with_and_without_joints():
     )
 
 
-def test_frames_are_extracted_with_a_short_side(tmp_path):
+def test_frames_are_extracted_with_the_given_short_side(tmp_path):
     path = str(tmp_path / 'clip.avi')
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 5, (64, 48))
     writer.write(np.zeros((48, 64, 3), np.uint8))
@@ -67,30 +68,30 @@ def test_frames_are_extracted_with_a_short_side(tmp_path):
 
 
 @numpy2
-def test_numpy_itself_is_left_alone():
+def test_numpy_itself_is_unchanged():
     assert not hasattr(np, 'Inf')
     assert mmaction.utils.misc.np.Inf == np.inf
     assert mmaction.utils.misc.np.ndarray is np.ndarray
     with pytest.raises(AttributeError, match='float_'):
         mmaction.utils.misc.np.float_  # noqa: B018
-    assert close_numpy_names() is False
+    assert apply_numpy_names() is False
 
 
 @numpy2
-def test_in1d_is_flat_as_in_numpy_1():
+def test_in1d_flattens_as_in_numpy_1():
     found = mmaction.utils.misc.np.in1d([[1, 2], [3, 4]], [[2, 3]], invert=True)
     assert found.tolist() == [True, False, False, True]
 
 
-def test_nothing_is_done_on_numpy_1(monkeypatch):
+def test_not_applied_on_numpy_1(monkeypatch):
     monkeypatch.setattr(np, 'Inf', np.inf, raising=False)
     monkeypatch.setattr(mmaction.utils.misc, 'np', np)
-    assert close_numpy_names() is False
+    assert apply_numpy_names() is False
     assert mmaction.utils.misc.np is np
 
 
 def modules_with_missing_names(package):
-    """Modules of a package that ask numpy for what it does not have."""
+    """Yield the modules of a package that use names that numpy lacks."""
     (folder,) = find_spec(package).submodule_search_locations
     for path in sorted(Path(folder).rglob('*.py')):
         parts = path.relative_to(folder).with_suffix('').parts
@@ -109,13 +110,13 @@ def modules_with_missing_names(package):
                 yield '.'.join((package, *parts)).removesuffix('.__init__')
 
 
-# A name that only warns would be gone in the next numpy.
+# Public names only: deprecated ones will be missing in the next numpy.
 NAMES = {*np.__all__, 'core', 'lib', 'linalg', 'random', 'typing'}
 
 
 @numpy2
 @pytest.mark.filterwarnings('ignore:invalid escape')
-def test_no_other_module_of_the_hosts_misses_a_name():
+def test_no_other_module_of_the_hosts_uses_a_missing_name():
     found = {
         module
         for package in ('mmaction', 'mmengine', 'mmcv')
@@ -127,7 +128,7 @@ def test_no_other_module_of_the_hosts_misses_a_name():
 
 
 @numpy2
-def test_each_of_these_modules_has_all_its_names():
+def test_each_patched_module_finds_all_its_names():
     for name in numpy_names._MODULES:
         module = sys.modules[name]
         tree = ast.parse(Path(module.__file__).read_text())

@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 from mmengine.utils import get_installed_path, is_installed
 
 from selfy_mmaction.compat import package_configs
-from selfy_mmaction.compat.package_configs import close_package_configs, find_configs
+from selfy_mmaction.compat.package_configs import apply_package_configs, find_configs
 
 BASE = "model = dict(type='TSNHead', num_classes=2, in_channels=3)\n"
 
@@ -24,8 +24,8 @@ def shipped_config(monkeypatch, tmp_path):
     monkeypatch.setattr(package_configs, '_CONFIGS', tmp_path)
 
 
-def test_unknown_before_and_known_after(shown_gaps):
-    seen = shown_gaps['package_configs']
+def test_package_is_unknown_without_the_workaround(symptoms):
+    seen = symptoms['package_configs']
     assert seen['before'] == (
         'AssertionError: mmengine does not support to load selfy_mmaction config.'
     )
@@ -43,7 +43,7 @@ def test_base_resolves_and_builds(tmp_path):
     assert head.num_classes == 4
 
 
-def test_other_packages_and_plain_paths_are_left_alone(tmp_path):
+def test_other_packages_and_plain_paths_are_unchanged(tmp_path):
     path, scope = Config._get_cfg_path('mmaction::_base_/default_runtime.py', 'x.py')
     assert scope == 'mmaction'
     assert Path(path).is_file()
@@ -51,7 +51,7 @@ def test_other_packages_and_plain_paths_are_left_alone(tmp_path):
     assert found == (str(tmp_path / 'base.py'), None)
 
 
-def test_the_packages_own_configs_resolve():
+def test_own_configs_resolve():
     path, scope = Config._get_cfg_path(
         'selfy_mmaction::_base_/default_runtime.py', 'x.py'
     )
@@ -72,7 +72,7 @@ def test_registered_name_is_found_on_the_path(monkeypatch):
 
 def test_registered_name_is_found_when_installed(monkeypatch, tmp_path):
     name = MODULE2PACKAGE['selfy_mmaction']
-    # As `pip install` leaves it: a distribution whose name has a hyphen.
+    # The files of `pip install`; the distribution's name has a hyphen.
     metadata = tmp_path / 'selfy_mmaction-0.1.0.dist-info'
     metadata.mkdir()
     (metadata / 'METADATA').write_text(
@@ -81,13 +81,14 @@ def test_registered_name_is_found_when_installed(monkeypatch, tmp_path):
     (metadata / 'top_level.txt').write_text('selfy_mmaction\n')
     (tmp_path / 'selfy_mmaction').mkdir()
     monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
-    # It rereads sys.path.
+    # pkg_resources reads sys.path again.
     assert is_installed(name)
     assert Path(get_installed_path(name)) == tmp_path / 'selfy_mmaction'
 
 
 def test_hub_reads_the_installed_package(monkeypatch, tmp_path):
-    # In an editable install pkg_resources leads to site-packages, where no package is.
+    # For an editable install pkg_resources returns site-packages, which lacks the
+    # package.
     package = tmp_path / 'selfy_mmaction'
     (package / '.mim').mkdir(parents=True)
     (package / '.mim' / 'model-index.yml').write_text('Import: [metafile.yml]')
@@ -105,14 +106,14 @@ def test_hub_reads_the_installed_package(monkeypatch, tmp_path):
 
 def test_configs_of_an_installed_package_and_of_a_checkout(tmp_path):
     package = tmp_path / 'selfy_mmaction'
-    # site-packages may hold a folder `configs` of somebody else.
+    # site-packages may have a `configs` folder of another package.
     (tmp_path / 'configs').mkdir()
     assert find_configs(package) == package / '.mim' / 'configs'
     (tmp_path / 'model-index.yml').touch()
     assert find_configs(package) == tmp_path / 'configs'
 
 
-def test_known_once():
+def test_wrapped_once():
     method = Config._get_cfg_path
-    assert close_package_configs() is False
+    assert apply_package_configs() is False
     assert Config._get_cfg_path is method

@@ -15,11 +15,11 @@ from mmengine.runner import Runner, checkpoint
 from torch.utils.data import DataLoader
 
 from selfy_mmaction.compat import safe_checkpoints
-from selfy_mmaction.compat.safe_checkpoints import close_safe_checkpoints
+from selfy_mmaction.compat.safe_checkpoints import apply_safe_checkpoints
 
 
-def test_history_is_refused_before_and_loads_after(shown_gaps):
-    seen = shown_gaps['safe_checkpoints']
+def test_history_is_rejected_only_without_the_workaround(symptoms):
+    seen = symptoms['safe_checkpoints']
     assert seen['before'].startswith('UnpicklingError: Weights only load failed')
     assert 'mmengine.logging.history_buffer.HistoryBuffer' in seen['before']
     assert seen['after'] == 'mean 2.0'
@@ -36,7 +36,7 @@ def load(data):
 
 
 class Reduced:
-    """Pickles as a call."""
+    """Object that is pickled as a function call."""
 
     def __init__(self, function, *args):
         self.call = (function, args)
@@ -74,7 +74,7 @@ MALICIOUS = {
 
 
 @pytest.mark.parametrize('attack', MALICIOUS)
-def test_anything_else_is_still_refused(attack, tmp_path):
+def test_other_objects_are_still_rejected(attack, tmp_path):
     target = tmp_path / 'touched'
     payload = {'state_dict': {}, 'extra': MALICIOUS[attack](target)}
     data = saved(payload)
@@ -101,7 +101,7 @@ def test_numpy_data_loads(dtype):
 
 
 @pytest.mark.parametrize('core', [b'numpy.core', b'numpy._core'])
-def test_files_travel_between_numpy_1_and_2(core):
+def test_files_of_numpy_1_and_2_load(core):
     data = saved(
         {'history': HistoryBuffer([2.0], [1]), 'best': np.float64(0.5)},
         _use_new_zipfile_serialization=False,
@@ -124,7 +124,7 @@ def test_one_cycle_schedule_loads(anneal):
 
 
 class Fit(BaseModel):
-    """The smallest model that a runner trains."""
+    """Minimal model that a runner can train."""
 
     def __init__(self):
         super().__init__()
@@ -194,7 +194,7 @@ def mean_metric():
     METRICS.module_dict.pop('MeanOfOutputs')
 
 
-def test_checkpoint_of_a_whole_run_resumes(mean_metric, tmp_path):
+def test_training_resumes_from_its_checkpoint(mean_metric, tmp_path):
     first = run(tmp_path, epochs=1, resume=False)
     checkpoint = torch.load(tmp_path / 'epoch_1.pth')
     parts = {'message_hub', 'optimizer', 'param_schedulers', 'ema_state_dict', 'meta'}
@@ -212,13 +212,13 @@ def test_checkpoint_of_a_whole_run_resumes(mean_metric, tmp_path):
     assert (losses[:2] == before).all()
 
 
-def test_no_second_attempt_without_protection(monkeypatch, tmp_path):
-    # onedl-mmengine falls back to it.
+def test_no_fallback_to_unsafe_loading(monkeypatch, tmp_path):
+    # As in onedl-mmengine.
     def fall_back(file, map_location=None, weights_only=None):
         return torch.load(file, map_location=map_location, weights_only=False)
 
     monkeypatch.setattr(checkpoint, '_safe_torch_load', fall_back, raising=False)
-    close_safe_checkpoints()
+    apply_safe_checkpoints()
     trace = tmp_path / 'trace'
     file = tmp_path / 'checkpoint.pth'
     file.write_bytes(saved(MALICIOUS['os.system'](trace)))
@@ -227,11 +227,11 @@ def test_no_second_attempt_without_protection(monkeypatch, tmp_path):
     assert not trace.exists()
 
 
-def test_nothing_is_done_where_such_checkpoints_load(monkeypatch):
+def test_not_applied_if_checkpoints_load(monkeypatch):
     calls = []
     monkeypatch.setattr(torch.serialization, 'add_safe_globals', calls.append)
-    assert close_safe_checkpoints() is False
+    assert apply_safe_checkpoints() is False
     assert calls == []
     monkeypatch.setattr(safe_checkpoints, '_history_loads', lambda: False)
-    assert close_safe_checkpoints() is True
+    assert apply_safe_checkpoints() is True
     assert len(calls) == 1

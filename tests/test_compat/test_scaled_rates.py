@@ -8,14 +8,14 @@ from tiny_training import make_runner
 from selfy_mmaction.compat import scaled_rates
 
 
-def test_one_cycle_is_scaled_only_after(shown_gaps):
-    # Of the optimizer and of the schedule; both were 0.1.
-    assert shown_gaps['scaled_rates']['before'] == [0.2, 0.1]
-    assert shown_gaps['scaled_rates']['after'] == [0.2, 0.2]
+def test_one_cycle_is_scaled_only_with_the_workaround(symptoms):
+    # Learning rates of the optimizer and the schedule; both were 0.1.
+    assert symptoms['scaled_rates']['before'] == [0.2, 0.1]
+    assert symptoms['scaled_rates']['after'] == [0.2, 0.2]
 
 
 def rates(work_dir, schedule, lr, scale=None, **optimizer):
-    """The rates of all groups at each iteration, and base_lr."""
+    """Return the rate and momentum of all groups, and base_lr, per iteration."""
     seen = []
 
     class Keep(Hook):
@@ -56,7 +56,7 @@ IN_ITERATIONS = dict(by_epoch=True, convert_to_iter_based=True)
         ),
         (dict(type='PolyLR', **IN_ITERATIONS), dict(eta_min=0.0625)),
         (
-            # The score never gets less.
+            # The score never decreases.
             dict(type='ReduceOnPlateauLR', monitor='batches', patience=0),
             dict(min_value=0.0625),
         ),
@@ -70,7 +70,7 @@ IN_ITERATIONS = dict(by_epoch=True, convert_to_iter_based=True)
     ],
     ids=lambda value: value.get('type'),
 )
-def test_rates_are_those_of_a_config_scaled_by_hand(schedule, absolute, tmp_path):
+def test_rates_equal_those_of_a_manually_scaled_config(schedule, absolute, tmp_path):
     by_hand = {option: 2 * rate for option, rate in absolute.items()}
     expected = rates(tmp_path / 'by hand', dict(schedule, **by_hand), lr=0.25)
     found = rates(tmp_path / 'auto', dict(schedule, **absolute), 0.125, TWICE)
@@ -79,7 +79,7 @@ def test_rates_are_those_of_a_config_scaled_by_hand(schedule, absolute, tmp_path
     assert [lr for (lr, _), _ in found] == [2 * lr for (lr, _), _ in plain]
 
 
-def test_groups_lists_of_schedules_and_the_logged_rate(tmp_path):
+def test_parameter_groups_schedule_lists_and_logged_rate(tmp_path):
     def schedules(factor):
         return [
             dict(type='LinearLR', start_factor=0.5, end=1, **IN_ITERATIONS),
@@ -92,21 +92,21 @@ def test_groups_lists_of_schedules_and_the_logged_rate(tmp_path):
     assert expected[3][-1] is not None
 
 
-def test_nothing_is_scaled_unless_asked_for(tmp_path):
+def test_nothing_is_scaled_if_disabled(tmp_path):
     schedule = dict(type='OneCycleLR', total_steps=3, eta_max=0.25, **IN_ITERATIONS)
     expected = rates(tmp_path / 'plain', schedule, lr=0.125)
     off = dict(enable=False, base_batch_size=2)
     assert rates(tmp_path / 'off', schedule, 0.125, off) == expected
 
 
-def test_an_unknown_schedule_is_warned_of(monkeypatch):
+def test_unknown_schedule_triggers_a_warning(monkeypatch):
     class OwnLR(CosineAnnealingLR):
         pass
 
     PARAM_SCHEDULERS.register_module(module=OwnLR)
-    said = []
+    messages = []
     monkeypatch.setattr(
-        scaled_rates, 'print_log', lambda message, **kwargs: said.append(message)
+        scaled_rates, 'print_log', lambda message, **kwargs: messages.append(message)
     )
     own = dict(type='OwnLR', eta_min=[0.1, 0.2], floor=0.3)
     try:
@@ -114,4 +114,4 @@ def test_an_unknown_schedule_is_warned_of(monkeypatch):
     finally:
         PARAM_SCHEDULERS.module_dict.pop('OwnLR')
     assert own == dict(type='OwnLR', eta_min=[0.2, 0.4], floor=0.3)
-    assert 'learning rates is not known' in said[0]
+    assert 'Only the options eta_max, eta_min, min_value of OwnLR' in messages[0]

@@ -5,7 +5,7 @@ from mmaction.models.recognizers import Recognizer2D
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 
-from selfy_mmaction.compat.testing_views import close_testing_views
+from selfy_mmaction.compat.testing_views import apply_testing_views
 
 
 def build(**test_cfg) -> Recognizer2D:
@@ -18,14 +18,14 @@ def build(**test_cfg) -> Recognizer2D:
     ).eval()
 
 
-def test_recognizer_fails_before_and_works_after(shown_gaps):
-    seen = shown_gaps['testing_views']
+def test_recognizer_fails_without_and_works_with_the_workaround(symptoms):
+    seen = symptoms['testing_views']
     assert seen['before'] == "AttributeError: 'ResNet' object has no attribute 'get'"
     assert seen['after'] == [6, 512, 1, 1]
 
 
 @torch.no_grad()
-def test_in_parts_as_in_one():
+def test_chunks_equal_one_pass():
     clips = torch.randn(1, 6, 3, 32, 32)
     expected, _ = build().extract_feat(clips, test_mode=True)
     recognizer = build(max_testing_views=4)
@@ -34,7 +34,7 @@ def test_in_parts_as_in_one():
     assert not hasattr(recognizer.backbone, 'get')
 
 
-def test_host_still_refuses_parts_that_cut_clips():
+def test_host_still_rejects_chunks_that_split_clips():
     with pytest.raises(AssertionError, match='multiple of num_segments'):
         build(max_testing_views=3).extract_feat(
             torch.randn(1, 6, 3, 32, 32), test_mode=True
@@ -43,11 +43,11 @@ def test_host_still_refuses_parts_that_cut_clips():
 
 def test_wrapped_once():
     method = Recognizer2D.extract_feat
-    assert close_testing_views() is False
+    assert apply_testing_views() is False
     assert Recognizer2D.extract_feat is method
     assert not hasattr(method.__wrapped__, '__wrapped__')
 
 
-def test_another_packages_scope_does_not_matter():
+def test_scope_of_another_package_does_not_matter():
     with DefaultScope.overwrite_default_scope('mmengine'):
-        assert close_testing_views() is False
+        assert apply_testing_views() is False

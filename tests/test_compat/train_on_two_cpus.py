@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Run by torchrun: shows the gap in this process, closes it and wraps models.
+"""Show the symptom, apply the workaround and wrap models; run by torchrun.
 
-Writes what it sees to rank0.txt and rank1.txt in the folder that it is given.
+Writes a report to rank0.txt and rank1.txt in the folder given as argument.
 """
 
 import atexit
@@ -17,7 +17,7 @@ from mmengine.model.wrappers import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from selfy_mmaction.compat import close_gap
+from selfy_mmaction.compat import apply_workaround
 
 
 class Fit(torch.nn.Module):
@@ -59,7 +59,7 @@ rank = int(os.environ['RANK'])
 report_file = Path(sys.argv[1], f'rank{rank}.txt')
 atexit.register(report_group)  # registered first, so it runs last
 report(f'before: init: {error_of(init_dist, "pytorch")}')
-assert close_gap('cpu_distributed')
+assert apply_workaround('cpu_distributed')
 init_dist('pytorch', backend='nccl', timeout=60)
 assert get_backend() == 'gloo'
 

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Made-up downloads in the official formats, and the tool that reads them."""
+"""Made-up downloads in the official formats, and a fixture to run the tool."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'data' / 'prepare.py'
 
 @pytest.fixture(scope='session')
 def video(tmp_path_factory) -> Path:
-    """40 frames at 12 a second; the gray value of frame i is 6 i."""
+    """40 frames at 12 frames per second; frame i has gray level 6 i."""
     path = tmp_path_factory.mktemp('video') / 'clip.avi'
     writer = cv2.VideoWriter(
         str(path),
@@ -108,7 +108,7 @@ def diving48(tmp_path, put_video) -> Path:
 
 @pytest.fixture
 def gym(tmp_path, put_video) -> Path:
-    """Two videos, of which one has vanished; stages and events as in FineGym."""
+    """Two videos, one of them missing, with stages and events as in FineGym."""
     raw = tmp_path / 'raw'
     stages = [[0.5, 0.75], [0.75, 1.5]]
     put_json(
@@ -179,7 +179,7 @@ def kinetics400(tmp_path, put_video) -> Path:
 
 @pytest.fixture
 def run_tool(run_script) -> Callable[..., int]:
-    """Run tools/data/prepare.py in this process; its exit code comes back."""
+    """Run tools/data/prepare.py in this process and return its exit code."""
 
     def run(*args: str | Path) -> int:
         with pytest.raises(SystemExit) as stopped:

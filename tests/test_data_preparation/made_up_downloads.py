@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What the made-up downloads of conftest.py are made of."""
+"""Names and writers for the made-up downloads of conftest.py."""
 
 import json
 from pathlib import Path

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Each fault that was planted is found, and good data pass, whoever laid them out."""
+"""The check finds every planted fault and accepts good data, also mmaction2's."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def notes(report: dict) -> list[str]:
 
 @pytest.fixture
 def prepared(request, monkeypatch) -> tuple[Path, str]:
-    """A prepared dataset, its made-up numbers and classes taken for the published."""
+    """A prepared dataset whose numbers and classes count as the published ones."""
     name = request.param
     raw = request.getfixturevalue(name)
     out = raw.parent / 'out'
@@ -63,7 +63,7 @@ def edit(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     'prepared', ['sthv1', 'sthv2', 'diving48', 'kinetics400'], indirect=True
 )
-def test_good_data_pass(prepared, run_tool, capsys):
+def test_good_data(prepared, run_tool, capsys):
     out, name = prepared
     raw = out.parent / 'raw'
     before = {path: path.lstat().st_mtime_ns for path in out.iterdir()}
@@ -115,7 +115,7 @@ VIDEO_FAULTS = {
 @pytest.mark.parametrize('with_raw', [False, True])
 @pytest.mark.parametrize('fault', VIDEO_FAULTS)
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_faults_of_videos(prepared, fault, with_raw, run_tool):
+def test_faults_in_videos(prepared, fault, with_raw, run_tool):
     out, name = prepared
     VIDEO_FAULTS[fault](out)
     raw = ['--raw', out.parent / 'raw'] if with_raw else []
@@ -135,7 +135,7 @@ FRAME_FAULTS = {
 
 @pytest.mark.parametrize('fault', FRAME_FAULTS)
 @pytest.mark.parametrize('prepared', ['sthv1'], indirect=True)
-def test_faults_of_frames(prepared, fault, run_tool, capsys):
+def test_faults_in_frames(prepared, fault, run_tool, capsys):
     out, name = prepared
     FRAME_FAULTS[fault](out / 'rawframes')
     assert run_tool(name, '--out', out, '--check') == 1
@@ -148,7 +148,7 @@ def test_faults_of_frames(prepared, fault, run_tool, capsys):
 
 
 @pytest.mark.parametrize('prepared', ['sthv1'], indirect=True)
-def test_frames_are_decoded_in_the_sample_only(prepared):
+def test_only_the_sample_of_frames_is_decoded(prepared):
     out, name = prepared
     (out / 'rawframes/7/00001.jpg').write_bytes(b'no image')
     assert check(DATASETS[name], out, sample=0)['ok']
@@ -157,7 +157,7 @@ def test_frames_are_decoded_in_the_sample_only(prepared):
 
 
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_wrong_labels_need_the_official_files(prepared):
+def test_wrong_labels_are_found_only_with_official_files(prepared):
     out, name = prepared
     (out / 'preparation.json').unlink()
     edit(out / 'sthv2_train_list_videos.txt', '42326.webm 2', '42326.webm 1')
@@ -173,13 +173,13 @@ def test_wrong_labels_need_the_official_files(prepared):
     ]
 
 
-def test_numbers_that_are_not_the_published(sthv2, run_tool):
+def test_unpublished_numbers(sthv2, run_tool):
     out = sthv2.parent / 'out'
     prepare(DATASETS['sthv2'], sthv2, out, allow_partial=True)
     report = check(DATASETS['sthv2'], out, raw=sthv2)
     assert errors(report) == ['count', 'count', 'class_names']
     (finding, *_) = report['findings']
-    assert finding['message'] == 'has 3 clips, published were 168913 (v2)'
+    assert finding['message'] == 'has 3 clips, expected the published 168913 (v2)'
     tool = ('sthv2', '--raw', sthv2, '--out', out, '--check', '--allow-partial')
     assert run_tool(*tool, '--json', out.parent / 'report.json') == 0
     report = json.loads((out.parent / 'report.json').read_text())
@@ -188,7 +188,7 @@ def test_numbers_that_are_not_the_published(sthv2, run_tool):
 
 
 @pytest.mark.parametrize('prepared', ['kinetics400'], indirect=True)
-def test_videos_of_kinetics_vanish(prepared, monkeypatch):
+def test_kinetics_may_lack_videos(prepared, monkeypatch):
     out, name = prepared
     (label_set,) = DATASETS[name].label_sets
     monkeypatch.setitem(label_set.published, 'k400', {'train': 3, 'val': 1})
@@ -200,7 +200,7 @@ def test_videos_of_kinetics_vanish(prepared, monkeypatch):
 
 
 @pytest.mark.parametrize('prepared', ['diving48'], indirect=True)
-def test_diving48_list_of_the_other_version(prepared):
+def test_diving48_list_of_the_wrong_version(prepared):
     out, name = prepared
     (out / 'preparation.json').unlink()
     for split in ('train', 'val'):
@@ -236,12 +236,12 @@ LINKED = {'repeated': '78687.webm', 'both_splits': '3.webm'}
 @pytest.mark.parametrize('kind', LINKED)
 @pytest.mark.parametrize('link', [os.link, os.symlink])
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_one_file_under_two_names(prepared, kind, link):
+def test_one_file_with_two_names(prepared, kind, link):
     out, name = prepared
-    double = LINKED[kind]
+    original = LINKED[kind]
     (out / 'videos' / '42326.webm').unlink()
     link(
-        out.parent / 'raw/20bn-something-something-v2' / double,
+        out.parent / 'raw/20bn-something-something-v2' / original,
         out / 'videos/42326.webm',
     )
     report = check(DATASETS[name], out, sample=0)
@@ -249,7 +249,7 @@ def test_one_file_under_two_names(prepared, kind, link):
     (finding,) = [f for f in report['findings'] if f['kind'] == kind]
     shown = ''.join(finding['examples'])
     assert '42326.webm' in shown
-    assert double in shown
+    assert original in shown
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,11 @@ def test_one_clip_in_two_lines(prepared, line):
     edit(out / 'sthv2_train_list_videos.txt', '42326.webm 2', line)
     report = check(DATASETS[name], out, sample=0)
     (finding,) = [f for f in report['findings'] if f['kind'] == 'repeated']
-    assert finding['examples'] == [f'line 2: {line}, as line 1 with label 1']
+    assert finding['examples'] == [f'line 2: {line}, same clip as line 1 with label 1']
     assert ('with another label' in finding['message']) == line.endswith('2')
 
 
-COULD_NOT_CHECK = {
+UNREADABLE = {
     'latin-1': ('sthv2_train_list_videos.txt', 'ä.webm 1'.encode('latin-1')),
     'utf-16': ('sthv2_val_list_videos.txt', '3.webm 1'.encode('utf-16')),
     'binary': ('sthv2_val_list_videos.txt', bytes(range(256))),
@@ -276,11 +276,11 @@ COULD_NOT_CHECK = {
 }
 
 
-@pytest.mark.parametrize('fault', COULD_NOT_CHECK)
+@pytest.mark.parametrize('fault', UNREADABLE)
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_what_cannot_be_read_ends_the_check(prepared, fault, run_tool, capsys):
+def test_unreadable_file_stops_the_check(prepared, fault, run_tool, capsys):
     out, name = prepared
-    file, content = COULD_NOT_CHECK[fault]
+    file, content = UNREADABLE[fault]
     (out / file).write_bytes(content)
     assert run_tool(name, '--out', out, '--check') == 2
     assert f'error: {out / file}' in capsys.readouterr().err
@@ -288,7 +288,7 @@ def test_what_cannot_be_read_ends_the_check(prepared, fault, run_tool, capsys):
 
 
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_faults_of_the_tool_itself_are_no_verdict(prepared, run_tool, monkeypatch):
+def test_bug_in_the_tool_has_exit_code_2(prepared, run_tool, monkeypatch):
     out, name = prepared
     monkeypatch.setattr(preparation, 'check', lambda *args, **kwargs: 1 / 0)
     assert run_tool(name, '--out', out, '--check') == 2
@@ -302,7 +302,7 @@ def test_faults_of_the_tool_itself_are_no_verdict(prepared, run_tool, monkeypatc
     ],
 )
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_lists_of_another_editor_are_right(prepared, text):
+def test_accepted_list_formats(prepared, text):
     out, name = prepared
     path = out / 'sthv2_train_list_videos.txt'
     path.write_bytes(text.encode())
@@ -316,7 +316,7 @@ def test_lists_of_another_editor_are_right(prepared, text):
     [('decord', "'decord' is unknown; choose one of Decord"), ('PyAV', 'install av')],
 )
 @pytest.mark.parametrize('prepared', ['sthv2'], indirect=True)
-def test_decoder_that_cannot_be_used(prepared, decoder, message, monkeypatch):
+def test_unavailable_decoder(prepared, decoder, message, monkeypatch):
     out, name = prepared
     monkeypatch.setenv('SELFY_DECODER', decoder)
     monkeypatch.setattr('importlib.util.find_spec', lambda package: None)
@@ -324,26 +324,26 @@ def test_decoder_that_cannot_be_used(prepared, decoder, message, monkeypatch):
         check(DATASETS[name], out)
 
 
-def test_nothing_there(tmp_path, run_tool, capsys):
+def test_empty_and_missing_folder(tmp_path, run_tool, capsys):
     report = check(DATASETS['diving48'], tmp_path)
     assert errors(report) == ['missing_list']
     assert run_tool('diving48', '--out', tmp_path / 'nowhere', '--check') == 2
     assert 'nowhere is not a folder' in capsys.readouterr().err
 
 
-# What mmaction2's scripts lay out, with its own code where the wheel has it.
+# Folders of mmaction2's scripts, written by its own code if the wheel has it.
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> Path:
-    """The folder that mmaction2's scripts read and write in."""
+    """The folder that mmaction2's scripts read and write."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'data').mkdir()
     return tmp_path / 'data'
 
 
 def write_host_lists(name: str, kind: str, folders: dict[str, str], level: int) -> None:
-    """Do what mmaction2's build_file_list.py does, which shuffles, too."""
+    """Write lists like mmaction2's build_file_list.py, in a different order."""
     host = runpy.run_path(str(HOST_TOOLS / 'parse_file_list.py'))
     parse = host[f'parse_{name.replace("400", "")}_splits']
     arguments = {
@@ -366,7 +366,7 @@ def write_host_lists(name: str, kind: str, folders: dict[str, str], level: int) 
 
 
 def keeps_lists(name: str, root: Path, **options) -> bool:
-    """Prepare what mmaction2 laid out; tell whether its lists are left untouched."""
+    """Prepare mmaction2's folder and return whether its lists are untouched."""
     before = {path: path.stat().st_mtime_ns for path in root.glob('*_list_*')}
     prepare(DATASETS[name], root, root, allow_partial=True, **options)
     return all(path.stat().st_mtime_ns == before[path] for path in before)
@@ -386,7 +386,7 @@ def test_hosts_sthv1(sthv1, data):
     assert keeps_lists('sthv1', root, label_order='mmaction2')
     assert (root / 'classes.txt').read_text().splitlines() == STHV1_NAMES
 
-    # Its labels with the class names of the other order.
+    # mmaction2's labels with class names in alphabetical order.
     (root / 'preparation.json').unlink()
     (root / 'classes.txt').write_text('\n'.join(sorted(STHV1_NAMES)) + '\n')
     report = check(DATASETS['sthv1'], root, allow_partial=True)
@@ -478,7 +478,7 @@ def test_hosts_gym(gym, data, monkeypatch, put_video):
     annotations = root / 'annotations'
     (gym / 'gym99_train_element_v1.0.txt').rename(annotations / 'gym99_train_org.txt')
     (gym / 'gym99_val_element.txt').rename(annotations / 'gym99_val_org.txt')
-    for clip in (GYM_A, GYM_B):  # a third of the files are frames, the rest is flow
+    for clip in (GYM_A, GYM_B):  # one third of the files are frames, the rest flow
         frames = root / 'subaction_frames' / clip
         put_frames(frames, 2, 'img_{:05}.jpg')
         for flow in ('flow_x_{:05}.jpg', 'flow_y_{:05}.jpg'):
@@ -497,7 +497,7 @@ def test_hosts_gym(gym, data, monkeypatch, put_video):
     assert errors(report) == ['labels']
 
 
-# The known orders, held against mmaction2's label maps.
+# The known orders equal mmaction2's label maps.
 
 
 @pytest.mark.parametrize(
@@ -525,7 +525,7 @@ def test_known_orders(name, order, label_map, arrange):
     ],
 )
 def test_directions_of_sthv1(order, directions, right_out):
-    """The ids of the authors; ours have one more, "pulling it right out"."""
+    """Ours are the labels of the official code, plus "pulling it right out"."""
     names = read_class_names(str(LABEL_MAPS / 'sthv1.txt'))
     names = DATASETS['sthv1'].arrange[order](tuple(names))
     assert labels_with_direction(names) == directions | {right_out}
@@ -533,7 +533,7 @@ def test_directions_of_sthv1(order, directions, right_out):
 
 
 @pytest.mark.parametrize('order', ['alphabetical', 'mmaction2'])
-def test_order_of_sthv1_is_named_by_its_fingerprint(order, tmp_path):
+def test_fingerprint_identifies_the_order_of_sthv1(order, tmp_path):
     names = read_class_names(str(LABEL_MAPS / 'sthv1.txt'))
     names = DATASETS['sthv1'].arrange[order](tuple(names))
     (tmp_path / 'classes.txt').write_text('\n'.join(names) + '\n')
@@ -548,7 +548,7 @@ def test_order_of_sthv1_is_named_by_its_fingerprint(order, tmp_path):
     assert 'class_names' in errors(check(DATASETS['sthv1'], tmp_path))
 
 
-def test_readers_do_not_write(sthv1):
+def test_check_does_not_write(sthv1):
     before = sorted(os.listdir(sthv1))
     check(DATASETS['sthv1'], sthv1)
     assert sorted(os.listdir(sthv1)) == before

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Whatever is in an official file or a list: it is read, or refused by its name."""
+"""Any content of an official file or a list is read, or rejected with its name."""
 
 import gzip
 import json
@@ -78,7 +78,7 @@ def change_bytes(content: bytes, rng: random.Random) -> bytes:
     )
 
 
-def encode_otherwise(content: bytes, rng: random.Random) -> bytes:
+def change_encoding(content: bytes, rng: random.Random) -> bytes:
     text = content.decode()
     return rng.choice(
         [
@@ -98,7 +98,7 @@ def damage(path: Path, rng: random.Random) -> None:
     if kind == 0:
         content = rng.choice(WHOLE_FILES)
     elif kind == 1:
-        content = encode_otherwise(content, rng)
+        content = change_encoding(content, rng)
     elif kind < 4:
         content = change_bytes(content, rng)
     elif path.suffix == '.json':
@@ -108,13 +108,13 @@ def damage(path: Path, rng: random.Random) -> None:
     path.write_bytes(content)
 
 
-def refusal(run: Callable[[], object], otherwise: str) -> str:
-    """What ``run`` refuses, in one of the documented ways."""
+def error_message(run: Callable[[], object], default: str) -> str:
+    """Return the message of a documented error of ``run``, or the default."""
     try:
         run()
     except (ValueError, OSError) as error:
         return str(error)
-    return otherwise
+    return default
 
 
 @pytest.mark.parametrize('seed', [0])
@@ -143,8 +143,8 @@ def test_any_damage_is_named(name, seed, request, monkeypatch):
                 workers=1,
             ),
         ):
-            message = refusal(run, path.name)
-            # Where two files do not go together, either is named.
+            message = error_message(run, path.name)
+            # If two files do not match, either may be named.
             assert any(file.name in message for file in files), message
         shutil.rmtree(copy)
         path.write_bytes(whole)

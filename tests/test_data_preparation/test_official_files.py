@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What is wrong in an official file is named: file, place, value and expectation."""
+"""Errors in official files name the file, place, value and what was expected."""
 
 import json
 from pathlib import Path
@@ -28,16 +28,16 @@ MALFORMED = [
     ('sthv2', STHV2_LABELS, '5', 'labels.json: 5 .* expected a list'),
     ('sthv2', STHV2_LABELS, 'null', 'labels.json: None .* expected a list'),
     ('sthv2', STHV2_LABELS, '[1, 2]', 'labels.json, entry 1: 1 .* expected text'),
-    ('sthv2', STHV2_LABELS, '[]', 'labels.json names no classes'),
-    ('sthv2', STHV2_LABELS, '["a", "a"]', "entry 2: the class 'a' is named already"),
-    ('sthv2', STHV2_LABELS, '["a b", "a, b"]', 'differ in punctuation only'),
+    ('sthv2', STHV2_LABELS, '[]', 'labels.json has no classes'),
+    ('sthv2', STHV2_LABELS, '["a", "a"]', "entry 2: the class 'a' repeats .*entry 1"),
+    ('sthv2', STHV2_LABELS, '["a b", "a, b"]', 'differ only in punctuation'),
     ('sthv2', STHV2_LABELS, '{"a": 0.9}', 'json, a: 0.9 .* an integer from 0 to 0'),
     ('sthv2', STHV2_LABELS, '{"a": true}', 'json, a: True .* an integer from 0 to 0'),
     ('sthv2', STHV2_LABELS, '{"a": 0, "b": 0}', "0 to 1, each once, but 'a' and 'b'"),
-    ('sthv2', STHV2_LABELS, '{"a": 0, "a": 1}', "'a' is named twice .* with 0 and 1"),
+    ('sthv2', STHV2_LABELS, '{"a": 0, "a": 1}', "'a' appears twice .* with 0 and 1"),
     ('sthv2', STHV2_TRAIN, '{"id": "7"}', 'train.json: .* expected a list'),
     ('sthv2', STHV2_TRAIN, '["7"]', "train.json, entry 1: '7' .* expected an object"),
-    ('sthv2', STHV2_TRAIN, '[]', 'train.json names no clips'),
+    ('sthv2', STHV2_TRAIN, '[]', 'train.json has no clips'),
     (
         'sthv2',
         STHV2_TRAIN,
@@ -51,7 +51,7 @@ MALFORMED = [
         'train.json, entry 1, id: 0.9 .* expected a name',
     ),
     ('sthv2', STHV2_TRAIN, '[' * 200_000, 'train.json .* nested too deeply'),
-    ('sthv2', STHV2_TRAIN, '9' * 5000, r'train.json is no valid JSON \(Exceeds'),
+    ('sthv2', STHV2_TRAIN, '9' * 5000, r'train.json is not valid JSON \(Exceeds'),
     (
         'sthv1',
         STHV1_TRAIN,
@@ -96,13 +96,13 @@ MALFORMED = [
         'kinetics400',
         'annotations/train.csv',
         KINETICS_COLUMNS + f'"{"x" * 200_000}",x,1,2\n',
-        'train.csv, line 2: is no valid CSV .*field larger',
+        'train.csv, line 2 is not valid CSV .*field larger',
     ),
     (
         'kinetics400',
         'annotations/train.csv',
         KINETICS_COLUMNS + '"yoga,x,1,2\n',
-        'train.csv, line .*: is no valid CSV .*unexpected end',
+        'train.csv, line .* is not valid CSV .*unexpected end',
     ),
     *(
         (
@@ -117,7 +117,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(('name', 'path', 'text', 'message'), MALFORMED)
-def test_what_is_malformed_is_named(name, path, text, message, request):
+def test_malformed_files(name, path, text, message, request):
     raw = request.getfixturevalue(name)
     (raw / path).write_text(text)
     with pytest.raises(ValueError, match=message) as error:
@@ -165,7 +165,7 @@ def test_clip_with_two_labels(name, request):
         make(raw, name)
 
 
-def test_clip_with_another_label_in_the_other_split(diving48):
+def test_clip_with_different_labels_in_both_splits(diving48):
     (diving48 / 'Diving48_test.json').write_text(
         '[{"vid_name": "a_00001", "label": 1}]'
     )
@@ -175,13 +175,13 @@ def test_clip_with_another_label_in_the_other_split(diving48):
         make(diving48, 'diving48')
 
 
-def test_clip_named_twice_with_one_label_is_noted(diving48, capsys):
+def test_clip_listed_twice_with_the_same_label_is_noted(diving48, capsys):
     path = diving48 / 'Diving48_train.json'
     entries = json.loads(path.read_text())
     path.write_text(json.dumps([*entries, entries[0]]))
     out, _ = make(diving48, 'diving48')
     note = capsys.readouterr().out
-    assert 'diving48 v1 name 1 clips again with the same label, the first is' in note
+    assert 'diving48 v1 list 1 clips again with the same label (first: ' in note
     assert 'entry 1, vid_name and ' in note
     train = out / 'diving48_v1_train_list_videos.txt'
     assert train.read_text() == 'a_00001.mp4 0\na_00002.mp4 1\nb_00000.mp4 1\n'
@@ -201,7 +201,7 @@ def test_clip_named_twice_with_one_label_is_noted(diving48, capsys):
         ('kinetics400', 'annotations/train.csv'),
     ],
 )
-def test_another_encoding_is_named(name, path, encoding, request):
+def test_wrong_encoding(name, path, encoding, request):
     raw = request.getfixturevalue(name)
     (raw / path).write_bytes(((raw / path).read_text() + 'ä').encode(encoding))
     with pytest.raises(ValueError, match=f'{Path(path).name}.* UTF-8.*iconv'):
@@ -209,7 +209,7 @@ def test_another_encoding_is_named(name, path, encoding, request):
 
 
 @pytest.mark.parametrize('name', ['sthv1', 'sthv2', 'diving48', 'kinetics400'])
-def test_byte_order_mark_and_ends_of_lines_do_not_matter(name, request):
+def test_byte_order_mark_and_line_endings_are_ignored(name, request):
     raw = request.getfixturevalue(name)
     _, record = make(raw, name)
     for path in raw.rglob('*.*'):
@@ -219,7 +219,7 @@ def test_byte_order_mark_and_ends_of_lines_do_not_matter(name, request):
     assert make(raw, name)[1] == record
 
 
-def test_list_that_would_be_empty_is_refused(sthv2):
+def test_empty_list_is_rejected(sthv2):
     (sthv2 / '20bn-something-something-v2' / '3.webm').unlink()
     with pytest.raises(ValueError, match='sthv2_val_list_videos.txt would be empty'):
         make(sthv2, 'sthv2')

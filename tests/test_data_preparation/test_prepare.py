@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""From made-up downloads to lists that were written by hand."""
+"""The lists of made-up downloads equal lists written by hand."""
 
 import hashlib
 import json
@@ -133,7 +133,7 @@ def test_gym(gym, has_ffmpeg, capsys):
     assert recorded['lists']['gym99_train_list_videos.txt']['left_out'] == 1
     assert '1 videos are not in' in capsys.readouterr().out
 
-    # 1.0 s (event) + 0.5 s (first stage) to 1.0 s + 1.5 s (last one), at 12 a second.
+    # 1.0 s (event) + 0.5 s (first stage) to 1.0 s + 1.5 s (last stage), 12 frames/s.
     capture = cv2.VideoCapture(str(out / 'subactions' / f'{GYM_A}.mp4'))
     frames = [capture.read() for _ in range(13)]
     assert [found for found, _ in frames] == [True] * 12 + [False]
@@ -169,13 +169,13 @@ def test_gym_without_ffmpeg(gym, monkeypatch):
         make(gym, 'gym')
 
 
-def test_gym_version_that_is_not_there(gym):
-    with pytest.raises(ValueError, match=r"no labels of version 'v1\.1', but v1\.0"):
+def test_gym_version_that_is_missing(gym):
+    with pytest.raises(ValueError, match=r"no labels of version 'v1\.1', only v1\.0"):
         make(gym, 'gym', label_version='v1.1')
 
 
 def test_kinetics400(kinetics400, monkeypatch, capsys):
-    # As if these were all classes: vanished videos are noted, not refused.
+    # As if these were all classes: missing videos are a note, not an error.
     (label_set,) = DATASETS['kinetics400'].label_sets
     names = fingerprint_class_names(['abseiling', 'air drumming', 'zumba'])
     monkeypatch.setitem(label_set.orders, 'alphabetical', names)
@@ -189,27 +189,28 @@ def test_kinetics400(kinetics400, monkeypatch, capsys):
     )
     assert (out / 'classes.txt').read_text() == 'abseiling\nair drumming\nzumba\n'
     assert record['lists']['kinetics400_train_list_videos.txt']['left_out'] == 1
-    assert "first is '_dbcJuKJQNs_000040_000050'" in capsys.readouterr().out
+    assert "first: '_dbcJuKJQNs_000040_000050'" in capsys.readouterr().out
 
 
 def test_kinetics400_with_spaces(kinetics400):
     (kinetics400 / 'train' / 'air_drumming').rename(
         kinetics400 / 'train' / 'air drumming'
     )
-    with pytest.raises(ValueError, match='air drumming/.* has a space in it'):
+    with pytest.raises(ValueError, match='air drumming/.* contains a space'):
         make(kinetics400, 'kinetics400')
 
 
 @pytest.mark.parametrize('folder', [b'caf\xe9', b'air\ndrumming', b'air\tdrumming'])
-def test_kinetics400_with_names_that_lists_cannot_hold(kinetics400, folder):
+def test_kinetics400_with_names_that_lists_do_not_support(kinetics400, folder):
     train = kinetics400 / 'train'
     (train / 'air_drumming').rename(train / os.fsdecode(folder))
-    with pytest.raises(ValueError, match='air\\sdrumming/.* space|caf.*not in UTF-8'):
+    message = 'air\\sdrumming/.* contains a space|caf.*not in UTF-8'
+    with pytest.raises(ValueError, match=message):
         make(kinetics400, 'kinetics400')
 
 
 @pytest.mark.parametrize('name', ['sthv1', 'sthv2', 'diving48', 'kinetics400'])
-def test_twice_leaves_everything_untouched(name, request):
+def test_second_run_changes_nothing(name, request):
     raw = request.getfixturevalue(name)
     out, record = make(raw, name)
     before = {path: path.lstat().st_mtime_ns for path in out.iterdir()}
@@ -243,7 +244,7 @@ def test_interrupted_run_resumes(sthv1, monkeypatch):
     }
 
 
-def test_a_list_that_differs_is_named_and_kept(sthv1):
+def test_list_that_differs_is_kept(sthv1):
     out, _ = make(sthv1, 'sthv1')
     before = {path: path.read_bytes() for path in out.glob('*.*')}
     with pytest.raises(FileExistsError, match=r'sthv1_train_list.* differs'):
@@ -254,7 +255,7 @@ def test_a_list_that_differs_is_named_and_kept(sthv1):
     assert (out / 'sthv1_val_list_rawframes.txt').read_text() == '85 3 3\n'
 
 
-def test_a_shuffled_list_is_right(sthv1):
+def test_shuffled_list_is_kept(sthv1):
     out, _ = make(sthv1, 'sthv1')
     train = out / 'sthv1_train_list_rawframes.txt'
     train.write_text('12 4 2\n100218 3 3\n7 2 1')
@@ -264,11 +265,11 @@ def test_a_shuffled_list_is_right(sthv1):
     assert record['lists'][train.name]['sha256'] == digest
 
 
-def test_a_link_that_leads_elsewhere_is_named(sthv2, tmp_path):
+def test_link_to_another_folder_is_rejected(sthv2, tmp_path):
     out, _ = make(sthv2, 'sthv2')
     (out / 'videos').unlink()
     (out / 'videos').symlink_to(tmp_path)
-    with pytest.raises(FileExistsError, match='videos leads to'):
+    with pytest.raises(FileExistsError, match='videos points to'):
         make(sthv2, 'sthv2')
 
 
@@ -286,7 +287,7 @@ def test_a_link_that_leads_elsewhere_is_named(sthv2, tmp_path):
         ),
     ],
 )
-def test_what_is_refused(sthv1, spoil, message):
+def test_incomplete_downloads(sthv1, spoil, message):
     spoil(sthv1)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         make(sthv1, 'sthv1', allow_partial='expected one' in message)
@@ -297,18 +298,18 @@ def test_what_is_refused(sthv1, spoil, message):
     [
         (
             lambda frames: (frames / '12').rename(frames / '13'),
-            r"1 of 3 clips are not in .*, the first is '12'",
+            r"1 of 3 clips are not in .* \(first: '12'\)",
         ),
         (
             lambda frames: (frames / '12' / '00002.jpg').unlink(),
-            r'lack frames: 12 \(without 00002.jpg\)',
+            r'lack frames, first: 12 \(without 00002.jpg\)',
         ),
     ],
 )
 def test_partial_data(sthv1, spoil, message, monkeypatch, capsys):
     dataset = DATASETS['sthv1']
     out, _ = make(sthv1, 'sthv1')
-    # As if these classes and numbers were the published ones.
+    # Treat these classes and numbers as the published ones.
     (label_set,) = dataset.label_sets
     names = fingerprint_class_names(sorted(STHV1_NAMES))
     monkeypatch.setitem(label_set.orders, 'alphabetical', names)
@@ -345,7 +346,7 @@ def test_partial_data(sthv1, spoil, message, monkeypatch, capsys):
             '{"Holding something": "1"}',
             r"labels.json, Holding something: '1' .* an integer from 0 to 0",
         ),
-        ('sthv2', 'labels/train.json', '[{"id": "7"', r'train.json is no valid JSON'),
+        ('sthv2', 'labels/train.json', '[{"id": "7"', r'train.json is not valid JSON'),
         (
             'sthv2',
             'labels/train.json',
@@ -376,7 +377,7 @@ def test_partial_data(sthv1, spoil, message, monkeypatch, capsys):
             'gym',
             'gym99_val_element.txt',
             '0LtLS9wROrk_E_000001_000003_A_0007_0008 1\n',
-            'has no times of 0LtLS9wROrk_E_000001_000003_A_0007_0008',
+            'has no times for 0LtLS9wROrk_E_000001_000003_A_0007_0008',
         ),
         ('kinetics400', 'annotations/train.csv', 'a,b\n', 'column label, time_end'),
         (
@@ -387,7 +388,7 @@ def test_partial_data(sthv1, spoil, message, monkeypatch, capsys):
         ),
     ],
 )
-def test_official_files_that_cannot_be_read(name, path, text, message, request):
+def test_malformed_official_files(name, path, text, message, request):
     raw = request.getfixturevalue(name)
     (raw / path).write_text(text)
     with pytest.raises(ValueError, match=message):

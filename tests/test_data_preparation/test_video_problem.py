@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Containers that ffmpeg wrote, whole and cut short."""
+"""Problems found in complete, truncated and damaged videos."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from selfy_mmaction.data_preparation import decoding
 from selfy_mmaction.data_preparation.gym import find_ffmpeg
 from selfy_mmaction.data_preparation.media import video_problem
 from selfy_mmaction.data_preparation.media_checks import video_problems
-from selfy_mmaction.datasets.video_files import announced_size
+from selfy_mmaction.datasets.video_files import declared_size
 
 ENCODERS = {
     'avi': ['-c:v', 'mjpeg'],
@@ -25,33 +25,33 @@ ENCODERS = {
 
 
 def decoded_problem(path, decoder='Decord'):
-    """What is wrong with a video of which all frames are decoded, too."""
+    """Return the problem of a video, with all frames decoded."""
     (problem,) = video_problems([path], {0}, decoder, workers=1, name='clips')
     return problem
 
 
-@pytest.fixture(scope='module', params=[*ENCODERS, 'mp4 to be streamed'])
+@pytest.fixture(scope='module', params=[*ENCODERS, 'mp4 faststart'])
 def encoded(request, video, tmp_path_factory):
     try:
         ffmpeg = find_ffmpeg()
     except FileNotFoundError:
         pytest.skip('neither ffmpeg nor imageio-ffmpeg is installed')
-    suffix, *streamed = request.param.split(' ', 1)
+    suffix, *flags = request.param.split()
     path = tmp_path_factory.mktemp('encoded') / f'clip.{suffix}'
-    options = ENCODERS[suffix] + ['-movflags', 'faststart'] * len(streamed)
+    options = ENCODERS[suffix] + ['-movflags', 'faststart'] * len(flags)
     command = [ffmpeg, '-loglevel', 'error', '-i', str(video), *options, str(path)]
     subprocess.run(command, check=True)
     return path
 
 
-def test_whole(encoded):
+def test_complete_video(encoded):
     with encoded.open('rb') as file:
-        assert announced_size(file) == encoded.stat().st_size
+        assert declared_size(file) == encoded.stat().st_size
     assert decoded_problem(encoded) is None
 
 
 @pytest.mark.parametrize('kept', [0.5, 0.8])
-def test_cut_short(encoded, kept, tmp_path):
+def test_truncated_video(encoded, kept, tmp_path):
     content = encoded.read_bytes()
     path = tmp_path / encoded.name
     path.write_bytes(content[: int(kept * len(content))])
@@ -61,8 +61,8 @@ def test_cut_short(encoded, kept, tmp_path):
         assert f'({path.stat().st_size} of at least ' in sentence
 
 
-def test_damaged_inside(video, tmp_path):
-    """Zeros where frames were: the header does not tell, decoding does."""
+def test_damaged_frames(video, tmp_path):
+    """Only decoding finds frames that were overwritten with zeros."""
     content = bytearray(video.read_bytes())
     half = len(content) // 2
     content[half : half + len(content) // 4] = bytes(len(content) // 4)
@@ -99,8 +99,7 @@ def encode(video, path, *options, before=()) -> None:
         ('clip.mp4', ['-c:v', 'libaom-av1', '-cpu-used', '8'], 'AV01, 64x48'),
     ],
 )
-def test_what_the_decoder_cannot_read(name, options, codec, video, tmp_path):
-    """Training asks decord for these frames in vain."""
+def test_videos_that_decord_cannot_decode(name, options, codec, video, tmp_path):
     path = tmp_path / name
     encode(video, path, *options)
     kind, sentence = decoded_problem(path)
@@ -108,20 +107,20 @@ def test_what_the_decoder_cannot_read(name, options, codec, video, tmp_path):
     assert f'codec {codec} pixels' in sentence
 
 
-def test_other_frames_than_asked_for(video, tmp_path):
-    """In an MPEG-TS decord starts at the second keyframe, frame 12."""
+def test_wrong_frames(video, tmp_path):
+    """In an MPEG-TS, decord starts at the second keyframe, frame 12."""
     path = tmp_path / 'clip.ts'
     options = ['-c:v', 'libx264', '-g', '12', '-bf', '2']
     encode(video, path, *options)
     assert video_problem(path) is None
     kind, _ = decoded_problem(path)
-    assert kind in ('other_frames', 'unreadable')  # the latter where it is refused
+    assert kind in ('other_frames', 'unreadable')  # unreadable if it is rejected
     encode(video, tmp_path / 'clip.mp4', *options)
     assert decoded_problem(tmp_path / 'clip.mp4') is None
 
 
 class Shifted:
-    """A decoder whose frames are not those asked for."""
+    """Decoder that returns wrong frames."""
 
     def __init__(self, change) -> None:
         self.change = change
@@ -139,22 +138,22 @@ class Shifted:
         (lambda images, wanted: [images[i] for i in wanted], None),
         (
             lambda images, wanted: [images[max(i - 1, 0)] for i in wanted],
-            'asked for frame 2, Decord gives 1',
+            'returns frame 1 instead of 2 with Decord',
         ),
         (
             lambda images, wanted: [images[i][::-1, ::-1] for i in wanted],
-            'is not turned upright by Decord',
+            'is not rotated upright by Decord',
         ),
         (
             lambda images, wanted: [images[i].swapaxes(0, 1) for i in wanted],
-            'has frames of 64x48 pixels, of which Decord makes 48x64',
+            'has frames of 64x48 pixels, but Decord returns 48x64',
         ),
         (lambda images, wanted: images[99], 'cannot be decoded by Decord (list index'),
-        (lambda images, wanted: os.abort(), 'ends the process in which Decord decodes'),
-        (lambda images, wanted: time.sleep(60), 'is not decoded by Decord after 2 s'),
+        (lambda images, wanted: os.abort(), 'crashes the process in which Decord'),
+        (lambda images, wanted: time.sleep(60), 'is not decoded by Decord within 2 s'),
     ],
 )
-def test_what_a_decoder_may_do(change, sentence, tmp_path, monkeypatch):
+def test_misbehaving_decoders(change, sentence, tmp_path, monkeypatch):
     path = tmp_path / 'clip.avi'
     writer = cv2.VideoWriter(
         str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter_fourcc(*'MJPG'), 12, (64, 48)
@@ -174,8 +173,8 @@ def test_what_a_decoder_may_do(change, sentence, tmp_path, monkeypatch):
     assert problem is None if sentence is None else sentence in problem[1]
 
 
-def test_container_that_announces_more(video, tmp_path):
-    """A WebM that was cut short where its length is not known, and one with sound."""
+def test_declared_duration(video, tmp_path):
+    """A truncated MKV of unknown size is too short; sound may be longer than video."""
     whole = tmp_path / 'whole.mkv'
     encode(video, whole, '-c:v', 'libx264', '-g', '4', '-cluster_time_limit', '300')
     content = whole.read_bytes()
@@ -195,8 +194,8 @@ def test_container_that_announces_more(video, tmp_path):
     assert decoded_problem(sound) is None
 
 
-def test_hidden_frames_do_not_count(video, tmp_path):
-    """A cut without encoding keeps frames from the keyframe on and hides them."""
+def test_hidden_frames_are_not_counted(video, tmp_path):
+    """A cut with "-c copy" keeps and hides the frames since the last keyframe."""
     whole, path = tmp_path / 'whole.mp4', tmp_path / 'clip.mp4'
     encode(video, whole, '-c:v', 'libx264', '-g', '40')
     encode(whole, path, '-c', 'copy', before=['-ss', '2'])
@@ -206,7 +205,7 @@ def test_hidden_frames_do_not_count(video, tmp_path):
     assert problem is None or problem[0] == 'other_frames'  # decord seeks wrongly
 
 
-def test_rotation_is_named(video, tmp_path):
+def test_rotated_video(video, tmp_path):
     upright, path = tmp_path / 'upright.mp4', tmp_path / 'clip.mp4'
     encode(video, upright, '-c:v', 'libx264', '-vf', 'scale=64:64')
     encode(upright, path, '-c', 'copy', before=['-display_rotation', '90'])
@@ -214,14 +213,14 @@ def test_rotation_is_named(video, tmp_path):
     assert decoded_problem(path)[0] == 'rotated'
 
 
-def test_codec_that_another_decoder_may_know(video, tmp_path, monkeypatch):
-    """OpenCV reads no AV1; here a decoder does that is not Decord or OpenCV."""
+def test_codec_that_only_pyav_supports(video, tmp_path, monkeypatch):
+    """OpenCV cannot decode AV1, but a mock of PyAV can."""
     path = tmp_path / 'clip.mp4'
     encode(video, path, '-c:v', 'libaom-av1', '-cpu-used', '8')
     images = [np.zeros((48, 64, 3), np.uint8)] * 40
-    steps = {
+    transforms = {
         'PyAVInit': lambda results: {**results, 'total_frames': 40},
         'PyAVDecode': lambda results: {'imgs': images[: len(results['frame_inds'])]},
     }
-    monkeypatch.setattr(TRANSFORMS, 'build', lambda cfg: steps[cfg['type']])
+    monkeypatch.setattr(TRANSFORMS, 'build', lambda cfg: transforms[cfg['type']])
     assert decoded_problem(path, 'PyAV') is None

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Bad lists and bad clips: what is said, when, and what training goes on with."""
+"""Errors for faulty annotation files, and the policies for unreadable clips."""
 
 import os
 import random
@@ -37,7 +37,7 @@ PIPELINES = {
 
 @TRANSFORMS.register_module()
 class FailingTransform(BaseTransform):
-    """A transform with a bug."""
+    """Transform with a bug."""
 
     def transform(self, results):
         raise ValueError('a bug')
@@ -45,7 +45,7 @@ class FailingTransform(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MisbehavingDecode(BaseTransform):
-    """A decoder that does on a file what the file's name says."""
+    """Decoder whose misbehavior depends on the name of the file."""
 
     def transform(self, results):
         name = os.path.basename(results['filename'])
@@ -77,7 +77,7 @@ def frames(tmp_path_factory):
 
 @pytest.fixture
 def videos(motion_tiny, tmp_path):
-    """A folder with three videos; those of broken() are added."""
+    """A folder with three videos, 0.avi to 2.avi."""
     for name in '012':
         path = motion_tiny / 'videos' / 'train' / f'0000{name}.avi'
         (tmp_path / f'{name}.avi').write_bytes(path.read_bytes())
@@ -86,8 +86,8 @@ def videos(motion_tiny, tmp_path):
 
 @pytest.fixture
 def log(capfd):
-    """What was printed by this process and its workers, mmengine's logger included."""
-    MMLogger.get_instance('captured')  # on the stream that is captured now
+    """Read the output of this process and its workers, with mmengine's log."""
+    MMLogger.get_instance('captured')  # logs to the captured stream
     yield lambda: ''.join(capfd.readouterr())
     MMLogger._instance_dict.pop('captured')
 
@@ -127,7 +127,7 @@ def test_good_list_of_videos(motion_tiny):
 def test_good_list_of_frames(frames):
     write_frames(frames / 'short', 8)
     dataset = build(frames, ['a 10 3', 'short 8 0'], 'rawframes')
-    results = dataset[1]  # a frame a segment: 1 to 8
+    results = dataset[1]  # one frame per segment: 1 to 8
     values = [image.mean() for image in results['imgs']]
     np.testing.assert_allclose(values, np.arange(10, 90, 10), atol=2)
     assert results['label'] == 0
@@ -147,8 +147,8 @@ def test_offset_of_frames(frames):
         ('0.avi', 'expected a path and one label'),
         ('0.avi 1 2', 'expected a path and one label'),
         ('', 'expected a path and one label'),
-        ('0.avi one', "number from 0, but is 'one'"),
-        ('0.avi -1', "number from 0, but is '-1'"),
+        ('0.avi one', "integer label from 0, got 'one'"),
+        ('0.avi -1', "integer label from 0, got '-1'"),
         ('0.avi 4', 'label 4, but num_classes=4 allows 0 to 3'),
     ],
 )
@@ -166,7 +166,7 @@ def test_bad_line_of_a_video(videos, line, message):
         ('', 'expected folder, number of frames and one label'),
         ('a ten 1', 'expected folder, number of frames and one label'),
         ('a 0 1', 'has 0 frames, expected at least 1'),
-        ('a 10 one', "number from 0, but is 'one'"),
+        ('a 10 one', "integer label from 0, got 'one'"),
         ('a 10 4', 'label 4, but num_classes=4 allows 0 to 3'),
     ],
 )
@@ -177,7 +177,7 @@ def test_bad_line_of_frames(frames, line, message):
 
 
 def test_missing_videos(videos):
-    message = '2 of the 3 videos .* the first is .*none.avi.*data_prefix'
+    message = '2 of the 3 videos .*first: .*none.avi.*data_prefix'
     with pytest.raises(FileNotFoundError, match=message):
         build(videos, ['0.avi 0', 'none.avi 1', 'nowhere.avi 2'])
 
@@ -190,7 +190,7 @@ def test_missing_videos(videos):
     ],
 )
 def test_missing_frames(frames, line, message):
-    message = f'1 of the 2 videos .* the first is {message}.*filename_tmpl'
+    message = f'1 of the 2 videos .*first: {message}.*filename_tmpl'
     with pytest.raises(FileNotFoundError, match=message):
         build(frames, ['a 10 0', line], 'rawframes')
 
@@ -207,11 +207,11 @@ def test_missing_frames(frames, line, message):
         (b'0.avi\t3\r\n1.avi\t1\n\n', dict(delimiter='\t')),
     ],
 )
-def test_ways_of_writing_a_list(videos, content, options):
+def test_accepted_list_formats(videos, content, options):
     (videos / 'written.txt').write_bytes(content)
     dataset = build(videos, [], ann_file=videos / 'written.txt', **options)
     (videos / 'plain.txt').write_text('0.avi 3\n1.avi 1\n')
-    # The entries that mmaction2's own dataset makes of the plain list.
+    # The entries that mmaction2's dataset reads from the plain list.
     plain = build(videos, [], type='VideoDataset', ann_file=videos / 'plain.txt')
     assert dataset.load_data_list() == plain.load_data_list()
     assert [dataset[i]['label'] for i in range(2)] == [3, 1]
@@ -219,7 +219,7 @@ def test_ways_of_writing_a_list(videos, content, options):
 
 @pytest.mark.parametrize('with_offset', [False, True])
 @pytest.mark.parametrize('multi_class', [False, True])
-def test_entries_are_those_of_mmaction2(frames, with_offset, multi_class):
+def test_entries_equal_those_of_mmaction2(frames, with_offset, multi_class):
     lines = ['a 0 10 3', 'b 0 10 1'] if with_offset else ['a 10 3', 'b 10 1']
     options = dict(with_offset=with_offset, multi_class=multi_class)
     dataset = build(frames, [f'\ufeff{lines[0]}', lines[1], ''], 'rawframes', **options)
@@ -227,12 +227,12 @@ def test_entries_are_those_of_mmaction2(frames, with_offset, multi_class):
     assert dataset.load_data_list() == plain.load_data_list()
 
 
-def test_names_with_blanks(videos):
+def test_names_with_spaces(videos):
     (videos / '0.avi').rename(videos / 'my clip.avi')
     dataset = build(videos, ['my clip.avi, 2'], delimiter=',')
     assert dataset[0]['label'] == 2
     for options in ({}, dict(multi_class=True)):
-        message = "line 1: 'my clip.avi 2'.* blank in it, rename .*delimiter=','"
+        message = "line 1: 'my clip.avi 2'.* contains a space, .*delimiter=','"
         with pytest.raises(ValueError, match=message):
             build(videos, ['my clip.avi 2'], **options)
 
@@ -242,11 +242,11 @@ def test_names_with_blanks(videos):
     [
         ('0.avi 0\nB\xe4r.avi 1\n'.encode('latin-1'), 'line 2: byte 0xe4 is not UTF-8'),
         ('0.avi 0\n'.encode('utf-16'), 'is UTF-16 or UTF-32, expected UTF-8'),
-        ('0.avi 0\n'.encode('utf-16-le'), 'line 1: has a zero byte'),
+        ('0.avi 0\n'.encode('utf-16-le'), 'line 1 has a zero byte'),
         (b'\x89PNG\r\n\x1a\n', 'line 1: byte 0x89 is not UTF-8'),
     ],
 )
-def test_lists_in_other_encodings_are_named(videos, content, message):
+def test_list_in_wrong_encoding(videos, content, message):
     (videos / 'list.txt').write_bytes(content)
     with pytest.raises(ValueError, match=f'list.txt.*{message}.*iconv'):
         build(videos, [], ann_file=videos / 'list.txt')
@@ -258,7 +258,7 @@ def other_spellings(folder):
     return ['0.avi', './0.avi', 'sub/../0.avi', str(folder / '0.avi'), 'link.avi']
 
 
-def test_clip_that_is_listed_twice(videos):
+def test_video_listed_twice(videos):
     for name in other_spellings(videos):
         lines = ['0.avi 0', '1.avi 1', f'{name} 0']
         message = re.escape(
@@ -271,7 +271,7 @@ def test_clip_that_is_listed_twice(videos):
         assert len(build(videos, lines, allow_repeats=True)) == 3
 
 
-def test_clip_with_two_labels(videos):
+def test_video_with_two_labels(videos):
     for name in other_spellings(videos):
         lines = ['1.avi 1', '0.avi 0', f'{name} 2']
         for allow in (False, True):
@@ -279,7 +279,7 @@ def test_clip_with_two_labels(videos):
                 build(videos, lines, allow_repeats=allow)
 
 
-def test_repeats_of_clips_with_several_labels(videos):
+def test_repeated_video_with_several_labels(videos):
     options = dict(multi_class=True)
     assert len(build(videos, ['0.avi 0 2', '1.avi 2 0'], **options)) == 2
     with pytest.raises(ValueError, match='two labels'):
@@ -288,18 +288,18 @@ def test_repeats_of_clips_with_several_labels(videos):
         build(videos, ['0.avi 0 2', '0.avi 2 0'], **options)
 
 
-def test_folder_of_frames_that_is_listed_twice(frames):
+def test_frame_folder_listed_twice(frames):
     with pytest.raises(ValueError, match='listed twice: .*line 1: .*line 2: '):
         build(frames, ['a 10 0', './a 10 0'], 'rawframes')
-    # Other clips of one folder are not the same clip.
+    # Different parts of a folder are not duplicates.
     lines = ['a 0 5 0', 'a 5 5 1', 'a 0 10 2']
     assert len(build(frames, lines, 'rawframes', with_offset=True)) == 3
     with pytest.raises(ValueError, match='two labels: .*line 2: .*line 4: '):
         build(frames, [*lines, 'b/../a 5 5 3'], 'rawframes', with_offset=True)
 
 
-def test_more_frames_than_the_list_says(frames):
-    message = "1 of the 2 videos .* more frames .*b' with more than 9.*with_offset=True"
+def test_more_frames_than_listed(frames):
+    message = "1 of the 2 videos .* more frames .*b' has more than 9.*with_offset=True"
     with pytest.raises(ValueError, match=message):
         build(frames, ['a 10 0', 'b 9 1'], 'rawframes')
     assert len(build(frames, ['b 0 9 1'], 'rawframes', with_offset=True)) == 1
@@ -307,7 +307,7 @@ def test_more_frames_than_the_list_says(frames):
 
 def test_frame_names_without_a_number(frames):
     for name in ('img_00010.jpg', 'img_{x}.jpg', 'img_{:s}.jpg', None):
-        message = re.escape(f'filename_tmpl={name!r} does not name a frame by its')
+        message = re.escape(f'filename_tmpl={name!r} must contain the frame number')
         with pytest.raises(ValueError, match=message):
             build(frames, ['a 10 0'], 'rawframes', filename_tmpl=name)
 
@@ -315,13 +315,13 @@ def test_frame_names_without_a_number(frames):
 @pytest.mark.parametrize(
     'label', ['0.9', 'true', 'True', '1e0', '+1', '\u0663', '9' * 5000]
 )
-def test_labels_that_are_no_numbers(videos, label):
-    with pytest.raises(ValueError, match='list.txt, line 1: .*must be a number from 0'):
+def test_labels_that_are_not_integers(videos, label):
+    with pytest.raises(ValueError, match='list.txt, line 1: .*expected an integer'):
         build(videos, [f'0.avi {label}'], num_classes=None)
 
 
 @pytest.mark.parametrize('option', [0, -1, '4', 4.0, True, [4]])
-def test_number_of_classes_that_is_none(videos, option):
+def test_invalid_number_of_classes(videos, option):
     message = 'num_classes of the dataset .*must be an integer from 1 .*, but got '
     message += re.escape(repr(option))
     with pytest.raises(ValueError, match=message):
@@ -335,17 +335,17 @@ def test_several_labels_need_the_number_of_classes(videos):
 
 
 @pytest.mark.parametrize('delimiter', ['', None, 3])
-def test_delimiters_that_are_none(videos, delimiter):
+def test_invalid_delimiters(videos, delimiter):
     with pytest.raises(ValueError, match=f'delimiter={delimiter!r} must be the char'):
         build(videos, ['0.avi 0'], delimiter=delimiter)
 
 
-def test_another_delimiter_than_said(videos):
-    with pytest.raises(ValueError, match="a comma separates .* set delimiter=','"):
+def test_commas_without_delimiter_option(videos):
+    with pytest.raises(ValueError, match="separated by commas, set delimiter=','"):
         build(videos, ['0.avi,0'])
 
 
-def test_missing_key_of_the_folder(videos, frames):
+def test_missing_key_of_data_prefix(videos, frames):
     message = re.escape("needs the key 'video', such as dict(video='data/folder')")
     with pytest.raises(ValueError, match=message):
         build(videos, ['0.avi 0'], data_prefix=dict(img=''))
@@ -382,7 +382,7 @@ def test_several_labels(videos):
     assert dataset[0]['label'].tolist() == [1, 0, 0, 1]
 
 
-def test_transforms_are_asked_about_the_annotation(videos):
+def test_transforms_check_the_annotation(videos):
     (videos / 'classes.txt').write_text('up\ndown\n')
     flip = dict(type='SelectiveFlip', class_names=str(videos / 'classes.txt'))
     with pytest.raises(ValueError, match='2 class names, but .*num_classes=4'):
@@ -401,7 +401,7 @@ def test_unreadable_video_is_named(videos, reader, content):
 @pytest.mark.parametrize('content', [None, b'', b'not an image' * 100])
 def test_unreadable_frame_is_named(frames, tmp_path, content):
     write_frames(tmp_path / 'bad')
-    for path in (tmp_path / 'bad').glob('*[1-9].jpg'):  # not the last one
+    for path in (tmp_path / 'bad').glob('*[1-9].jpg'):  # all but the last frame
         path.unlink() if content is None else path.write_bytes(content)
     dataset = build(tmp_path, ['bad 10 0'], 'rawframes')
     with pytest.raises(RuntimeError, match='bad.* could not be read .*damaged'):
@@ -410,7 +410,7 @@ def test_unreadable_frame_is_named(frames, tmp_path, content):
 
 @pytest.mark.parametrize('policy', ['fail', 'skip'])
 @pytest.mark.parametrize('place', [1, 3])
-def test_bug_in_a_transform_is_no_unreadable_video(videos, policy, place):
+def test_bug_in_a_transform_is_not_an_unreadable_video(videos, policy, place):
     pipeline = list(PIPELINES['decord'])
     pipeline.insert(place, dict(type='FailingTransform'))
     dataset = build(videos, ['0.avi 0'], pipeline=pipeline, on_unreadable=policy)
@@ -419,7 +419,7 @@ def test_bug_in_a_transform_is_no_unreadable_video(videos, policy, place):
     assert 'could not be read' not in str(caught.value)
 
 
-def test_missing_package_is_no_unreadable_video(videos):
+def test_missing_package_is_not_an_unreadable_video(videos):
     pipeline = [dict(type='MisbehavingDecode')]
     (videos / 'not_installed.avi').touch()
     dataset = build(videos, ['not_installed.avi 0'], pipeline=pipeline)
@@ -428,15 +428,15 @@ def test_missing_package_is_no_unreadable_video(videos):
 
 
 @pytest.mark.parametrize('reader', ['decord', 'opencv'])
-def test_skip_takes_the_next_that_can_be_read(videos, log, reader):
+def test_skip_uses_the_next_readable_video(videos, log, reader):
     names = [damaged(videos, f'bad{i}.avi', 0) for i in (1, 2)]
     lines = ['0.avi 0', f'{names[0]} 1', f'{names[1]} 1', '2.avi 2']
     dataset = build(videos, lines, reader, on_unreadable='skip')
     assert [dataset[i]['label'] for i in range(4)] == [0, 2, 2, 2]
-    said = [line for line in log().splitlines() if 'skipped so far' in line]
-    assert len(said) == 2  # each is tried once
-    assert re.search("rank 0: video '.*bad1.avi' could not be read .*1 of 4", said[0])
-    assert re.search("'.*bad2.avi' .*2 of 4 skipped so far", said[1])
+    found = [line for line in log().splitlines() if 'skipped so far' in line]
+    assert len(found) == 2  # each is tried once
+    assert re.search("rank 0: video '.*bad1.avi' could not be read .*1 of 4", found[0])
+    assert re.search("'.*bad2.avi' .*2 of 4 skipped so far", found[1])
 
 
 def test_skip_survives_truncated_videos(videos):
@@ -448,7 +448,7 @@ def test_skip_survives_truncated_videos(videos):
     assert dataset[len(kept)]['label'] == 0
 
 
-def test_skip_goes_on_from_the_first_after_the_last(videos):
+def test_skip_wraps_around_after_the_last_video(videos):
     lines = ['0.avi 3', f'{damaged(videos, "bad.avi", 0)} 1']
     assert build(videos, lines, on_unreadable='skip')[1]['label'] == 3
 
@@ -463,7 +463,7 @@ def test_skip_of_frames(frames, tmp_path):
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
-def test_every_epoch_has_as_many_samples(videos, num_workers, log):
+def test_every_epoch_has_the_same_number_of_clips(videos, num_workers, log):
     bad = [damaged(videos, f'bad{i}.avi', 0) for i in (1, 2)]
     lines = ['0.avi 0', f'{bad[0]} 1', '1.avi 2', f'{bad[1]} 1', '2.avi 3']
     pipeline = [*PIPELINES['decord'], dict(type='FormatShape', input_format='NCHW')]
@@ -477,11 +477,11 @@ def test_every_epoch_has_as_many_samples(videos, num_workers, log):
     for _ in range(2):
         labels = torch.cat(list(loader)).tolist()
         assert labels == [0, 2, 2, 3, 3]
-    # Workers are new in the second epoch, but the first one's are remembered.
+    # The second epoch has new workers, but remembers the unreadable clips.
     assert dataset._unreadable.tolist() == [False, True, False, True, False]
-    said = log()
-    assert said.count('could not be read') == 2
-    assert '2 of 5 skipped so far' in said
+    output = log()
+    assert output.count('could not be read') == 2
+    assert '2 of 5 skipped so far' in output
 
 
 def test_same_draws_in_a_child_process(videos):
@@ -498,7 +498,7 @@ def test_same_draws_in_a_child_process(videos):
 
 @pytest.mark.parametrize(
     ('name', 'message'),
-    [('dies.avi', 'ended its process'), ('hangs.avi', 'not read after 0.5 s')],
+    [('dies.avi', 'decoder crashed'), ('hangs.avi', 'not read after 0.5 s')],
 )
 def test_decoder_that_dies_or_hangs_is_skipped(videos, log, name, message):
     (videos / name).touch()
@@ -513,8 +513,8 @@ def test_decoder_that_dies_or_hangs_is_skipped(videos, log, name, message):
     assert message in log()
 
 
-def test_clip_is_not_blamed_for_the_one_before(videos, log):
-    # Damage may end the process later than on the clip that did it.
+def test_crash_after_an_earlier_clip_does_not_skip_this_one(videos, log):
+    # A damaged clip may crash the process only after it was read.
     dataset = build(videos, ['0.avi 0', '1.avi 1'], on_unreadable='skip')
     assert dataset[0]['label'] == 0
     os.kill(dataset._process._child, signal.SIGKILL)
@@ -522,7 +522,7 @@ def test_clip_is_not_blamed_for_the_one_before(videos, log):
     assert 'skipped' not in log()
 
 
-def test_result_that_cannot_be_sent_is_no_unreadable_video(videos):
+def test_result_that_cannot_be_sent_is_not_an_unreadable_video(videos):
     (videos / 'unpicklable.avi').touch()
     dataset = build(
         videos,
@@ -552,10 +552,10 @@ def test_only_unreadable_videos(videos):
         dataset[0]
 
 
-def test_distributed_training_goes_on(motion_tiny, tmp_path):
+def test_distributed_training_skips_unreadable_videos(motion_tiny, tmp_path):
     data = tmp_path / 'data'
     shutil.copytree(motion_tiny, data)
-    for i in range(0, 24, 3):  # empty and truncated in turns
+    for i in range(0, 24, 3):  # alternately empty and truncated
         path = data / 'videos' / 'train' / f'{i:05}.avi'
         path.write_bytes(path.read_bytes()[: 15000 * (i % 2)])
     done = subprocess.run(
@@ -583,12 +583,12 @@ def test_distributed_training_goes_on(motion_tiny, tmp_path):
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-3000:]
-    for rank in (0, 1):  # both say what they skip
-        assert re.search(rf'rank {rank}: video .* is skipped, .* so far', output)
+    for rank in (0, 1):  # both log their skipped videos
+        assert re.search(rf'rank {rank}: video .* instead; .* so far', output)
     assert 'Epoch(val) [1]' in output
 
 
-def test_policies_that_are_refused(videos):
+def test_invalid_policies(videos):
     with pytest.raises(ValueError, match="on_unreadable must be 'fail' or .* 'ignore'"):
         build(videos, ['0.avi 0'], on_unreadable='ignore')
     with pytest.raises(ValueError, match='test_mode=True would test on other clips'):

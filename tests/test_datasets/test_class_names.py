@@ -29,7 +29,7 @@ def test_read(tmp_path):
     ('text', 'message'),
     [('a\n\nb\n', 'line 2 is empty'), ('a\nb\na\n', "line 3 repeats 'a' of line 1")],
 )
-def test_bad_files_are_refused(text, message, tmp_path):
+def test_empty_and_repeated_names(text, message, tmp_path):
     path = tmp_path / 'classes.txt'
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -39,7 +39,7 @@ def test_bad_files_are_refused(text, message, tmp_path):
 @pytest.mark.parametrize(
     'content', [b'\xef\xbb\xbfup\r\nd\xc3\xb6wn\r\n\r\n', 'up\nd\u00f6wn'.encode()]
 )
-def test_ways_of_writing(content, tmp_path):
+def test_accepted_formats(content, tmp_path):
     (tmp_path / 'classes.txt').write_bytes(content)
     assert read_class_names(tmp_path / 'classes.txt') == ['up', 'd\u00f6wn']
 
@@ -48,11 +48,11 @@ def test_ways_of_writing(content, tmp_path):
     ('content', 'message'),
     [
         ('up\nd\u00f6wn'.encode('latin-1'), 'line 2: byte 0xf6 is not UTF-8'),
-        (b'\n\n', 'is empty; expected one class name a line'),
-        (b'', 'is empty; expected one class name a line'),
+        (b'\n\n', 'is empty; expected one class name per line'),
+        (b'', 'is empty; expected one class name per line'),
     ],
 )
-def test_bad_content_is_named(content, message, tmp_path):
+def test_wrong_encoding_and_empty_file(content, message, tmp_path):
     (tmp_path / 'classes.txt').write_bytes(content)
     with pytest.raises(ValueError, match=f'classes.txt.*{message}'):
         read_class_names(tmp_path / 'classes.txt')
@@ -65,7 +65,7 @@ def test_bad_content_is_named(content, message, tmp_path):
         (np.int64(2), {2}),
         (np.array(2), {2}),
         (torch.tensor(2), {2}),
-        (-1, {-1}),  # what mmaction2 gives clips without a label
+        (-1, {-1}),  # mmaction2's label of unlabeled clips
         ([2], {2}),
         ([0, 3], {0, 3}),
         ((1, 2), {1, 2}),
@@ -116,16 +116,16 @@ def test_labels_that_cannot_be_read(label):
         find_present_labels(label, 4)
 
 
-def test_missing_file_is_refused(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.txt' do not exist"):
         read_class_names(tmp_path / 'nowhere.txt')
 
 
-def test_whole_words_have_a_direction():
+def test_direction_needs_a_whole_word():
     assert labels_with_direction(NAMES) == {0, 1, 3}
 
 
-def test_fingerprint_ignores_the_way_of_writing():
+def test_fingerprint_ignores_case_and_punctuation():
     a = ['Putting [something] onto [something]', 'Holding something']
     b = ['putting something onto something ', 'Holding [something]']
     assert fingerprint_class_names(a) == fingerprint_class_names(b)
@@ -135,5 +135,5 @@ def test_fingerprint_ignores_the_way_of_writing():
 @pytest.mark.parametrize(
     'other', [['b', 'a'], ['a'], ['a', 'b', 'c'], ['a b'], ['a', 'c']]
 )
-def test_fingerprint_tells_orders_apart(other):
+def test_fingerprint_depends_on_names_and_order(other):
     assert fingerprint_class_names(['a', 'b']) != fingerprint_class_names(other)

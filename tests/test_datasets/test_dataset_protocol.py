@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Our datasets follow mmengine's protocol of datasets."""
+"""Our datasets follow mmengine's dataset protocol."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ SAMPLE = dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=8)
 
 @TRANSFORMS.register_module()
 class ReadByNameDecode(BaseTransform):
-    """A decoder of empty files, which fails on those called bad."""
+    """Decoder of empty files that fails on names with "bad"."""
 
     def transform(self, results):
         if 'bad' in results['filename']:
@@ -27,7 +27,7 @@ class ReadByNameDecode(BaseTransform):
 
 @TRANSFORMS.register_module()
 class DropLabel(BaseTransform):
-    """A transform that returns None for the clips of a label."""
+    """Transform that returns None for clips with a label."""
 
     def __init__(self, label):
         self.label = label
@@ -38,7 +38,7 @@ class DropLabel(BaseTransform):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six clips, of which 2 and 4 cannot be read."""
+    """Six clips; 2 and 4 cannot be read."""
     names = [f'{"bad" if i in (2, 4) else "good"}{i}.mp4' for i in range(6)]
     for name in names:
         (tmp_path / name).touch()
@@ -69,11 +69,11 @@ def build(folder, *args, **kwargs):
 
 
 def numbers(dataset):
-    """Numbers of the clips that the indices give, after skipping."""
+    """Return the clip numbers of all indices, after skipping."""
     return [int(dataset[i]['filename'][-5]) for i in range(len(dataset))]
 
 
-def test_indices_end(folder):
+def test_index_out_of_range(folder):
     for policy in ('fail', 'skip'):
         dataset = build(folder, on_unreadable=policy, indices=2)
         assert [item['label'] for item in dataset] == [0, 1]
@@ -107,7 +107,7 @@ def test_subsets(folder, way, indices, kept, skipped_to, serialize_data):
     assert len(dataset) == len(kept)
     paths = [dataset.get_data_info(i)['filename'] for i in range(len(dataset))]
     assert [int(path[-5]) for path in paths] == kept
-    # What was met before is remembered.
+    # Subsets remember clips that were skipped before.
     if way != 'indices':
         assert dataset._unreadable.tolist() == [number in (2, 4) for number in kept]
     assert numbers(dataset) == skipped_to
@@ -115,7 +115,7 @@ def test_subsets(folder, way, indices, kept, skipped_to, serialize_data):
     assert dataset._unreadable.is_shared()
 
 
-def test_subsets_share_nothing_of_subsets_before(folder):
+def test_subsets_do_not_share_state(folder):
     dataset = build(folder)
     first, second = dataset.get_subset(3), dataset.get_subset(3)
     assert first.pipeline is not second.pipeline
@@ -153,12 +153,12 @@ def test_clips_that_a_transform_drops(folder, policy, place):
     pipeline.insert(place, dict(type='DropLabel', label=1))
     options = dict(pipeline=pipeline, on_unreadable=policy, indices=[0, 1, 3, 5])
     dataset = build(folder, max_refetch=100, **options)
-    assert dataset[1]['label'] == 0  # the only other one
+    assert dataset[1]['label'] == 0  # the only other label
     with pytest.raises(Exception, match='Cannot find valid image after 0'):
         build(folder, max_refetch=0, **options)[1]
 
 
-def test_filtered_clips_have_no_place(folder):
+def test_filtered_clips_are_not_counted(folder):
     cls = DATASETS.get('CheckedVideoDataset')
 
     class Filtered(cls):
@@ -191,7 +191,7 @@ def take_number(batch):
 
 
 @pytest.mark.parametrize(('start', 'num_workers'), [('fork', 2), ('spawn', 1)])
-def test_workers_share_what_they_met(folder, start, num_workers):
+def test_workers_share_unreadable_clips(folder, start, num_workers):
     dataset = build(folder)
     loader = DataLoader(
         dataset,
@@ -208,8 +208,8 @@ def register(worker):
     import selfy_mmaction  # noqa: F401
 
 
-def test_another_pipeline_is_used(folder):
-    # As hooks do that change the augmentation.
+def test_replaced_pipeline_is_used(folder):
+    # Hooks that change the augmentation replace the pipeline.
     dataset = build(folder)
     assert numbers(dataset)[2] == 3
     dataset.pipeline = type(dataset.pipeline)([dict(type='DropLabel', label=9)])
@@ -226,8 +226,8 @@ def test_labels_of_a_clip(folder):
 
 
 def test_class_balanced_dataset(folder):
-    # Label 1 has 4 of 6 clips, the others one each: r(c) = max(1, sqrt(t / f(c))) is
-    # sqrt(0.5 * 6) = 1.7 for those, which are shown twice.
+    # Label 1 has 4 of 6 clips, the other labels have one each. For the latter,
+    # r(c) = max(1, sqrt(t / f(c))) is sqrt(0.5 * 6) = 1.7: their clips are repeated.
     options = config(folder, on_unreadable='fail')
     balanced = DATASETS.build(
         dict(type='ClassBalancedDataset', dataset=options, oversample_thr=0.5)
@@ -258,7 +258,7 @@ def test_repeat_and_concat_datasets(folder):
 
 
 def test_repeated_augmentation_of_mmaction2(motion_tiny):
-    # It reads with the first transforms itself.
+    # RepeatAugDataset calls the reading transforms itself.
     dataset = DATASETS.build(
         dict(
             type='RepeatAugDataset',

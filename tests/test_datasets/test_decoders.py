@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""One override changes how the clips of every config are read."""
+"""SELFY_DECODER sets the decoder of every config."""
 
 import random
 from pathlib import Path
@@ -22,7 +22,7 @@ NAMES = ['Moving something up', 'Pushing something from left to right']
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Two clips of 40 gray frames, 6 brighter each time, as videos and as frames."""
+    """Two clips as videos and as frames; frame i of 40 has gray level 6 i."""
     root = tmp_path_factory.mktemp('sth')
     (root / 'videos').mkdir()
     for name in ('1', '2'):
@@ -46,7 +46,7 @@ def data(tmp_path_factory):
 
 
 def on_data(config, data):
-    """A config of SS-V2 on the two clips."""
+    """Change a config of SS-V2 to read the two clips."""
     for loader in ('train', 'val', 'test'):
         dataset = config[f'{loader}_dataloader'].dataset
         for key, folder in dataset.data_prefix.items():
@@ -73,7 +73,7 @@ def test_one_override_for_every_dataset(name, decoder, steps, kind, monkeypatch)
     monkeypatch.delenv('SELFY_DECODER', raising=False)
     if decoder:
         monkeypatch.setenv('SELFY_DECODER', decoder)
-    elif name.startswith('sthv1'):  # whose official download is frames
+    elif name.startswith('sthv1'):  # the official download has frames
         steps, kind = ['RawFrameDecode'], 'Rawframe'
     config = Config.fromfile(ROOT / '_base_' / 'datasets' / f'{name}.py')
     for loader in ('train', 'val', 'test'):
@@ -85,7 +85,7 @@ def test_one_override_for_every_dataset(name, decoder, steps, kind, monkeypatch)
         ending = dict(Video='_list_videos.txt', Rawframe='_list_rawframes.txt')[kind]
         assert dataset.ann_file.endswith(ending)
         assert ('filename_tmpl' in dataset) == (kind == 'Rawframe')
-        # Nothing but reading changes.
+        # Only the reading changes.
         default = [t for t in types if 'Init' not in t and 'Decode' not in t]
         assert default[0] in ('SampleFrames', 'DenseSampleFrames')
         assert default[-1] == 'PackActionInputs'
@@ -130,8 +130,8 @@ def test_inference_recognizer_reads_a_video(config, data):
 
 
 @pytest.mark.parametrize('input_format', ['video', 'rawframes', 'array'])
-def test_inferencer_finds_the_steps_to_replace(data, input_format, tmp_path):
-    # mmaction2's inferencer looks for the names of the steps that read.
+def test_inferencer_replaces_the_reading_transforms(data, input_format, tmp_path):
+    # mmaction2's inferencer searches for the names of the transforms.
     path = ROOT / 'ablations' / 'selfy-tsn-r18_8xb8-1x1x8-50e_sthv1-rgb.py'
     config = Config.fromfile(path)
     config.model.backbone.pretrained = None

@@ -1,7 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """ImageMagick's motion blur on one frame.
 
-The recording is of ImageMagick 6.9.11-60 Q16 through Wand 0.7.2, by ImageNet-C's way::
+The reference was recorded with ImageMagick 6.9.11-60 Q16 and Wand 0.7.2, as in
+ImageNet-C::
 
     with wand.image.Image(blob=png) as image:
         image.motion_blur(radius=radius, sigma=sigma, angle=angle)
@@ -43,19 +44,19 @@ def corrupted(before: dict, after: dict) -> list[int]:
     return [i for i, (old, new) in pairs if not np.array_equal(old, new)]
 
 
-def test_the_levels_are_those_of_the_supplement():
+def test_levels_equal_the_supplement():
     robustness = yaml.safe_load((DATA / 'tables.yml').read_text())['robustness']
     assert list(map(list, MOTION_BLURS)) == robustness['motion_blur_radius_sigma']
 
 
 @pytest.mark.parametrize('index', range(6))
-def test_gives_the_bytes_of_imagemagick(index):
+def test_equals_imagemagick(index):
     recorded = np.load(DATA / 'golden' / 'motion_blur_imagemagick.npz')
     ours = motion_blur(recorded['image'], *LEVELS[index], recorded['angles'][index])
     np.testing.assert_array_equal(ours, recorded['blurred'][index])
 
 
-def test_a_point_leaves_a_trail_of_half_a_gaussian():
+def test_trail_of_a_point_is_half_a_gaussian():
     image = np.zeros((21, 41, 3), np.uint8)
     image[10, 30] = 255
     trail = motion_blur(image, radius=5, sigma=4, angle=0)[10, :, 0].astype(float)
@@ -67,7 +68,7 @@ def test_a_point_leaves_a_trail_of_half_a_gaussian():
 
 
 @pytest.mark.parametrize(('angle', 'step'), [(45, (-1, -1)), (-45, (1, -1))])
-def test_the_trail_follows_the_angle(angle, step):
+def test_trail_follows_the_angle(angle, step):
     image = np.zeros((41, 41, 3), np.uint8)
     image[20, 20] = 255
     rows, columns = np.nonzero(motion_blur(image, 3, 3, angle)[..., 0])
@@ -76,7 +77,7 @@ def test_the_trail_follows_the_angle(angle, step):
     np.testing.assert_array_equal(columns - 20, step[1] * np.abs(rows - 20))
 
 
-def test_a_plain_image_stays_to_the_border():
+def test_constant_image_is_unchanged():
     image = np.full((20, 30, 3), 201, np.uint8)
     np.testing.assert_array_equal(motion_blur(image, 30, 25, 33), image)
 
@@ -89,14 +90,14 @@ def test_blurs_the_4th_of_8_frames(level):
 
 
 def test_levels_scale_with_the_short_side():
-    # 32 / 224 = 1 / 7, at one and the same angle.
+    # 32 / 224 = 1 / 7, at the same angle.
     scaled = blur(clip(), level=3)['imgs'][3]
     angle = angle_of(filename='7.webm')
     explicit = motion_blur(clip()['imgs'][3], 15 / 7, 12 / 7, angle)
     np.testing.assert_array_equal(scaled, explicit)
 
 
-def test_the_frame_can_be_chosen():
+def test_frame_option():
     assert corrupted(clip(), blur(clip(), level=6, frame=0)) == [0]
 
 
@@ -105,14 +106,14 @@ def angle_of(seed: int = 0, **names) -> float:
     return transform.draw_angle(names)
 
 
-def test_one_angle_for_a_video():
+def test_angle_is_drawn_per_video():
     results = clip((224, 224), filename='videos/7.webm')
     expected = motion_blur(results['imgs'][3], 20, 15, angle_of(filename='7.webm'))
     blurred = blur(results, level=4)['imgs'][3]
     np.testing.assert_array_equal(blurred, expected)
 
 
-def test_the_angle_depends_on_the_name_and_the_seed_alone():
+def test_angle_depends_only_on_name_and_seed():
     angle = angle_of(filename='videos/7.webm')
     np.random.seed(1)
     assert angle_of(filename='elsewhere/7.mp4') == angle
@@ -121,7 +122,7 @@ def test_the_angle_depends_on_the_name_and_the_seed_alone():
     assert angle_of(filename='videos/7.webm', seed=1) != angle
 
 
-def test_the_angles_are_uniform_from_minus_45_to_45_degrees():
+def test_angles_are_uniform_from_minus_45_to_45_degrees():
     angles = [angle_of(frame_dir=f'rawframes/{name}') for name in range(1000)]
     counts, _ = np.histogram(angles, bins=9, range=(-45, 45))
     assert counts.sum() == 1000
@@ -140,6 +141,6 @@ def test_bad_arguments():
             motion_blur(clip()['imgs'][0], radius, sigma, 0)
 
 
-def test_a_clip_without_a_name_is_refused():
+def test_clip_without_a_name_is_rejected():
     with pytest.raises(ValueError, match='neither filename nor frame_dir'):
         blur(clip(label=0), level=1)

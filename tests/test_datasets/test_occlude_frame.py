@@ -17,7 +17,7 @@ def occlude(results: dict, **kwargs) -> dict:
 
 
 def clip(frames: int = 8, size: tuple = (224, 224), clip_len: int = 1) -> dict:
-    """White frames of one clip."""
+    """Make clips of white frames."""
     return dict(
         imgs=[np.full((*size, 3), 255, np.uint8) for _ in range(frames)],
         clip_len=clip_len,
@@ -29,13 +29,13 @@ def corrupted(images: list) -> list[int]:
     return [i for i, image in enumerate(images) if not (image == 255).all()]
 
 
-def test_the_levels_are_those_of_the_supplement():
+def test_levels_equal_the_supplement():
     tables = yaml.safe_load(TABLES.read_text())
     assert list(OCCLUSION_SIDES) == tables['robustness']['occlusion_side_px']
 
 
 @pytest.mark.parametrize('level', range(1, 7))
-def test_cuts_a_square_out_of_the_center_of_the_4th_of_8_frames(level):
+def test_blacks_out_the_center_of_the_4th_of_8_frames(level):
     side = (40, 80, 120, 160, 200, 224)[level - 1]
     images = occlude(clip(), level=level)['imgs']
     assert corrupted(images) == [3]
@@ -49,7 +49,7 @@ def test_cuts_a_square_out_of_the_center_of_the_4th_of_8_frames(level):
 @pytest.mark.parametrize(
     ('size', 'sides'),
     [
-        ((64, 64), (11, 23, 34, 46, 57, 64)),  # 64 / 224 of the paper's, rounded
+        ((64, 64), (11, 23, 34, 46, 57, 64)),  # 64 / 224 of the paper's sides, rounded
         ((256, 340), (46, 91, 137, 183, 229, 256)),
     ],
 )
@@ -60,11 +60,11 @@ def test_levels_scale_with_the_short_side(size, sides):
 
 
 @pytest.mark.parametrize(('frames', 'frame'), [(3, 1), (8, 3), (16, 7)])
-def test_the_center_of_other_clips(frames, frame):
+def test_center_frame_of_other_lengths(frames, frame):
     assert corrupted(occlude(clip(frames), level=1)['imgs']) == [frame]
 
 
-def test_the_frame_can_be_chosen():
+def test_frame_option():
     images = occlude(clip(size=(21, 28)), level=1, frame=7)['imgs']
     assert corrupted(images) == [7]
     rows, columns = np.nonzero(images[7][..., 0] == 0)
@@ -72,22 +72,22 @@ def test_the_frame_can_be_chosen():
     assert set(columns) == {12, 13, 14, 15}
 
 
-def test_two_clips_and_three_crops_each_have_their_frame_corrupted():
+def test_every_clip_and_crop_is_corrupted():
     results = clip(16, size=(30, 40))
     sample = SampleFrames(1, num_clips=8, twice_sample=True, test_mode=True)
     results.update(sample(dict(total_frames=50, start_index=0)))
     assert len(results['frame_inds']) == len(results['imgs'])
     results = occlude(ThreeCrop(30)(results), level=2)
-    # Crops in the outer order, then clips, then frames; crops overlap in memory.
+    # Order: crops, clips, frames. Crops overlap in memory.
     assert corrupted(results['imgs']) == [3, 11, 19, 27, 35, 43]
 
 
-def test_3d_networks_have_clips_of_clip_len_frames():
+def test_clips_of_3d_networks_have_clip_len_frames():
     assert corrupted(occlude(clip(32, clip_len=8), level=2)['imgs']) == [3, 11, 19, 27]
 
 
-def test_frames_that_are_the_same_array_stay():
-    # RawFrameDecode gives one array for a frame that a short clip shows several times.
+def test_frames_that_share_an_array_are_not_corrupted():
+    # RawFrameDecode uses one array for a frame that a short clip repeats.
     image = np.full((64, 64, 3), 255, np.uint8)
     results = dict(imgs=[image] * 8, clip_len=1, num_clips=8)
     assert corrupted(occlude(results, level=1)['imgs']) == [3]

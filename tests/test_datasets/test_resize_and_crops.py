@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The configs' resizing and cropping, against the authors' recipe written out."""
+"""Resize and crops of the configs equal the official recipe."""
 
 import random
 from pathlib import Path
@@ -27,13 +27,13 @@ def run(steps, image):
 
 
 def picture(height, width, seed=0):
-    """Smooth random colors, as a photo has."""
+    """Make an image of smooth random colors, like a photo."""
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def bilinear(image, width, height):
-    """Weights of the two nearest pixels in each direction, pixel centers at 0.5."""
+    """Resize bilinearly; pixel centers are at 0.5."""
 
     def along(axis, size):
         old = image.shape[axis]
@@ -51,7 +51,7 @@ def bilinear(image, width, height):
 
 
 def crop_box(width, height):
-    """The authors' multi-scale crop: sizes within a step of each other, 13 places."""
+    """Draw the official multi-scale crop: 10 pairs of sizes, 13 places."""
     base = min(width, height)
     sizes = [int(base * scale) for scale in (1, 0.875, 0.75, 0.66)]
     sizes = [224 if abs(size - 224) < 3 else size for size in sizes]
@@ -79,26 +79,26 @@ def test_resize_is_exact_and_bilinear(shape):
 
 
 @pytest.mark.parametrize('shape', [(100, 132), (100, 176), (240, 320)])
-def test_enlarging_is_the_authors(shape):
-    # PIL, which the authors use; frames of V1 are 100 pixels high.
+def test_enlarging_equals_the_official_resize(shape):
+    # The official code uses PIL. Frames of SS-V1 are 100 pixels high.
     image = picture(*shape)
     out = run(spatial_steps('train')[:1], image)['imgs'][0]
-    theirs = np.asarray(Image.fromarray(image).resize((320, 240), Image.BILINEAR))
-    assert np.abs(out.astype(int) - theirs).max() <= 1
+    official = np.asarray(Image.fromarray(image).resize((320, 240), Image.BILINEAR))
+    assert np.abs(out.astype(int) - official).max() <= 1
 
 
-def test_shrinking_is_not_the_authors():
-    # PIL averages over all pixels then, OpenCV looks at the nearest; docs/data.md says
-    # what that makes on a photo. On fine stripes it is as large as it gets.
+def test_shrinking_differs_from_the_official_resize():
+    # PIL then averages all pixels, but OpenCV uses only the nearest ones. docs/data.md
+    # gives the difference on a photo; fine stripes are the worst case.
     image = picture(240, 427)
     image[:, ::2] //= 2
     out = run(spatial_steps('train')[:1], image)['imgs'][0]
-    theirs = np.asarray(Image.fromarray(image).resize((320, 240), Image.BILINEAR))
-    assert np.abs(out.astype(int) - theirs).max() > 20
+    official = np.asarray(Image.fromarray(image).resize((320, 240), Image.BILINEAR))
+    assert np.abs(out.astype(int) - official).max() > 20
 
 
 @pytest.mark.parametrize('size', [(320, 240), (224, 224), (226, 226), (301, 237)])
-def test_multi_scale_crops_are_the_authors(size):
+def test_multi_scale_crops_equal_the_official_ones(size):
     width, height = size
     crop = spatial_steps('train')[1]
     image = picture(height, width)
@@ -122,23 +122,23 @@ def test_training_clip_is_224():
         assert out['imgs'][0].shape == (224, 224, 3)
 
 
-def test_test_clip_is_the_center():
+def test_test_clip_is_a_center_crop():
     image = picture(240, 320)
     for loader in ('val', 'test'):
         out = run(spatial_steps(loader), image)['imgs'][0]
         np.testing.assert_array_equal(out, image[8:232, 48:272])
 
 
-def test_kinetics_takes_three_crops_along_the_longer_side():
+def test_kinetics_has_three_crops_along_the_longer_side():
     image = picture(256, 341)
     crops = run(spatial_steps('test', 'kinetics400'), image)['imgs']
-    # TSM's loader moves by whole quarters, mmaction2 by whole halves of the rest.
+    # TSM's loader rounds a quarter of the margin, mmaction2 half of it.
     for crop, quarters in zip(crops, (0, 4, 2), strict=True):
-        theirs = quarters * ((341 - 256) // 4)
+        official = quarters * ((341 - 256) // 4)
         assert any(
             np.array_equal(crop, image[:, left : left + 256])
-            for left in range(theirs, theirs + 2)
+            for left in range(official, official + 2)
         )
     tall = run(spatial_steps('test', 'kinetics400'), picture(600, 400))['imgs']
     assert [crop.shape for crop in tall] == [(256, 256, 3)] * 3
-    assert not np.array_equal(tall[0], tall[1])  # top and bottom, TSM's: the center
+    assert not np.array_equal(tall[0], tall[1])  # top and bottom; in TSM, both center

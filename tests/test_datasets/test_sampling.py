@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The configs' frames, against the formulas of the loader that the paper builds on.
+"""Frames sampled by the configs equal the formulas of the official loader.
 
-That loader is TSN's, with TSM's dense sampling and second clip; the released code of
-the paper has it, too. N frames, T segments; its frames count from 1, here from 0.
+That loader is TSN's, with TSM's dense sampling and second clip. Formulas have n frames
+and t segments. Frames are numbered from 1 in the loader and from 0 here.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ def dense_formula(n, t, start):
 
 
 def sampler(name, loader, **changes):
-    """The steps of a config that choose frames, but for those changed to None."""
+    """Build the transforms that sample frames; a change of None drops one."""
     pipeline = Config.fromfile(ROOT / f'{name}.py')[f'{loader}_dataloader'].dataset
     steps = [
         {**step, **changes.get(step.type, {})}
@@ -97,7 +97,7 @@ def test_validation_frames(name, t):
         )
 
 
-def test_frames_on_disk_count_from_1():
+def test_frames_on_disk_are_numbered_from_1():
     sample = sampler('sthv1', 'val')
     for n in (5, 8, 9, 40):
         expected = val_formula(n, 8) + 1
@@ -119,18 +119,18 @@ def test_diving48_is_tested_on_two_clips():
 
 
 @pytest.mark.parametrize('n', range(1, 9))
-def test_without_the_step_short_clips_are_spread_as_mmaction2_does(n):
-    # TSM's own test script does so, too: the formulas without the special case.
-    taken = frames(sampler('sthv2', 'val', ShortClips=None), n)
-    np.testing.assert_array_equal(taken, [int((i + 0.5) * n / 8) for i in range(8)])
-    # In training it rounds, and what falls behind the end starts again.
-    taken = frames(sampler('sthv2', 'train', ShortClips=None), n)
-    np.testing.assert_array_equal(taken, [round(i * n / 8) % n for i in range(8)])
+def test_mmaction2_spreads_the_frames_of_short_clips(n):
+    # Without ShortClips. TSM's test script also omits the special case.
+    sampled = frames(sampler('sthv2', 'val', ShortClips=None), n)
+    np.testing.assert_array_equal(sampled, [int((i + 0.5) * n / 8) for i in range(8)])
+    # In training, mmaction2 rounds, and indices after the last frame wrap around.
+    sampled = frames(sampler('sthv2', 'train', ShortClips=None), n)
+    np.testing.assert_array_equal(sampled, [round(i * n / 8) % n for i in range(8)])
 
 
 @pytest.mark.parametrize('clip_len', [1, 4])
-def test_only_segments_of_one_frame_are_short(clip_len):
-    # Clips of several frames are no segment-based sampling.
+def test_short_clips_changes_only_segments_of_one_frame(clip_len):
+    # Clips of several frames are not sampled by segments.
     short = TRANSFORMS.build(dict(type='ShortClips'))
     results = dict(
         total_frames=2,
@@ -162,7 +162,7 @@ def test_kinetics_is_tested_on_10_clips():
 
 
 def test_kinetics_is_validated_on_the_first_clip():
-    # Where the authors' loader starts at random: a figure that can be repeated.
+    # The official loader draws the start at random; ours is reproducible.
     sample = sampler('kinetics400', 'val')
     for n in LENGTHS:
         np.testing.assert_array_equal(frames(sample, n), dense_formula(n, 16, 0))

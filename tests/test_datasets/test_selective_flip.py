@@ -38,7 +38,7 @@ def class_names(tmp_path):
         (np.array([0.9, 0.1, 0, 0]), 0),
     ],
 )
-def test_flips_unless_the_name_holds_a_direction(class_names, label, flipped):
+def test_flips_unless_the_class_name_has_a_direction(class_names, label, flipped):
     transform = TRANSFORMS.build(
         dict(type='SelectiveFlip', class_names=class_names, flip_ratio=1)
     )
@@ -48,7 +48,7 @@ def test_flips_unless_the_name_holds_a_direction(class_names, label, flipped):
     np.testing.assert_array_equal(out, image[:, ::-1] if flipped else image)
 
 
-def test_missing_names_are_refused(tmp_path):
+def test_missing_file_of_names(tmp_path):
     path = str(tmp_path / 'absent.txt')
     with pytest.raises(FileNotFoundError, match='class names .*absent.txt'):
         TRANSFORMS.build(dict(type='SelectiveFlip', class_names=path))
@@ -56,7 +56,7 @@ def test_missing_names_are_refused(tmp_path):
 
 @pytest.fixture
 def videos(tmp_path):
-    """A dataset of one empty video a class, and its class names."""
+    """A dataset with one empty video per class, and its class names."""
     (tmp_path / 'classes.txt').write_text('\n'.join(NAMES))
     lines = [f'{label}.webm {label}\n' for label in range(len(NAMES))]
     (tmp_path / 'list.txt').write_text(''.join(lines))
@@ -88,13 +88,13 @@ def test_names_and_annotation_that_match(videos):
     assert len(build(videos)) == len(NAMES)  # without num_classes
 
 
-def test_another_number_of_classes_is_refused(videos):
+def test_wrong_number_of_classes_is_rejected(videos):
     message = 'classes.txt has 4 class names, .*list.txt has num_classes=5; set class_n'
     with pytest.raises(ValueError, match=message):
         build(videos, num_classes=5)
 
 
-def test_labels_without_a_name_are_refused(videos):
+def test_labels_without_a_name_are_rejected(videos):
     with (videos / 'list.txt').open('a') as file:
         file.write('7.webm 7\n')
     (videos / '7.webm').touch()
@@ -104,13 +104,13 @@ def test_labels_without_a_name_are_refused(videos):
 
 
 @pytest.mark.parametrize('other', [NAMES[::-1], [*NAMES[:3], 'Food']])
-def test_other_classes_than_prepared_are_refused(videos, other):
+def test_classes_that_differ_from_the_prepared_ones_are_rejected(videos, other):
     ours, theirs = fingerprint_class_names(NAMES), fingerprint_class_names(other)
     (videos / 'preparation.json').write_text(json.dumps(dict(class_fingerprint=theirs)))
-    message = f'has fingerprint {ours}, .*preparation.json says .*{theirs}.*order; set '
+    message = f'has fingerprint {ours}, .*preparation.json, .*{theirs}.* differ; set '
     with pytest.raises(ValueError, match=message):
         build(videos, num_classes=len(NAMES))
 
 
-def test_other_data_sets_do_not_ask(videos):
+def test_datasets_of_mmaction2_do_not_check(videos):
     assert len(build(videos, 'VideoDataset', num_classes=5)) == len(NAMES)

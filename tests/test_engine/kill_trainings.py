@@ -1,9 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Kill tiny trainings with SIGKILL, resume them, compare with one left alone.
+"""Kill tiny trainings, resume them, and compare with an uninterrupted training.
 
-As JSON on the last line: for each training its name, the exit statuses when killed and
-resumed, and how its files differ. A process of its own, because a fork of one that has
-trained may hang.
+Prints JSON on the last line: per training its name, the exit codes when killed and
+resumed, and the files that differ. Runs in its own process, because forking one that
+has already trained may hang.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# On first use: imported here for all forks.
+# Otherwise imported on first use; import them once for all forks.
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import torch._dynamo  # noqa: F401
@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_training import files_of, in_child, kill_myself, make_runner
 
 warnings.simplefilter('ignore')
-# It asks compilers for their versions.
+# Skipped because it is slow: it runs compilers to get their versions.
 Runner._log_env = lambda self, env_cfg: None
 
 
 class KillAfterIterations(Hook):
-    """Die in the middle of an epoch."""
+    """Kill the process during an epoch."""
 
     def __init__(self, iterations):
         self.iterations = iterations
@@ -42,7 +42,7 @@ class KillAfterIterations(Hook):
 
 
 class KillInValidation(Hook):
-    """Die in the validation after an epoch."""
+    """Kill the process during the validation of an epoch."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -53,7 +53,7 @@ class KillInValidation(Hook):
 
 
 class KillInWriting(Hook):
-    """Die just before a file's data are flushed, or it is renamed or removed."""
+    """Kill the process just before a file is flushed, renamed or removed."""
 
     def __init__(self, step):
         self.step = step

@@ -19,7 +19,7 @@ class Clips(BaseDataset):
 
 
 class Named:
-    """A step that knows class names, as SelectiveFlip."""
+    """Transform with class names, like SelectiveFlip."""
 
     num_classes = 3
 
@@ -43,7 +43,7 @@ def check(dataset, num_classes=3, when='before_test'):
 
 @pytest.mark.parametrize('num_classes', [2, 174])
 @pytest.mark.parametrize('when', ['before_train', 'before_test'])
-def test_the_number_of_the_dataset(num_classes, when):
+def test_num_classes_of_the_dataset(num_classes, when):
     match = f'head has num_classes={num_classes}, but Clips of .* num_classes=3'
     with pytest.raises(ValueError, match=match):
         check(Clips([0, 1], num_classes=3), num_classes, when)
@@ -51,13 +51,13 @@ def test_the_number_of_the_dataset(num_classes, when):
 
 
 @pytest.mark.parametrize('labels', [[0, 3], [[0, 1], [3]], [np.int64(3)], [0.5], ['a']])
-def test_a_label_outside_the_classes(labels):
+def test_label_outside_the_classes(labels):
     with pytest.raises(ValueError, match='num_classes=3, but in Clips of .* label '):
         check(Clips(labels))
 
 
 @pytest.mark.parametrize('labels', [[[0, 1, 1]], [[0.2, 0, 0.8]], [2, [0, 2]]])
-def test_labels_of_every_form(labels, log):
+def test_all_forms_of_labels(labels, log):
     check(Clips(labels))
     assert not log
 
@@ -70,12 +70,12 @@ def test_labels_of_every_form(labels, log):
         lambda dataset: Subset(RepeatDataset(dataset, 2), [0]),
     ],
 )
-def test_wrapped(wrap):
+def test_wrapped_datasets(wrap):
     with pytest.raises(ValueError, match='label 3 is not'):
         check(wrap(Clips([0, 3])))
 
 
-def test_classes_without_clips_are_named(log):
+def test_too_many_classes_trigger_a_warning(log):
     check(Clips([0, 2]))
     assert not log
     check(Clips([0, 1]), num_classes=174)
@@ -88,12 +88,12 @@ def test_no_labels_to_compare(log):
 
 
 def test_class_names_in_the_pipeline():
-    with pytest.raises(ValueError, match='num_classes=4, but Named .* knows 3 classes'):
+    with pytest.raises(ValueError, match='num_classes=4, but Named .* has 3 class'):
         check(Clips([0, 3], num_classes=4, pipeline=[Named()]), num_classes=4)
     check(Clips([0, 2], num_classes=3, pipeline=[Named()]))
 
 
-def test_a_model_without_a_classifier():
+def test_model_without_a_classifier():
     hook = HOOKS.build(dict(type='ClassCheckHook'))
     loader = SimpleNamespace(dataset=Clips([0, 9]))
     hook.before_test(SimpleNamespace(model=SimpleNamespace(), test_dataloader=loader))

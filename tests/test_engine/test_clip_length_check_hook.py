@@ -14,7 +14,7 @@ I3D = dict(type='ResNet3dSlowOnly', depth=18, base_channels=8)
 
 
 def recognizer(**backbone):
-    """A module with a backbone, as far as the hook looks."""
+    """Build a module with the attributes that the hook reads."""
     model = nn.Module()
     model.backbone = nn.Module()
     for name, value in backbone.items():
@@ -50,7 +50,7 @@ class Loader:
 
 
 def make_runner(model, **datasets):
-    """As far as the hook looks; a dataset is there only if it is given."""
+    """Build a runner with the attributes that the hook reads, and given datasets."""
     loaders = {
         f'{name}_dataloader': Loader(dataset) for name, dataset in datasets.items()
     }
@@ -67,13 +67,13 @@ def check(model, when='before_train', **sample):
 
 
 @pytest.mark.parametrize('when', WHENS)
-def test_other_clip_length_is_refused(when):
-    # 12 clips of 8 frames divide into clips of 16 frames: nothing else would fail.
+def test_another_clip_length_is_rejected(when):
+    # 12 clips of 8 frames can be divided into clips of 16: nothing else would fail.
     with pytest.raises(ValueError, match='samples 8 frames .* num_segments=16'):
         check(recognizer(num_segments=16), when, clip_len=1, num_clips=8)
 
 
-def test_the_validation_data_are_checked_before_training():
+def test_validation_data_are_checked_before_training():
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
     right, wrong = make_dataset(num_clips=8), make_dataset(num_clips=4)
     hook.before_train(make_runner(recognizer(num_segments=8), train=right, val=right))
@@ -83,7 +83,7 @@ def test_the_validation_data_are_checked_before_training():
         )
 
 
-def test_other_loaders_of_a_training_are_checked():
+def test_additional_training_loaders_are_checked():
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
     right, wrong = make_dataset(num_clips=8), make_dataset(num_clips=4)
     runner = make_runner(recognizer(num_segments=8), train=right)
@@ -110,7 +110,7 @@ def test_wrapped_datasets_are_checked(wrap):
         hook.before_test(make_runner(recognizer(num_segments=8), test=dataset))
 
 
-def test_a_training_without_a_batch_is_refused():
+def test_training_without_a_batch_is_rejected():
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
     runner = make_runner(recognizer(), train=[])
     runner.train_dataloader.num_batches = 0
@@ -128,11 +128,11 @@ def test_wrapped_samplers_are_checked():
 
 
 @pytest.mark.parametrize('pipeline', [None, Compose([]), lambda info: info])
-def test_a_pipeline_that_cannot_be_compared_is_named(pipeline, log):
+def test_pipeline_without_a_sampler_triggers_a_warning(pipeline, log):
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
     dataset = SimpleNamespace(pipeline=pipeline)
     hook.before_test(make_runner(recognizer(num_segments=8), test=dataset))
-    assert 'pipeline of SimpleNamespace has no step with clip_len' in log[0]
+    assert 'pipeline of SimpleNamespace has no transform with clip_len' in log[0]
 
 
 @pytest.mark.parametrize(
@@ -140,26 +140,26 @@ def test_a_pipeline_that_cannot_be_compared_is_named(pipeline, log):
     [
         dict(clip_len=1, num_clips=8),
         dict(clip_len=8, num_clips=1),
-        dict(clip_len=8, num_clips=10),  # ten clips, one after the other
+        dict(clip_len=8, num_clips=10),  # ten clips of 8 frames
     ],
 )
-def test_same_clip_length_passes(sample):
+def test_equal_clip_length_passes(sample):
     check(recognizer(num_segments=8), **sample)
     check(with_block(TSN, 8, 3, 32, 32), **sample)
 
 
-def test_a_backbone_without_clips_is_left_alone():
+def test_backbone_without_a_clip_length_is_not_checked():
     check(recognizer(), clip_len=1, num_clips=8)
 
 
 @pytest.mark.parametrize('when', WHENS)
-def test_frames_that_an_inserted_block_would_group_wrongly_are_refused(when):
+def test_clip_length_of_an_inserted_block_is_checked(when):
     model = with_block(TSN, 8, 3, 32, 32)
     with pytest.raises(ValueError, match="16 frames .* after 'layer2' .* 8 frames"):
         check(model, when, clip_len=1, num_clips=16)
 
 
-def test_clips_whose_features_have_fewer_frames_are_counted_at_the_input():
+def test_clip_length_of_an_inserted_block_is_that_of_the_input():
     # C2D pools over time before layer2: its features have 4 of 8 frames.
     model = with_block(C2D, 1, 3, 8, 32, 32)
     check(model, clip_len=8, num_clips=1)
@@ -167,11 +167,11 @@ def test_clips_whose_features_have_fewer_frames_are_counted_at_the_input():
         check(model, clip_len=4, num_clips=1)
 
 
-def test_features_that_show_their_frames_may_have_any_number():
+def test_block_in_a_3d_network_accepts_any_clip_length():
     check(with_block(I3D, 1, 3, 8, 32, 32), clip_len=16, num_clips=1)
 
 
-def test_blocks_inserted_into_the_whole_recognizer_are_found():
+def test_block_inserted_into_a_recognizer_is_checked():
     head = dict(type='TSNHead', num_classes=2, in_channels=512)
     cfg = dict(type='Recognizer2D', backbone=TSN, cls_head=head)
     model = with_block(cfg, 8, 3, 32, 32, after='backbone.layer2').backbone
@@ -180,7 +180,7 @@ def test_blocks_inserted_into_the_whole_recognizer_are_found():
 
 
 @pytest.mark.parametrize('head_segments', [4, 16])
-def test_the_head_is_checked(head_segments):
+def test_head_is_checked(head_segments):
     model = MODELS.build(
         dict(
             type='Recognizer2D',
@@ -198,7 +198,7 @@ def test_the_head_is_checked(head_segments):
         check(model, clip_len=1, num_clips=8)
 
 
-def test_the_head_after_a_neck_has_one_segment():
+def test_head_after_a_neck_has_one_segment():
     backbone = dict(TSN, out_indices=(1, 3))
     model = with_neck('Recognizer2D', backbone, 'TSMHead')
     model.cls_head.num_segments = 1
@@ -219,18 +219,18 @@ def with_neck(kind, backbone, head):
     return MODELS.build(dict(type=kind, backbone=backbone, neck=neck, cls_head=head))
 
 
-def test_frames_that_a_neck_would_group_wrongly_are_refused():
+def test_clip_length_of_a_neck_is_checked():
     model = with_neck('Recognizer2D', dict(TSN, out_indices=(1, 3)), 'TSNHead')
     check(model, clip_len=1, num_clips=8)
     with pytest.raises(ValueError, match='16 frames .* the neck has num_segments=8'):
         check(model, clip_len=1, num_clips=16)
 
 
-def test_frames_of_a_neck_behind_strides_over_time_are_not_those_of_the_pipeline():
+def test_neck_after_temporal_strides_is_not_checked():
     backbone = dict(I3D, out_indices=(1, 3), conv1_stride_t=2)
     check(with_neck('Recognizer3D', backbone, 'I3DHead'), clip_len=16, num_clips=1)
 
 
-def test_samplers_with_a_length_for_each_modality_do_not_matter():
+def test_sampler_with_one_length_per_modality_is_ignored():
     sample = dict(clip_len=dict(RGB=8, Pose=32), num_clips=1)
     check(recognizer(), sampler='MMUniformSampleFrames', **sample)

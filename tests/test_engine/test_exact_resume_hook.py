@@ -27,21 +27,21 @@ def kills(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_files_of_a_training_left_alone(kills):
-    # The best one is not the first, so that one was replaced.
+def test_files_of_an_uninterrupted_training(kills):
+    # The second epoch is the best one, so the first was replaced.
     assert kills[0] == ['best_batches_epoch_2.pth', 'epoch_2.pth', 'last_checkpoint']
 
 
 @pytest.mark.parametrize('where', ['iteration', 'validation', 'writing'])
-def test_a_killed_training_resumes_to_the_same_files(where, kills):
+def test_killed_training_resumes_to_the_same_files(where, kills):
     found = [kill for kill in kills[1] if kill[0].startswith(where)]
-    # Each of two checkpoints is written twice, with last_checkpoint, and each best one.
+    # Each of two checkpoints is written twice, with last_checkpoint and the best one.
     assert len(found) >= dict(iteration=2, validation=2, writing=20)[where]
     for name, killed, resumed, differing in found:
         assert (killed, resumed, differing) == (-9, 0, []), name
 
 
-def test_a_seed_that_was_drawn_is_kept(tmp_path):
+def test_random_seed_is_restored(tmp_path):
     make_runner(tmp_path, max_epochs=1, randomness=dict(seed=None)).train()
     meta = torch.load(tmp_path / 'epoch_1.pth')['meta']
     seeds = []
@@ -56,11 +56,11 @@ def test_a_seed_that_was_drawn_is_kept(tmp_path):
     assert resumed.seed != meta['seed']
     resumed.register_hook(Keep())
     resumed.train()
-    # mmengine restores the first only; the data come in the order of the second.
+    # mmengine restores only the first; the second determines the order of the data.
     assert seeds == [meta['seed'], meta['seed']]
 
 
-def test_epochs_and_workers_have_random_numbers_of_their_own(tmp_path):
+def test_random_numbers_differ_between_epochs_and_workers(tmp_path):
     runner = make_runner(tmp_path)
     runner._train_dataloader.update(num_workers=2, persistent_workers=True)
     seen = []

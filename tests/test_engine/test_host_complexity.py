@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmengine's count of multiply-adds, by which ``get_flops.py`` reports a model."""
+"""mmengine's count of multiply-adds, which ``get_flops.py`` reports."""
 
 import torch
 from mmengine.analysis import FlopAnalyzer

@@ -23,10 +23,10 @@ IN_ITERATIONS = dict(by_epoch=True, convert_to_iter_based=True)
 
 
 def make(schedule, max_epochs, lr=0.1):
-    """What a runner has before it trains, without data and model."""
+    """Build a runner before training, without data and model."""
     loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
     loop._max_epochs, loop._max_iters = max_epochs, max_epochs * EPOCH_LENGTH
-    said = []
+    warnings = []
     runner = SimpleNamespace(
         _train_loop=loop,
         train_loop=loop,
@@ -34,8 +34,8 @@ def make(schedule, max_epochs, lr=0.1):
         max_epochs=max_epochs,
         max_iters=max_epochs * EPOCH_LENGTH,
         iter=0,
-        said=said,
-        logger=SimpleNamespace(debug=lambda text: None, warning=said.append),
+        warnings=warnings,
+        logger=SimpleNamespace(debug=lambda text: None, warning=warnings.append),
     )
     weight = torch.nn.Parameter(torch.zeros(1))
     runner.optim_wrapper = OptimWrapper(torch.optim.SGD([weight], lr=lr))
@@ -48,11 +48,11 @@ def make(schedule, max_epochs, lr=0.1):
 def check(schedule, max_epochs):
     runner = make(schedule, max_epochs)
     HOOKS.build(dict(type='ScheduleCheckHook')).before_train(runner)
-    return runner.said
+    return runner.warnings
 
 
 def rates(schedule, max_epochs, lr):
-    """The learning rate of each iteration, by mmengine's own order of steps."""
+    """Return the learning rate per iteration, in mmengine's order of steps."""
     runner = make(schedule, max_epochs, lr)
     (group,) = runner.optim_wrapper.optimizer.param_groups
     found = []
@@ -66,7 +66,7 @@ def rates(schedule, max_epochs, lr):
 
 
 @pytest.mark.parametrize('name', LEAVES, ids=lambda name: name[-60:])
-def test_every_recipe_passes(name):
+def test_every_config_passes(name):
     config = Config.fromfile(CONFIGS / name)
     assert check(config.param_scheduler, config.train_cfg.max_epochs) == []
 
@@ -76,11 +76,11 @@ def base(name):
 
 
 @pytest.mark.parametrize('max_epochs', [1, 3, 6, 14])
-def test_the_motion_schedule_takes_all_epochs(max_epochs):
+def test_motion_schedule_spans_all_epochs(max_epochs):
     schedule = base('adamw_6e.py').param_scheduler
     assert check(schedule, max_epochs) == []
     found = rates(schedule, max_epochs, lr=4e-3)
-    # torch's own schedule of that many steps.
+    # The reference is torch's schedule with as many steps.
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=4e-3)
     steps = max_epochs * EPOCH_LENGTH
@@ -100,7 +100,7 @@ def test_the_motion_schedule_takes_all_epochs(max_epochs):
     ('name', 'epochs'),
     [('30e', 30), ('40e', 40), ('65e', 65), ('30e', 12), ('30e', 100)],
 )
-def test_the_cosine_ends_with_the_training(name, epochs):
+def test_cosine_ends_with_the_training(name, epochs):
     schedule = base(f'sgd_cosine_{name}.py').param_scheduler
     assert check(schedule, epochs) == []
     found = rates(schedule, epochs, lr=0.01)
@@ -130,7 +130,7 @@ COSINE = dict(type='CosineAnnealingLR', T_max=6, end=6, **IN_ITERATIONS)
     ],
 )  # fmt: skip
 @pytest.mark.parametrize('warm_up', [True, False])
-def test_what_stops_or_trains_at_no_rate_is_refused(schedule, message, warm_up):
+def test_schedule_that_stops_or_stays_at_zero_is_rejected(schedule, message, warm_up):
     schedules = [dict(type='LinearLR', end=1)] if warm_up else []
     schedules.append(schedule)
     with pytest.raises(ValueError, match=message) as caught:
@@ -145,10 +145,10 @@ STEPS = dict(type='MultiStepLR', milestones=[30, 40], end=50)
 @pytest.mark.parametrize(
     ('schedule', 'epochs', 'messages'),
     [
-        (ONE_CYCLE, 3, ['cut off after 3 epochs .*total_steps is made for 6 epochs']),
-        (COSINE, 3, ['cut off after 3 epochs .*T_max is made for 6 epochs']),
+        (ONE_CYCLE, 3, ['cut off after 3 epochs .*total_steps is for 6 epochs']),
+        (COSINE, 3, ['cut off after 3 epochs .*T_max is for 6 epochs']),
         (dict(type='CosineAnnealingLR', T_max=6), 14, ['minimum after 6 .* rises ag']),
-        (dict(COSINE, eta_min=0.01), 14, ['ends after 6 epochs .* what it is then']),
+        (dict(COSINE, eta_min=0.01), 14, ['ends after 6 epochs .* its last value']),
         (STEPS, 35, ['cut off after 35', 'never reaches its milestones at 40 epochs']),
         (STEPS, 20, ['cut off after 20', 'milestones at 30 epochs, 40 epochs']),
         (STEPS, 60, ['ends after 50 epochs, but the training has 60 epochs']),
@@ -157,10 +157,10 @@ STEPS = dict(type='MultiStepLR', milestones=[30, 40], end=50)
         (dict(type='LinearLR', end=10), 6, ['cut off after 6 epochs: its end is']),
     ],
 )
-def test_what_does_not_fit_is_warned_of(schedule, epochs, messages):
-    said = check([schedule], epochs)
-    assert len(said) == len(messages)
-    for text, message in zip(said, messages, strict=True):
+def test_mismatch_triggers_a_warning(schedule, epochs, messages):
+    warnings = check([schedule], epochs)
+    assert len(warnings) == len(messages)
+    for text, message in zip(warnings, messages, strict=True):
         assert re.search(message, text), text
 
 
@@ -175,15 +175,15 @@ def test_what_does_not_fit_is_warned_of(schedule, epochs, messages):
         [dict(type='ReduceOnPlateauLR', monitor='loss')],
     ],
 )
-def test_what_fits_passes(schedules):
+def test_matching_schedules_pass(schedules):
     assert check(schedules or [], 14) == []
 
 
 @pytest.mark.parametrize('resumed', [False, True])
-def test_a_training_is_refused_before_its_first_batch(resumed, tmp_path):
+def test_training_is_rejected_before_its_first_batch(resumed, tmp_path):
     schedule = dict(type='OneCycleLR', eta_max=0.1, **IN_ITERATIONS)
     if resumed:
-        # What it stores is its length: without the hook, two epochs at a rate of 0.
+        # The checkpoint stores its length: two epochs at a rate of 0 without the hook.
         make_runner(tmp_path, max_epochs=1, param_scheduler=schedule).train()
         message = 'ends after 1 epochs .* those of the checkpoint'
     else:

@@ -11,8 +11,8 @@ from mmaction.registry import HOOKS
 
 from selfy_mmaction.engine import work_dir_lock_hook
 
-# Locks a folder by the same system call, and forks a worker that outlives it.
-TRAIN_THERE = """
+# Locks the folder with the same system call, and forks a worker that outlives it.
+LOCK_AND_WAIT = """
 import fcntl, os, sys, time
 file = open(sys.argv[1], 'a+')
 fcntl.lockf(file, fcntl.LOCK_EX)
@@ -28,7 +28,7 @@ time.sleep(60)
 @pytest.fixture
 def other(tmp_path):
     """Another process that trains in the folder."""
-    command = [sys.executable, '-c', TRAIN_THERE, str(tmp_path / '.training.lock')]
+    command = [sys.executable, '-c', LOCK_AND_WAIT, str(tmp_path / '.training.lock')]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -40,9 +40,9 @@ def other(tmp_path):
 
 @pytest.fixture
 def runner(tmp_path):
-    said = []
-    logger = SimpleNamespace(info=said.append, warning=said.append)
-    return SimpleNamespace(work_dir=str(tmp_path), logger=logger, said=said)
+    messages = []
+    logger = SimpleNamespace(info=messages.append, warning=messages.append)
+    return SimpleNamespace(work_dir=str(tmp_path), logger=logger, messages=messages)
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def hook(runner):
     hook.after_train(runner)
 
 
-def test_a_second_training_is_refused_until_the_first_is_killed(hook, other, runner):
+def test_second_training_is_rejected_until_the_first_is_killed(hook, other, runner):
     with pytest.raises(RuntimeError, match=r'Process 1 on elsewhere is training in'):
         hook.before_train(runner)
     other.kill()
     other.wait()
-    # Its worker lives on.
+    # Its worker is still running.
     hook.before_train(runner)
-    assert runner.said == []
+    assert runner.messages == []
 
 
-def test_the_lock_says_who_holds_it_and_is_released(hook, runner, tmp_path):
+def test_lock_names_its_owner_and_is_released(hook, runner, tmp_path):
     hook.before_train(runner)
     lock = tmp_path / '.training.lock'
     assert lock.read_text().startswith(f'Process {os.getpid()} on ')
@@ -70,7 +70,7 @@ def test_the_lock_says_who_holds_it_and_is_released(hook, runner, tmp_path):
     hook.before_train(runner)
 
 
-def test_what_a_killed_training_left_is_removed(hook, runner, tmp_path):
+def test_files_of_a_killed_training_are_removed(hook, runner, tmp_path):
     mine = [
         '.epoch_3.pth.0123456789ab.partial',
         '.last_checkpoint.0123456789ab.partial',
@@ -80,16 +80,16 @@ def test_what_a_killed_training_left_is_removed(hook, runner, tmp_path):
         (tmp_path / name).touch()
     hook.before_train(runner)
     assert sorted(os.listdir(tmp_path)) == sorted([*others, '.training.lock'])
-    assert len(runner.said) == 2
+    assert len(runner.messages) == 2
 
 
-def test_a_file_system_without_locks_is_said(hook, runner, monkeypatch):
+def test_file_system_without_locks_triggers_a_warning(hook, runner, monkeypatch):
     def lockf(file, operation):
         raise OSError(errno.ENOLCK, 'No locks available')
 
     monkeypatch.setattr(fcntl, 'lockf', lockf)
     hook.before_train(runner)
-    assert 'cannot be locked (No locks available)' in runner.said[0]
+    assert 'cannot be locked (No locks available)' in runner.messages[0]
 
 
 def test_windows(hook, runner, monkeypatch):

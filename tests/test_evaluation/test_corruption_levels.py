@@ -8,8 +8,8 @@ from selfy_mmaction.evaluation.corruption_levels import (
     CLEAN,
     Level,
     choose_levels,
-    insert_step,
-    make_step,
+    insert_transform,
+    make_transform,
 )
 from selfy_mmaction.evaluation.robustness_figure import draw_curves, show_tables
 
@@ -21,7 +21,7 @@ LEAVES = sorted(
 )
 
 
-def test_clean_and_six_levels_of_both():
+def test_default_levels():
     levels = choose_levels()
     assert levels[0] == CLEAN
     assert levels[1:] == [
@@ -31,26 +31,27 @@ def test_clean_and_six_levels_of_both():
     ]
 
 
-def test_steps():
-    assert make_step(CLEAN, 3, 1) is None
-    assert make_step(Level('occlusion', 2), None, 1) == dict(
+def test_transform_configs():
+    assert make_transform(CLEAN, 3, 1) is None
+    assert make_transform(Level('occlusion', 2), None, 1) == dict(
         type='OccludeFrame', level=2, frame=None
     )
-    assert make_step(Level('motion_blur', 6), 3, 1) == dict(
+    assert make_transform(Level('motion_blur', 6), 3, 1) == dict(
         type='MotionBlurFrame', level=6, frame=3, seed=1
     )
 
 
 @pytest.mark.parametrize('name', LEAVES)
-def test_the_step_goes_behind_the_last_crop_of_every_config(name):
+def test_transform_follows_the_last_crop_in_every_config(name):
     pipeline = Config.fromfile(ROOT / name).test_dataloader.dataset.pipeline
-    before = [step['type'] for step in pipeline]
-    after = [step['type'] for step in insert_step(pipeline, dict(type='OccludeFrame'))]
+    before = [each['type'] for each in pipeline]
+    changed = insert_transform(pipeline, dict(type='OccludeFrame'))
+    after = [each['type'] for each in changed]
     place = after.index('OccludeFrame')
     assert after[place - 1] in ('CenterCrop', 'ThreeCrop')
     assert after[place + 1] == 'FormatShape'
     assert [*after[:place], *after[place + 1 :]] == before
-    assert [step['type'] for step in pipeline] == before
+    assert [each['type'] for each in pipeline] == before
 
 
 @pytest.mark.parametrize(
@@ -60,9 +61,9 @@ def test_the_step_goes_behind_the_last_crop_of_every_config(name):
         (('Decode', 'CenterCrop', 'Flip', 'Fuse', 'FormatShape', 'Pack'), 4),
     ],
 )
-def test_the_step_goes_behind_what_changes_the_size(types, place):
+def test_transform_follows_the_last_change_of_size(types, place):
     pipeline = [dict(type=name) for name in types]
-    assert insert_step(pipeline, dict(type='X')).index(dict(type='X')) == place
+    assert insert_transform(pipeline, dict(type='X')).index(dict(type='X')) == place
 
 
 @pytest.mark.parametrize(
@@ -72,9 +73,9 @@ def test_the_step_goes_behind_what_changes_the_size(types, place):
         (('Decode', 'CenterCrop'), 'has no FormatShape: Decode, CenterCrop'),
     ],
 )
-def test_other_pipelines_are_refused(types, message):
+def test_unsupported_pipelines_are_rejected(types, message):
     with pytest.raises(ValueError, match=message):
-        insert_step([dict(type=name) for name in types], dict(type='X'))
+        insert_transform([dict(type=name) for name in types], dict(type='X'))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ SCORES = [[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]
 
 
 def samples(scores: list = SCORES, labels: tuple = (0, 2), **metas) -> list[dict]:
-    """What the test loop hands to its metrics."""
+    """Make the samples that the test loop passes to its metrics."""
     made = []
     for index, (score, label) in enumerate(zip(scores, labels, strict=True)):
         sample = ActionDataSample(
@@ -28,7 +28,7 @@ def samples(scores: list = SCORES, labels: tuple = (0, 2), **metas) -> list[dict
 
 
 def write(path: Path, **kwargs) -> Path:
-    """Write a dump with what ``test.py --dump`` uses."""
+    """Write a dump with the metric that ``test.py --dump`` uses."""
     metric = METRICS.build(dict(type='DumpResults', out_file_path=str(path)))
     predictions = samples(**kwargs)
     metric.process({}, predictions)
@@ -41,7 +41,7 @@ def path(tmp_path) -> Path:
     return tmp_path / 'scores.pkl'
 
 
-def test_reads_what_test_py_writes(path):
+def test_reads_dumps_of_test_py(path):
     dump = load_dump(write(path, img_shape=[(64, 64)] * 2))
     np.testing.assert_array_equal(dump.scores, np.float32(SCORES))
     np.testing.assert_array_equal(dump.labels, [0, 2])
@@ -50,7 +50,7 @@ def test_reads_what_test_py_writes(path):
 
 
 @pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_reads_every_protocol_and_arrays_beside_the_scores(path, protocol):
+def test_reads_every_pickle_protocol_and_other_arrays(path, protocol):
     found = samples(filename=['a/7.webm', 'a/8.webm'], crop=[np.eye(2), np.float32(3)])
     mmengine.dump(found, str(path), protocol=protocol)
     dump = load_dump(path)
@@ -59,7 +59,7 @@ def test_reads_every_protocol_and_arrays_beside_the_scores(path, protocol):
 
 
 @pytest.mark.parametrize('scores', [[[1.0, -2.0], [0.5, 0.5]], [[0.3, 0.3]] * 2])
-def test_logits_are_no_probabilities(path, scores):
+def test_logits_are_not_probabilities(path, scores):
     assert not load_dump(write(path, scores=scores, labels=(0, 1))).holds_probabilities
 
 
@@ -72,11 +72,11 @@ class _Payload:
 
 
 @pytest.mark.parametrize('inside_a_tensor', [False, True])
-def test_a_dump_that_would_run_code_is_refused(path, tmp_path, inside_a_tensor):
+def test_dump_that_would_run_code_is_rejected(path, tmp_path, inside_a_tensor):
     target = tmp_path / 'made_by_the_pickle'
     payload = _Payload(os.mkdir, str(target))
     if inside_a_tensor:
-        # torch's own loader of storages would unpickle this without protection.
+        # torch._load_from_bytes would unpickle this without protection.
         data = pickle.dumps(payload)
         payload = _Payload(torch.storage._load_from_bytes, data)
     path.write_bytes(pickle.dumps([payload]))
@@ -85,11 +85,11 @@ def test_a_dump_that_would_run_code_is_refused(path, tmp_path, inside_a_tensor):
     assert not target.exists()
     if not inside_a_tensor:
         pickle.loads(path.read_bytes())
-        assert target.exists()  # the payload was a real one
+        assert target.exists()  # the payload works
 
 
 @pytest.mark.parametrize('kept', [0.3, 0.9])
-def test_a_truncated_dump_is_refused(path, kept):
+def test_truncated_dump_is_rejected(path, kept):
     data = write(path).read_bytes()
     path.write_bytes(data[: int(kept * len(data))])
     with pytest.raises((ValueError, pickle.UnpicklingError), match='scores.pkl'):
@@ -99,12 +99,12 @@ def test_a_truncated_dump_is_refused(path, kept):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ({}, 'no list of predictions'),
-        ([], 'no list of predictions'),
-        ([dict(pred_score=torch.ones(3))], 'clip 0 is no dict with pred_score and gt'),
+        ({}, 'not a list of predictions'),
+        ([], 'not a list of predictions'),
+        ([dict(pred_score=torch.ones(3))], 'clip 0 is not a dict with pred_score and'),
         (samples([[[0.5, 0.5]]], (0,)), r'pred_score of shape \(1, 2\).*average_clips'),
         (samples([[0.5, float('nan')]], (0,)), 'clip 0 has scores that are not finite'),
-        (samples([[1.0, 0.0], [1.0]], (0, 0)), 'clip 1 has 1 scores, clip 0 has 2'),
+        (samples([[1.0, 0.0], [1.0]], (0, 0)), 'clip 1 has 1 scores, but clip 0 has 2'),
         (samples([[1.0, 0.0]], (2,)), 'clip 0 has label 2, but 2 scores'),
         (samples([[1.0, 0.0]], ([0, 1],)), 'clip 0 has 2 labels'),
         (samples([[1j, 0.0]], (0,)), 'clip 0 has pred_score of torch.complex64'),
@@ -112,7 +112,7 @@ def test_a_truncated_dump_is_refused(path, kept):
         ([dict(pred_score=[1.0], gt_label=0)], 'pred_score of list'),
     ],
 )
-def test_what_cannot_be_scored_is_refused(path, content, message):
+def test_malformed_dumps_are_rejected(path, content, message):
     mmengine.dump(content, str(path))
     with pytest.raises(ValueError, match=message):
         load_dump(path)
@@ -129,15 +129,15 @@ def test_what_cannot_be_scored_is_refused(path, content, message):
         np.float32(1),
     ],
 )
-def test_a_label_is_an_integer(path, label):
+def test_labels_that_are_not_integers_are_rejected(path, label):
     mmengine.dump([dict(pred_score=torch.ones(3), gt_label=label)], str(path))
     with pytest.raises(ValueError, match='clip 0 has gt_label .*expected an integer'):
         load_dump(path)
 
 
 @pytest.mark.parametrize('label', [1, torch.tensor([1]), np.int64(1), np.array([1])])
-def test_integers_of_every_kind(path, label):
-    # What was not detached is a score all the same.
+def test_integer_types_of_labels(path, label):
+    # The score may require a gradient.
     score = torch.tensor([0.25, 0.75], requires_grad=True)
     mmengine.dump([dict(pred_score=score, gt_label=label)], str(path))
     dump = load_dump(path)
@@ -157,21 +157,21 @@ def test_integers_of_every_kind(path, label):
         ),
     ],
 )
-def test_other_clips_are_refused(tmp_path, change, message):
+def test_different_clips_are_rejected(tmp_path, change, message):
     one = load_dump(write(tmp_path / 'one.pkl', filename=['a/7.webm', 'a/8.webm']))
     two = load_dump(write(tmp_path / 'two.pkl', **change))
     with pytest.raises(ValueError, match=f'one.pkl and .*two.pkl.*{message}'):
         check_same_clips([one, one, two])
 
 
-def test_frames_and_videos_of_the_same_clips_go_together(tmp_path):
+def test_frames_and_videos_of_the_same_clips_match(tmp_path):
     videos = write(tmp_path / 'one.pkl', filename=['a/7.webm', 'a/8.webm'])
     frames = write(tmp_path / 'two.pkl', frame_dir=['b/7', 'b/8'])
     without_names = write(tmp_path / 'three.pkl')
     check_same_clips([load_dump(path) for path in (videos, frames, without_names)])
 
 
-def test_a_folder_has_no_ending(tmp_path):
+def test_folder_names_have_no_extension(tmp_path):
     one = load_dump(write(tmp_path / '1.pkl', frame_dir=['b/run.v1', 'b/run.v2']))
     two = load_dump(write(tmp_path / '2.pkl', frame_dir=['c/run.v1', 'c/run.v2']))
     three = load_dump(write(tmp_path / '3.pkl', filename=['run.v1.mp4', 'run.v2.mp4']))

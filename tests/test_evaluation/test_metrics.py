@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's ``AccMetric``, which all configs use, against scikit-learn."""
+"""mmaction2's ``AccMetric``, which all configs use, agrees with scikit-learn."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ LEAVES = sorted(
 
 
 def evaluate(scores: np.ndarray, labels: np.ndarray, config: dict | None = None):
-    """What the test loop does with a metric, in two batches."""
+    """Evaluate a metric on two batches, like the test loop."""
     metric = METRICS.build(config or dict(type='AccMetric'))
     samples = [
         dict(pred_score=score, gt_label=torch.tensor([label]))
@@ -31,7 +31,7 @@ def evaluate(scores: np.ndarray, labels: np.ndarray, config: dict | None = None)
 
 
 def draw(classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores that are right more often than chance, for unbalanced classes."""
+    """Draw scores above chance level for unbalanced classes."""
     rng = np.random.default_rng(seed)
     share = rng.dirichlet(np.ones(classes))
     labels = np.concatenate(
@@ -55,11 +55,11 @@ def test_agrees_with_scikit_learn(classes, seed):
     assert metrics['acc/mean1'] == pytest.approx(
         balanced_accuracy_score(labels, scores.argmax(axis=1))
     )
-    # Unbalanced enough that the two could not be confused.
+    # The classes are unbalanced enough to tell both metrics apart.
     assert abs(metrics['acc/mean1'] - metrics['acc/top1']) > 1e-4
 
 
-def test_a_class_that_neither_occurs_nor_is_predicted_does_not_count():
+def test_mean1_ignores_classes_that_are_neither_true_nor_predicted():
     scores, labels = draw(6, 0)
     scores = np.insert(scores, 2, -100, axis=1)
     labels = labels + (labels >= 2)
@@ -68,16 +68,16 @@ def test_a_class_that_neither_occurs_nor_is_predicted_does_not_count():
     )
 
 
-def test_a_class_that_is_only_predicted_counts_as_0_in_mean1():
-    # Here AccMetric departs from the mean over the classes that occur: a list must
-    # hold each class for acc/mean1 to be what the paper calls mean class accuracy.
+def test_mean1_counts_classes_that_are_only_predicted_as_0():
+    # AccMetric differs here from the mean over the true classes. acc/mean1 is the
+    # paper's mean class accuracy only if the list has clips of every class.
     scores = np.eye(3)[[0, 0, 1, 2]]
     labels = np.array([0, 0, 1, 1])
     assert balanced_accuracy_score(labels, scores.argmax(axis=1)) == 0.75  # (1 + .5)/2
     assert evaluate(scores, labels)['acc/mean1'] == 0.5  # (1 + .5 + 0) / 3
 
 
-def test_ties_among_the_k_best_do_not_matter():
+def test_ties_among_the_top_k():
     scores = np.zeros((4, 8))
     scores[:, :5] = 1
     scores[0, 0] = 2
@@ -86,8 +86,8 @@ def test_ties_among_the_k_best_do_not_matter():
     assert top_k_accuracy_score(labels, scores, k=5, labels=np.arange(8)) == 0.75
 
 
-def test_scores_that_are_all_equal_are_a_hit_for_one_class_only():
-    # A network without any opinion must not look right everywhere.
+def test_equal_scores_predict_only_one_class():
+    # Constant scores must not count as correct for every class.
     labels = np.arange(8)
     metrics = evaluate(np.ones((8, 8)), labels)
     assert metrics['acc/top1'] == 1 / 8

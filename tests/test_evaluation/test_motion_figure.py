@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The table of the demo, and the curves of its logs."""
+"""Table, curves and figure of the demo."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_table():
 
 
 @pytest.mark.parametrize('cut', ['', '{"acc/top1": 0.', '\0\0', '7', '{"top1_acc": 1}'])
-def test_curves_of_a_run_that_was_killed_and_resumed(cut, tmp_path):
+def test_curves_of_a_killed_and_resumed_run(cut, tmp_path):
     runs = {
         '1': [dict(iter=20, top1_acc=0.1), {'acc/top1': 0.2, 'step': 1}],
         '2': [dict(iter=40, top1_acc=0.3), {'acc/top1': 0.4, 'step': 2}],
@@ -44,7 +44,7 @@ def test_curves_of_a_run_that_was_killed_and_resumed(cut, tmp_path):
 
 
 @pytest.mark.parametrize('logged', [True, False])
-def test_picture_of_two_models(logged, motion_tiny, tmp_path):
+def test_figure_of_two_models(logged, motion_tiny, tmp_path):
     clips = (motion_tiny / 'val.txt').read_text().splitlines()
     labels = [int(clip.split()[1]) for clip in clips]
     models = ('TSN-R18', 'SELFYNet-TSN-R18')

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What every block is held to."""
+"""Fixtures with requirements on every block."""
 
 import copy
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import nn
 
 @pytest.fixture
 def unmoved_parameters() -> Callable[[nn.Module], list[str]]:
-    """Names of the parameters that two steps on (6, 6, 8, 8) features left alone."""
+    """Names of the parameters unchanged by two steps on (6, 6, 8, 8) features."""
 
     def train(block: nn.Module) -> list[str]:
         before = copy.deepcopy(block.state_dict())
@@ -33,7 +33,7 @@ def unmoved_parameters() -> Callable[[nn.Module], list[str]]:
 
 @pytest.fixture
 def grouped_parameters() -> Callable[[nn.Module], tuple[list[int], list[int]]]:
-    """Ids in the groups of mmaction2's optimizer for TSM, and of all parameters."""
+    """Ids of all grouped parameters in mmaction2's TSM optimizer, and of all."""
 
     def group(backbone: nn.Module) -> tuple[list[int], list[int]]:
         model = nn.Sequential(backbone, nn.Linear(64, 5))

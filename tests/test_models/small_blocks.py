@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""A SELFY block that is fast to run, and norms that hide no mistake."""
+"""A small, fast SELFY block, and norms that do not mask errors."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mmaction.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# All widths differ from their neighbors'.
+# No two neighboring widths are the same.
 SMALL_BLOCK = dict(
     type='SELFYBlock',
     offsets=(-1, 0, 1),
@@ -20,7 +20,7 @@ SMALL_BLOCK = dict(
 
 
 def build_small_block(**kwargs: Any) -> nn.Module:
-    """Build it with its initial weights, for 6 channels and 3 frames per clip."""
+    """Build and initialize the block for 6 channels and 3 frames per clip."""
     torch.manual_seed(0)
     block = MODELS.build({**SMALL_BLOCK, 'in_channels': 6, 'num_segments': 3, **kwargs})
     block.init_weights()
@@ -28,7 +28,7 @@ def build_small_block(**kwargs: Any) -> nn.Module:
 
 
 def randomize_norms(module: nn.Module) -> nn.Module:
-    """Give norms weights and statistics that a mistake could not hide behind."""
+    """Randomize weights and statistics of norms, so that they do not mask errors."""
     torch.manual_seed(0)
     for norm in module.modules():
         if isinstance(norm, _BatchNorm):

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Each attention against its definition in loops."""
+"""Each attention is compared with its definition in loops."""
 
 import itertools
 
@@ -25,20 +25,20 @@ def multi_head(**kwargs) -> nn.Module:
 
 
 def by_position(conv: nn.Module, x: Tensor, num_heads: int) -> Tensor:
-    """A 1x1 convolution of (T, C, h, w) as a product: (T, h, w, heads, d)."""
+    """Apply a 1x1 convolution to (T, C, h, w): (T, h, w, heads, d)."""
     weight = conv.weight.flatten(1)
     return torch.einsum('oc,tcyx->tyxo', weight, x).unflatten(-1, (num_heads, -1))
 
 
 def attend_loops(query, key, value, neighbors, embedding) -> Tensor:
-    """Sum of the values, position by position and head by head.
+    """Compute the weighted sum of values per position and head.
 
     Args:
         query: (T, h, w, heads, d).
         key: (T, h, w, heads, d).
         value: (T, h, w, heads, d).
-        neighbors: From a position (t, y, x) to those of its keys.
-        embedding: From head, position and key's position to a vector of d.
+        neighbors: Function from a position (t, y, x) to the positions of its keys.
+        embedding: Function from head, position and key position to a vector of size d.
 
     Returns:
         (T, h, w, heads*d).
@@ -59,7 +59,7 @@ def attend_loops(query, key, value, neighbors, embedding) -> Tensor:
 
 
 @pytest.mark.parametrize('size', [(4, 6), (3, 2), (1, 1)])
-def test_local_self_attention_is_its_definition(size):
+def test_local_self_attention_matches_its_definition(size):
     block, x = local(), torch.randn(6, 4, *size, dtype=torch.float64)
     tables = block.position.weight.view(2, 3 + 3 + 5, 2).split((3, 3, 5), 1)
     reach = (1, 1, 2)
@@ -93,7 +93,7 @@ def test_local_self_attention_is_its_definition(size):
 
 
 @pytest.mark.parametrize('size', [(2, 4), (1, 3), (1, 1)])
-def test_multi_head_self_attention_is_its_definition(size):
+def test_multi_head_self_attention_matches_its_definition(size):
     block, x = multi_head(), torch.randn(6, 4, *size, dtype=torch.float64)
     tables = block.position.weight.split((5, 3, 3))
     reach = (2, 1, 1)
@@ -115,7 +115,7 @@ def test_multi_head_self_attention_is_its_definition(size):
     torch.testing.assert_close(block.attend(x), expected)
 
 
-def test_non_local_is_its_definition():
+def test_non_local_matches_its_definition():
     block = build(
         'NonLocalBlock',
         in_channels=4,
@@ -181,7 +181,7 @@ def test_starts_as_the_identity(type, zero):
     assert torch.equal(block(x), x) is zero
 
 
-def test_local_self_attention_starts_as_the_identity_if_asked_to():
+def test_local_self_attention_can_start_as_the_identity():
     block = local(fusion=dict(relu='none'), zero_init_last_norm=True)
     block.init_weights()
     x = torch.randn(6, 6, 5, 4, dtype=torch.float64)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What every block that stands in SELFY's place must do."""
+"""Requirements on every block that can replace SELFY."""
 
 import copy
 
@@ -14,7 +14,7 @@ SELFY_S = dict(
     type='SELFYSBlock',
     offsets=(-1, 0, 1),
     window=(5, 5),
-    # With few features some positions are all but dead: rounding turns their direction.
+    # With few channels, some positions are nearly zero and rounding dominates them.
     reduced_channels=16,
     extraction=dict(channels=(2, 3, 4, 5)),
 )
@@ -37,7 +37,7 @@ every_block = pytest.mark.parametrize('cfg', BLOCKS.values(), ids=BLOCKS)
 
 
 def build(cfg: dict, **kwargs) -> nn.Module:
-    """With those of the arguments that the block takes."""
+    """Build a block with those arguments that it accepts."""
     torch.manual_seed(0)
     arguments = {'num_segments': 3, **kwargs}
     block = build_block('block', {**cfg, 'in_channels': 16}, **arguments)
@@ -46,7 +46,7 @@ def build(cfg: dict, **kwargs) -> nn.Module:
 
 
 def off_the_identity(block: nn.Module) -> nn.Module:
-    """Undo zero initialization, behind which a mistake could hide."""
+    """Undo zero initialization, which would mask errors."""
     for module in block.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
             nn.init.constant_(module.weight, 1)
@@ -81,7 +81,7 @@ def test_wrong_num_segments(cfg):
 
 
 @every_block
-def test_clips_do_not_mix_and_frames_do(cfg):
+def test_frames_mix_only_within_clips(cfg):
     block = off_the_identity(build(cfg)).eval()
     x = torch.randn(6, 16, 8, 8)
     expected = block(x)
@@ -103,7 +103,7 @@ def test_clips_of_another_length(cfg):
     other[3] = torch.randn(16, 8, 8)
     assert not torch.allclose(block(other, num_segments=4)[2], out[2])
     built_for_it = off_the_identity(build(cfg, num_segments=4)).eval()
-    if cfg['type'] != 'MultiHeadSelfAttentionBlock':  # has a weight for each distance
+    if cfg['type'] != 'MultiHeadSelfAttentionBlock':  # has one weight per distance
         torch.testing.assert_close(out, built_for_it(x))
     with pytest.raises(ValueError, match='8 frames .* num_segments=3'):
         block(x)
@@ -117,7 +117,7 @@ def test_autocast(cfg):
         out = block(x)
     out.float().sum().backward()
     assert all(p.grad.isfinite().all() for p in block.parameters())
-    # bfloat16 has 8 bits; the features as a whole, since single ones may cancel out.
+    # Compare all features at once: bfloat16 has 8 bits, and single values may cancel.
     difference = (out.float() - expected).norm() / expected.norm()
     assert difference < 0.03, difference
 
@@ -168,7 +168,7 @@ def test_every_parameter_moves_within_two_steps(cfg):
         for name, parameter in block.named_parameters()
         if torch.equal(parameter, before[name])
     }
-    # mmcv's: the softmax cancels the one, the norm the other; rounding may move them.
+    # Of mmcv: softmax and norm cancel these biases; only rounding moves them.
     assert still <= {'non_local.phi.conv.bias', 'non_local.g.conv.bias'}
 
 

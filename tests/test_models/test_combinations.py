@@ -26,7 +26,7 @@ def test_sequential():
     assert not torch.allclose(expected, selfy_s(stcb(x)))
 
 
-def test_parallel_adds_what_the_members_add():
+def test_parallel_adds_the_residuals_of_the_members():
     block, added = build('ParallelBlocks'), []
     for member in block.blocks:
         member.restoration.register_forward_hook(
@@ -40,7 +40,7 @@ def test_parallel_adds_what_the_members_add():
 
 @pytest.mark.parametrize('type', ['SequentialBlocks', 'ParallelBlocks'])
 def test_gradcheck(type):
-    # Members without kinks.
+    # Differentiable members: no ReLU.
     member = dict(type='NonLocalBlock', zero_init_last_norm=False)
     block = build(type, num_segments=3, blocks=[member, member])
     for member in block.blocks:
@@ -50,7 +50,7 @@ def test_gradcheck(type):
 
 
 @pytest.mark.parametrize('type', ['SequentialBlocks', 'ParallelBlocks'])
-def test_members_get_the_arguments_of_the_place(type):
+def test_members_get_the_arguments_of_the_combination(type):
     block = build(type, scale=1, blocks=[*MEMBERS, dict(type='STCB', scale=0.25)])
     assert [member.reduction.scale for member in block.blocks] == [1, 1, 0.25]
     assert block.blocks[0].transformation.num_segments == 4

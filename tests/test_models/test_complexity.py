@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Multiply-adds of one clip at 224x224 against the paper's figures."""
+"""Multiply-adds per clip at 224x224 are compared with the paper's figures."""
 
 import pytest
 import torch

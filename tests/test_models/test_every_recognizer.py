@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""A SELFY block in one config of every family of mmaction2's recognizers.
+"""Insert a SELFY block into one config per family of mmaction2's recognizers.
 
-Config, layer and layout are those of the table of docs/mixing.md, whose figures are
-counted at its sizes; to be run, the networks are made small.
+Config, layer and layout are from the table in docs/mixing.md. Its figures are counted
+at full size; the tests that run the networks make them smaller.
 """
 
 import copy
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
     @property
     def spec(self) -> dict:
-        """Element of ``blocks``; what needs not be given is left out."""
+        """Element of ``blocks``, without options that have the default value."""
         spec = dict(after=re.match('`(.*?)`', self.layer)[1])
         if output := re.search(r'output=(\d+)', self.layer):
             spec['output'] = int(output[1])
@@ -71,7 +71,7 @@ every_row = pytest.mark.parametrize(
 
 @MODELS.register_module()
 class SmallC3D(C3D):
-    """Its first linear layer is for 16x112x112; this one is for 16x32x32."""
+    """C3D with a first linear layer for 16x32x32 instead of 16x112x112."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -111,7 +111,7 @@ R18, FOUR = [backbone(depth=18), head(in_channels=512)], [backbone(num_segments=
 NARROW = [backbone(base_channels=8), head(in_channels=256)]
 WIDTH_24 = head(in_channels=24)
 
-# By the beginning of the config's name: the shape of a clip, and what is changed.
+# By prefix of the config's name: shape of a clip, and changes to the config.
 SMALL = {
     'tsn_': (FRAMES, R18),
     'tsm_imagenet-pretrained-r50': (FRAMES, [*R18, *FOUR, head(num_segments=4)]),
@@ -182,7 +182,7 @@ SMALL = {
     ),
 }
 
-# Without pretrained files, their loaders of 2D weights fail.
+# Backbones whose loaders of 2D weights fail without a pretrained file.
 LOADS_2D_WEIGHTS = (
     'ResNetTSM',
     'MobileNetV2TSM',
@@ -192,7 +192,7 @@ LOADS_2D_WEIGHTS = (
 
 
 def read_model(row: Row) -> ConfigDict:
-    """The config's model, without what would be downloaded."""
+    """Return the config of the model, without downloads of weights."""
     model = Config.fromfile(CONFIGS / row.family / f'{row.name}.py').model
     if 'pretrained' in model.backbone:
         model.backbone.pretrained = None
@@ -204,7 +204,7 @@ def read_model(row: Row) -> ConfigDict:
 
 
 def make_small(row: Row) -> tuple[ConfigDict, tuple[int, ...]]:
-    """The model made small, and the shape of its clips."""
+    """Return a smaller config of the model, and the shape of its clips."""
     (name,) = (name for name in SMALL if row.name.startswith(name))
     shape, changes = SMALL[name]
     model = read_model(row)
@@ -214,7 +214,7 @@ def make_small(row: Row) -> tuple[ConfigDict, tuple[int, ...]]:
 
 
 def with_block(model: ConfigDict, row: Row, shape: tuple[int, ...]) -> ConfigDict:
-    """What a user writes: the backbone in InsertBlocks."""
+    """Put the backbone into InsertBlocks, as a user would."""
     spec = dict(row.spec, block=dict(type='SELFYBlock', offsets=(-1, 0, 1)))
     backbone = dict(
         type='InsertBlocks', backbone=model.backbone, blocks=[spec], input_shape=shape
@@ -226,7 +226,7 @@ def run(model: nn.Module, mode: str, clips: torch.Tensor):
     """Run a recognizer of any kind on clips of classes 0, 1, ..."""
     model.train(mode == 'loss')
     samples = [ActionDataSample().set_gt_label(label) for label in range(len(clips))]
-    # Some hosts drop features or layers at random; TRN draws relations of frames.
+    # Some hosts drop features or layers at random; TRN samples relations of frames.
     torch.manual_seed(0)
     np.random.seed(0)
     if type(model).__name__ == 'RecognizerOmni':
@@ -277,7 +277,7 @@ def test_starts_as_the_plain_model_and_trains(row):
 
 
 @every_row
-def test_figures_of_the_table(row):
+def test_figures_in_the_docs(row):
     shape = tuple(map(int, row.input_shape.split('x')))
     host = MODELS.build(read_model(row).backbone)
     cost = insertion_cost(host, row.spec, shape)
@@ -288,7 +288,7 @@ def test_figures_of_the_table(row):
     assert f'{cost.plain_multiply_adds / 1e9:.2f}G' == row.plain_multiply_adds
 
 
-def test_every_family_is_listed():
+def test_every_family_is_in_the_docs():
     families = {path.parent.name for path in CONFIGS.glob('*/*.py')}
     listed = {row.family for row in TABLE}
     assert listed | {'tin'} == families

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Each extraction against its equation, written as loops or with other operations."""
+"""Each extraction is compared with its equation, as loops or other operations."""
 
 from itertools import product
 from math import exp
@@ -11,12 +11,12 @@ from mmaction.registry import MODELS
 from small_blocks import randomize_norms
 from torch import Tensor, nn
 
-# (N, T, h, w, L, U, V): several of all, not square, one offset and one frame.
+# (N, T, h, w, L, U, V): several of each and not square; a single offset and frame.
 SHAPES = [(2, 3, 2, 3, 2, 5, 3), (1, 1, 3, 1, 1, 3, 7)]
 
 
 def build(type: str, **kwargs) -> nn.Module:
-    """Build, with norms whose statistics a mistake could not hide behind."""
+    """Build an extraction with random norms, so that they do not mask errors."""
     torch.manual_seed(0)
     return randomize_norms(MODELS.build(dict(type=type, **kwargs)))
 
@@ -27,7 +27,7 @@ def make_stss(shape, dtype=torch.float32) -> Tensor:
 
 
 def soft_argmax_loops(values: Tensor, temperature: float) -> list[float]:
-    """Eq. 2 for one (U, V) map, shifted by its maximum so that exp is finite."""
+    """Compute Eq. 2 for one (U, V) map, shifted by its maximum to keep exp finite."""
     rows, cols = values.shape
     highest = values.max().item()
     total, u_sum, v_sum = 0.0, 0.0, 0.0
@@ -42,7 +42,7 @@ def soft_argmax_loops(values: Tensor, temperature: float) -> list[float]:
 def kernel_soft_argmax_loops(
     values: Tensor, temperature: float, sigma: float
 ) -> list[float]:
-    """MotionSqueeze's flow and confidence for one (U, V) map."""
+    """Compute MotionSqueeze's flow and confidence for one (U, V) map."""
     rows, cols = values.shape
     values = values.clamp(min=0)
     confidence, best = -1.0, (0, 0)
@@ -105,15 +105,16 @@ def test_kernel_suppresses_the_second_peak():
     stss[..., 0, 0], stss[..., 8, 8] = 0.9, 0.89
     soft = build('SoftArgmaxExtraction')(stss).flatten()
     kernel = build('KernelSoftArgmaxExtraction')(stss).flatten()
-    # exp(-1) of the weight is 8 rows away; under the kernel next to nothing.
+    # The second peak, 8 rows away, has exp(-1) of the weight of the first; with the
+    # kernel, almost none.
     weight = 1 / (1 + exp(-1))
     expected = -4 * weight + 4 * (1 - weight)
     torch.testing.assert_close(soft, torch.full((2,), expected))
     torch.testing.assert_close(kernel[:2], torch.full((2,), -1.0))
 
 
-def test_kernel_takes_no_negative_similarity():
-    # All weights are equal then: no displacement, no confidence.
+def test_kernel_ignores_negative_similarities():
+    # All weights are equal: no displacement and no confidence.
     stss = -make_stss((1, 2, 1, 1, 1, 5, 3)).abs()
     out = build('KernelSoftArgmaxExtraction', window=(5, 3))(stss)
     torch.testing.assert_close(out, torch.zeros(1, 2, 1, 1, 1, 3))
@@ -133,7 +134,7 @@ def test_window_without_displacement(window):
 def test_mlp(shape, train):
     extraction = build('MLPExtraction', window=shape[-2:], channels=(4, 3)).train(train)
     stss = make_stss(shape).transpose(1, 2)
-    # Eq. 3 and 4: rows of UV values times the weights.
+    # Eq. 3 and 4: rows of U * V values times the weights.
     x = stss.flatten(-2).flatten(0, -2)
     for layer in extraction.layers:
         norm = layer.norm
@@ -155,7 +156,7 @@ def test_mlp_has_four_layers_of_64():
 
 
 def conv_by_sums(x: Tensor, layer, temporal_kernel: int) -> Tensor:
-    """One layer of Eq. 5 in eval mode, (B, C, L, U, V), as sums over windows."""
+    """Compute a layer of Eq. 5 in eval mode, (B, C, L, U, V), by sums over windows."""
     conv, norm = layer.conv, layer.norm
     (rows, cols), (u_stride, v_stride) = conv.padding[-2:], conv.stride[-2:]
     depth = temporal_kernel // 2
@@ -185,7 +186,7 @@ def test_conv(window, num_offsets, temporal_kernel):
     torch.testing.assert_close(extraction(stss), expected)
 
 
-def test_offsets_mix_only_in_3x3x3():
+def test_offsets_mix_only_with_3x3x3_kernels():
     stss = make_stss((1, 1, 1, 1, 5, 5, 5)).requires_grad_()
     for temporal_kernel, seen in [(1, [3]), (3, [2, 3, 4])]:
         extraction = build(
@@ -200,7 +201,7 @@ def test_offsets_mix_only_in_3x3x3():
         assert reached == seen
 
 
-# Sizes of the maps after each layer; 9x9 is the authors' code.
+# Sizes of the maps after each layer; 9x9 is the official code.
 @pytest.mark.parametrize(
     ('side', 'sizes', 'strides', 'paddings'),
     [
@@ -296,7 +297,7 @@ def test_in_a_block(type, kwargs):
             extraction=dict(type=type, **kwargs),
         )
     )
-    # Training, and a norm that is not the default.
+    # In training mode and with a non-default norm.
     block(torch.randn(4, 4, 7, 5)).sum().backward()
     assert isinstance(block.integration.project.norm, nn.GroupNorm)
     for name, parameter in block.named_parameters():

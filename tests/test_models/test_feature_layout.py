@@ -8,7 +8,7 @@ N, T, C, H, W = 2, 3, 4, 5, 6
 SIZES = dict(t=T, h=H, w=W)
 CLIPS = torch.arange(N * T * C * H * W, dtype=torch.float32).view(N, T, C, H, W)
 
-# The features of CLIPS in each layout, by permutations and views.
+# The features of CLIPS in each layout, computed by permutations and views.
 FEATURES = {
     '(n t) c h w': CLIPS.flatten(0, 1),
     '(n t) h w c': CLIPS.flatten(0, 1).permute(0, 2, 3, 1),
@@ -28,7 +28,7 @@ def layout_of(pattern: str, **kwargs) -> FeatureLayout:
 
 
 @pytest.mark.parametrize('pattern', FEATURES)
-def test_block_gets_frames_and_host_its_layout(pattern):
+def test_block_receives_frames_and_host_its_layout(pattern):
     seen = []
 
     def block(frames, num_segments):
@@ -47,7 +47,7 @@ def test_block_gets_frames_and_host_its_layout(pattern):
 @pytest.mark.parametrize(
     ('pattern', 'dim'), [('n (t h w) c', 1), ('(n t) (h w) c', 1), ('(h w) (n t) c', 0)]
 )
-def test_class_tokens_pass_by(pattern, dim):
+def test_class_tokens_bypass_the_block(pattern, dim):
     tokens = FEATURES[pattern]
     classes = torch.full_like(tokens.narrow(dim, 0, 2), -7)
     layout = layout_of(pattern, class_tokens=2)
@@ -55,7 +55,7 @@ def test_class_tokens_pass_by(pattern, dim):
     assert torch.equal(out, torch.cat((classes, 2 * tokens), dim))
 
 
-def test_an_axis_left_open_follows_the_clip():
+def test_omitted_size_is_computed():
     layout = FeatureLayout('n (t h w) c', dict(h=H, w=W))
     seen = []
     layout.run(lambda x, t: seen.append(t) or x, torch.zeros(N, 7 * H * W, C))
@@ -72,13 +72,13 @@ def test_an_axis_left_open_follows_the_clip():
         ((N, 1, C), dict(class_tokens=1)),
     ],
 )
-def test_features_of_another_layout(shape, kwargs):
+def test_features_that_do_not_match_the_layout(shape, kwargs):
     layout = layout_of('n (t h w) c', **kwargs)
-    with pytest.raises(ValueError, match=r"have no layout 'n \(t h w\) c'"):
+    with pytest.raises(ValueError, match=r"not match layout 'n \(t h w\) c'"):
         layout.run(lambda x, t: x, torch.zeros(shape))
 
 
-def test_frames_that_are_no_whole_clips():
+def test_incomplete_clips():
     with pytest.raises(ValueError, match=r'shape \(7, 4, 5, 6\).* with t=3'):
         layout_of('(n t) c h w').measure((7, C, H, W))
 
@@ -89,9 +89,9 @@ def test_frames_that_are_no_whole_clips():
         (('n c h w',), 'n, t, c, h and w once each'),
         (('b c t h w',), "got 'b c t h w'"),
         (('n t t c h w',), 'once each'),
-        (('(n t) c h w',), r'leaves 2 of them open; give sizes=dict\(t='),
+        (('(n t) c h w',), r'omits 2 of them; give sizes=dict\(t='),
         (('n (t h w) c', dict(t=3)), r'sizes=dict\(t=..., h=..., w=...\)'),
-        (('n c t h w', dict(t=3)), r"sizes gives \['t'\]"),
+        (('n c t h w', dict(t=3)), r"sizes has \['t'\]"),
         (('n c t h w', None, 1), 'class_tokens=1, but'),
     ],
 )
@@ -101,5 +101,5 @@ def test_bad_layout(arguments, message):
 
 
 def test_block_that_changes_the_shape():
-    with pytest.raises(ValueError, match=r'\(6, 4, 2, 6\).* must keep it'):
+    with pytest.raises(ValueError, match=r'to \(6, 4, 2, 6\).* must keep it'):
         layout_of('n c t h w').run(lambda x, t: x[:, :, :2], FEATURES['n c t h w'])

@@ -6,15 +6,12 @@ import torch
 from mmaction.registry import MODELS
 from torch import nn
 
-from selfy_mmaction.models.insertion.probe import (
-    default_input_shape,
-    find_layout,
-    probe,
-)
+from selfy_mmaction.models.insertion.layout import find_layout
+from selfy_mmaction.models.insertion.probe import default_input_shape, probe
 
 
 class Permuted(nn.Module):
-    """A convolution whose result is permuted."""
+    """Convolution whose output is permuted."""
 
     def __init__(self, kind: type, channels: int, order: tuple[int, ...]) -> None:
         super().__init__()
@@ -28,7 +25,8 @@ class Permuted(nn.Module):
 
 def layout_at(host, layer, input_shape, **kwargs):
     seen = probe(host, [layer], input_shape)
-    return find_layout(seen, layer, seen.outputs[layer], **kwargs)
+    layout, _ = find_layout(seen, layer, **kwargs)
+    return layout
 
 
 @pytest.mark.parametrize('channels', [5, 16, 64])
@@ -41,7 +39,7 @@ def test_layout_of_clips(channels):
     ('order', 'pattern'),
     [((0, 2, 3, 4, 1), 'n t h w c'), ((0, 2, 1, 3, 4), 'n t c h w')],
 )
-def test_another_layout_of_clips_has_to_be_given(order, pattern):
+def test_other_layouts_of_clips_must_be_given(order, pattern):
     host = Permuted(nn.Conv3d, 64, order)
     with pytest.raises(ValueError, match=r"dict\(after='layer', layout='n t h w c'"):
         layout_at(host, 'layer', (1, 3, 8, 16, 16))
@@ -57,7 +55,7 @@ def test_layout_of_frames(channels):
     assert layout.sizes == {'t': 4}
 
 
-def test_another_layout_of_frames_has_to_be_given():
+def test_other_layouts_of_frames_must_be_given():
     host = Permuted(nn.Conv2d, 5, (0, 2, 3, 1))
     with pytest.raises(
         ValueError, match=r"dict\(after='layer', layout='\(n t\) h w c'"
@@ -65,7 +63,7 @@ def test_another_layout_of_frames_has_to_be_given():
         layout_at(host, 'layer', (4, 3, 16, 16))
 
 
-def test_host_is_left_alone():
+def test_host_is_not_changed():
     host = MODELS.build(dict(type='ResNet', depth=18))
     host.train()
     before = copy.deepcopy(host.state_dict())
@@ -80,7 +78,7 @@ def test_host_is_left_alone():
 
 
 class NeedsData(nn.Module):
-    """Its result depends on values, which the meta device does not have."""
+    """Module whose output depends on values, which the meta device lacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +88,7 @@ class NeedsData(nn.Module):
         return self.conv(x) if x.sum().item() == 0 else x
 
 
-def test_on_the_cpu_where_values_are_needed():
+def test_runs_on_the_cpu_if_values_are_needed():
     seen = probe(NeedsData(), ['conv'], (2, 3, 4, 4))
     assert seen.outputs['conv'].device.type == 'cpu'
     assert seen.outputs['conv'].shape == (2, 4, 4, 4)
@@ -119,14 +117,14 @@ def test_no_default_input(cfg):
         default_input_shape(MODELS.build(cfg))
 
 
-def test_input_that_does_not_fit():
+def test_wrong_input_shape():
     host = MODELS.build(dict(type='ResNet', depth=18))
     with pytest.raises(ValueError, match=r'ResNet does not run on .*\(1, 3, 8'):
         probe(host, ['layer2'], (1, 3, 8, 32, 32))
 
 
 class Tokens(nn.Module):
-    """Class tokens and a patch for each 4x4 pixels of each frame."""
+    """Class tokens, and one token per 4x4 pixels of each frame."""
 
     def __init__(self, class_tokens: int = 1) -> None:
         super().__init__()
@@ -147,7 +145,7 @@ def test_sizes_of_tokens(class_tokens):
     assert layout.class_tokens == class_tokens
 
 
-def test_more_class_tokens_are_given():
+def test_several_class_tokens_must_be_given():
     with pytest.raises(ValueError, match='fits no layout.*class_tokens'):
         layout_at(Tokens(3), 'layer', (1, 3, 2, 12, 20), pattern='n (t h w) c')
     layout = layout_at(
@@ -156,7 +154,7 @@ def test_more_class_tokens_are_given():
     assert layout.sizes == dict(t=2, h=3, w=5)
 
 
-def test_sizes_that_do_not_fit():
+def test_wrong_sizes():
     with pytest.raises(ValueError, match=r"fits no .* with sizes=\{'t': 3"):
         layout_at(
             Tokens(),
@@ -168,5 +166,5 @@ def test_sizes_that_do_not_fit():
 
 
 def test_order_of_tokens_is_not_guessed():
-    with pytest.raises(ValueError, match=r'\(1, 31, 6\).*to be given.*n \(t h w\) c'):
+    with pytest.raises(ValueError, match=r'\(1, 31, 6\).*ambiguous.*n \(t h w\) c'):
         layout_at(Tokens(), 'layer', (1, 3, 2, 12, 20))

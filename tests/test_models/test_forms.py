@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Other forms of the block: Table 4b's integrations, and the released code's steps.
+"""Other forms of the block: integrations of Table 4b, and the official steps.
 
-test_golden.py holds the released form against the released code.
+test_golden.py compares the official form with the official code.
 """
 
 import copy
@@ -13,7 +13,7 @@ from mmaction.registry import MODELS
 from small_blocks import build_small_block, randomize_norms
 from torch import nn
 
-RELEASED = dict(
+OFFICIAL = dict(
     integration=dict(type='ReleasedIntegration', channels=(4, 4, 4, 4)),
     restoration=dict(type='TransposedConvRestoration'),
     fusion=dict(type='ResidualFusion', relu='after'),
@@ -28,13 +28,13 @@ def build_step(**cfg) -> nn.Module:
 
 
 def normalize(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
-    """Norm over the last dimension, with the running statistics."""
+    """Normalize the last dimension with the running statistics."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return (x - norm.running_mean) * scale + norm.bias
 
 
 def linear(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """A 1x1 layer as a fully-connected one, on (..., channels)."""
+    """Apply a 1x1 layer as a fully-connected one to (..., channels)."""
     return normalize(layer.norm, F.linear(x, layer.conv.weight.flatten(1)))
 
 
@@ -48,7 +48,7 @@ def test_integration_of_table_4b_is_fully_connected(type):
     x = feats
     for layer in integration.layers:
         x = linear(layer, x).relu()
-    # L before the channels
+    # L comes before the channels.
     expected = linear(integration.project, x.flatten(4))  # (N, T, h, w, C)
     expected = expected.flatten(0, 1).permute(0, 3, 1, 2)
     torch.testing.assert_close(integration(feats), expected)
@@ -64,7 +64,7 @@ def test_mlp_has_four_layers_of_64():
     assert shapes == [(64, 64, 1, 1)] * 4
 
 
-def test_released_integration():
+def test_official_integration():
     args = dict(in_channels=64, out_channels=512, num_offsets=5)
     integration = MODELS.build(dict(type='ReleasedIntegration', **args))
     layers = [*integration.layers, integration.project]
@@ -96,27 +96,27 @@ def test_transposed_convolution_writes_one_of_four_positions(size):
     assert restoration.last_norm is restoration.norm
 
 
-@pytest.mark.parametrize('form', [FC, MLP, RELEASED], ids=['fc', 'mlp', 'released'])
+@pytest.mark.parametrize('form', [FC, MLP, OFFICIAL], ids=['fc', 'mlp', 'official'])
 @pytest.mark.parametrize('size', [(8, 8), (7, 9), (3, 2), (1, 1)])
 def test_any_size(form, size):
     x = torch.randn(6, 6, *size)
     assert build_small_block(**form).eval()(x).shape == x.shape
 
 
-@pytest.mark.parametrize('form', [FC, MLP, RELEASED], ids=['fc', 'mlp', 'released'])
+@pytest.mark.parametrize('form', [FC, MLP, OFFICIAL], ids=['fc', 'mlp', 'official'])
 def test_every_parameter_moves_within_two_steps(form, unmoved_parameters):
     assert unmoved_parameters(build_small_block(**form)) == []
 
 
-def test_released_form_starts_as_the_identity():
-    block, x = build_small_block(**RELEASED), torch.randn(6, 6, 8, 8).relu()
+def test_official_form_starts_as_the_identity():
+    block, x = build_small_block(**OFFICIAL), torch.randn(6, 6, 8, 8).relu()
     assert (block.restoration.norm.weight == 0).all()
     assert (block.integration.project.norm.weight == 1).all()
     assert torch.equal(block(x), x)
     assert torch.equal(block.eval()(x), x)
 
 
-def test_last_norm_of_the_paper_form_is_the_integrations():
+def test_last_norm_of_the_paper_form_is_in_the_integration():
     block = build_small_block(
         zero_init_last_norm=True, fusion=dict(type='ResidualFusion', relu='after')
     )
@@ -133,8 +133,8 @@ def test_paper_integration_before_a_transposed_convolution():
     assert block(torch.randn(6, 6, 7, 8)).shape == (6, 6, 7, 8)
 
 
-def test_compiles_in_one_piece():
-    block, x = build_small_block(**RELEASED), torch.randn(6, 6, 7, 8)
+def test_compiles_as_one_graph():
+    block, x = build_small_block(**OFFICIAL), torch.randn(6, 6, 7, 8)
     nn.init.ones_(block.restoration.norm.weight)
     expected = copy.deepcopy(block)(x)
     compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
@@ -146,10 +146,10 @@ def test_compiles_in_one_piece():
     [
         (dict(integration=dict(type='ReleasedIntegration')),
          'keeps the in_channels=64 .* out_channels=6'),
-        (dict(RELEASED, scale=1), 'needs scale=0.5 .* got 1;'),
-        (dict(RELEASED, in_channels=4, restoration=None),
+        (dict(OFFICIAL, scale=1), 'requires scale=0.5 .* got 1;'),
+        (dict(OFFICIAL, in_channels=4, restoration=None),
          r'\(ReleasedIntegration\).*\(UpsampleRestoration\).* has a last_norm'),
-        (dict(RELEASED, fusion=None), 'without a gradient for ever'),
+        (dict(OFFICIAL, fusion=None), 'permanently without a gradient'),
     ],
 )  # fmt: skip
 def test_bad_combination(kwargs, message):

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The released form against recorded runs of the official code."""
+"""The official form is compared with recorded runs of the official code."""
 
 import importlib.util
 import json
@@ -29,7 +29,7 @@ RTOL = 1e-5
 
 
 def assert_near(ours: Tensor, golden, name: str) -> None:
-    """No element is off by more than 1e-5 of the largest one."""
+    """Check that no element differs by more than 1e-5 of the largest one."""
     golden = torch.as_tensor(golden, dtype=torch.float64)
     assert ours.shape == golden.shape, name
     error = (ours - golden).abs().max() / golden.abs().max()
@@ -37,7 +37,7 @@ def assert_near(ours: Tensor, golden, name: str) -> None:
 
 
 class GoldenBlock:
-    """One recording, and our block with its parameters."""
+    """A recording, and our block with its parameters."""
 
     def __init__(self, mode: str) -> None:
         with np.load(GOLDEN / f'official_block_{mode}.npz') as file:
@@ -85,11 +85,11 @@ class GoldenBlock:
         self.y.backward(self.recorded['grad_y'])
 
     def find(self, kind: str, name: str, like: Tensor) -> Tensor:
-        """What is recorded for a parameter of ours, in our shape."""
-        theirs = official_name(f'backbone.inserted_blocks.layer2.{name}')
-        theirs = theirs.removeprefix('base_model.selfy.')
-        # Their kernels have a third dimension, of size 1.
-        return self.recorded[f'{kind}:{theirs}'].reshape(like.shape)
+        """Return the recorded values of one of our parameters, in our shape."""
+        official = official_name(f'backbone.inserted_blocks.layer2.{name}')
+        official = official.removeprefix('base_model.selfy.')
+        # Official kernels have a third dimension of size 1.
+        return self.recorded[f'{kind}:{official}'].reshape(like.shape)
 
 
 @pytest.fixture(scope='module', params=['eval', 'train'])
@@ -122,7 +122,7 @@ def test_gradients(golden):
 
 
 def draw(name: str, shape: tuple[int, ...]) -> Tensor:
-    """A tensor of the recorded network's checkpoint, drawn as for the recording."""
+    """Draw a tensor of the recorded network's checkpoint, as for the recording."""
     if name.endswith('num_batches_tracked'):
         return torch.tensor(0)
     seed = zlib.crc32(name.encode()) & 0xFFFFFFFF
@@ -146,7 +146,7 @@ def convert(*args) -> None:
 
 
 def test_converted_network(tmp_path):
-    """Official names and shapes -> the tool -> our network: the recorded scores."""
+    """A converted official checkpoint yields the recorded scores."""
     recorded = json.loads((GOLDEN / 'official_net_r18.json').read_text())
     state = {
         name: draw(name, tuple(shape)) for name, shape in recorded['checkpoint'].items()
@@ -183,7 +183,7 @@ def test_converted_network(tmp_path):
 
 
 def recorded_state() -> dict[str, Tensor]:
-    """The weights of the recorded network, without ``module.``."""
+    """Return the weights of the recorded network, without the prefix ``module.``."""
     names = json.loads((GOLDEN / 'official_net_r18.json').read_text())['checkpoint']
     return {
         name.removeprefix('module.'): draw(name, tuple(shape))
@@ -192,7 +192,7 @@ def recorded_state() -> dict[str, Tensor]:
 
 
 def test_arch_tsm_is_the_network_without_the_block():
-    """The recorded network with a block that adds nothing, and without a block."""
+    """The scores with a block that adds zeros equal those without a block."""
     state = recorded_state()
     for key in ('weight', 'bias'):
         state[f'base_model.selfy.stss_integration.upsample.1.{key}'].zero_()
@@ -210,9 +210,9 @@ def test_arch_tsm_is_the_network_without_the_block():
 
 
 def test_ten_training_steps():
-    """Official weights -> our network, our config's optimizer: the recorded training.
+    """Training from official weights with our config repeats the recorded training.
 
-    In float64 the two differ by rounding only, 4e-15 in a loss at most.
+    In float64, losses differ only by rounding, by at most 4e-15.
     """
     recorded = json.loads((GOLDEN / 'official_curve_r18.json').read_text())
     state = recorded_state()

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What runs is what ``host.inserted_blocks`` holds, whoever changes the network."""
+"""The blocks in ``host.inserted_blocks`` run, even if the network is modified."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ class Scale(nn.Module):
 
 
 class Host(nn.Module):
-    """Adds one, then two; a block after ``first`` acts in between."""
+    """Adds 1, then 2; a block after ``first`` runs in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Wrapper(nn.Module):
 
 
 class Adapter(nn.Module):
-    """As a LoRA layer: the layer it replaces, and an addition."""
+    """Like a LoRA layer: adds to the output of the layer that it replaces."""
 
     def __init__(self, base_layer: nn.Module) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_wrapped(host):
 
 
 @pytest.mark.parametrize('none', [False, True])
-def test_taken_out(host, none):
+def test_removed(host, none):
     if none:
         host.inserted_blocks['first'] = None
     else:
@@ -105,12 +105,12 @@ def test_taken_out(host, none):
     assert run(host) == 2 + 2
 
 
-def test_all_taken_out(host):
+def test_all_removed(host):
     del host.inserted_blocks
     assert run(host) == 2 + 2
 
 
-def test_inserted_again_where_one_was_taken_out(host):
+def test_inserted_again_after_removal(host):
     del host.inserted_blocks['first']
     insert_block(host, 'first', Scale(7.0))
     assert run(host) == 2 * 7 + 2
@@ -127,7 +127,7 @@ def test_layer_replaced_by_another(host):
     assert run(host) == (1 + 6) * 3 + 2
 
 
-def test_layer_gone(host):
+def test_layer_removed(host):
     host.stage = nn.Sequential(Add(6.0))
     insert_block(host, 'stage.0', Scale(2.0))
     host.stage = nn.Identity()
@@ -135,7 +135,7 @@ def test_layer_gone(host):
         run(host)
 
 
-def test_layer_moved_into_a_wrapper_without_its_name(host):
+def test_layer_moved_to_another_name(host):
     host.stage = nn.Sequential(nn.Sequential(Add(6.0)))
     insert_block(host, 'stage.0.0', Scale(2.0))
     host.stage = Wrapper(host.stage)
@@ -151,14 +151,14 @@ def test_copies(host, make_copy):
     copied = make_copy(host)
     assert run(copied) == run(host) == run(copied) == 8
     copied.inserted_blocks['first'] = Scale(5.0)
-    shared = make_copy is copy.copy  # of a shallow copy everything is
+    shared = make_copy is copy.copy  # a shallow copy shares everything
     assert run(copied) == 12
     assert run(host) == (12 if shared else 8)
     assert len(host.first._forward_hooks) == 1
 
 
 def test_data_parallel_replicas_run_their_own_block(host):
-    # As nn.DataParallel makes them on two devices, whose places the CPU takes here.
+    # Create replicas like nn.DataParallel on two devices, but on the CPU.
     blocks = [Scale(5.0), Scale(7.0)]
     replicas = [host._replicate_for_data_parallel() for _ in blocks]
     for replica, block in zip(replicas, blocks, strict=True):
@@ -192,7 +192,7 @@ def test_fully_sharded(host, process_group):
     assert grad.full_tensor().item() == 2
 
 
-def test_fully_sharded_layers_and_blocks_of_the_first_kind(host, process_group):
+def test_fsdp1_layers_and_blocks(host, process_group):
     host.inserted_blocks['first'] = FullyShardedDataParallel(
         host.inserted_blocks['first'], device_id=torch.device('cpu')
     )
@@ -200,7 +200,7 @@ def test_fully_sharded_layers_and_blocks_of_the_first_kind(host, process_group):
     assert run(host) == 8
 
 
-def test_wrapped_block_gets_the_clip_length():
+def test_wrapped_block_receives_num_segments():
     class Ramp(nn.Module):
         def forward(self, x, num_segments=None):
             return x + num_segments
@@ -264,7 +264,7 @@ def test_compiled_in_one_graph_after_a_swap(host):
     assert run(compiled) == 2 * 6 + 2 + 10
 
 
-def test_the_layer_is_replaced_before_it_is_compiled(host):
+def test_layer_replaced_before_compilation(host):
     host.first = Adapter(host.first)
     compiled = torch.compile(host, backend='eager')
     assert run(compiled) == (2 + 10) * 3 + 2

@@ -82,7 +82,7 @@ def test_keys_of_the_host_do_not_change():
 @pytest.mark.parametrize(
     'make_copy', [copy.deepcopy, lambda host: AveragedModel(host).module]
 )
-def test_a_copy_runs_its_own_block(make_copy):
+def test_copy_runs_its_own_block(make_copy):
     host, x = make_host(), torch.randn(2, 3)
     insert_block(host, 'stem', Scale(2.0))
     expected = host(x)
@@ -101,7 +101,7 @@ def test_state_dict_round_trip():
     assert torch.equal(host(x), other(x))
 
 
-def test_hidden_from_the_host_and_back_after_an_error():
+def test_blocks_are_hidden_and_restored_after_an_error():
     host = make_host()
     insert_block(host, 'stem', Scale(2.0))
     keys = []
@@ -118,25 +118,25 @@ def test_hidden_from_the_host_and_back_after_an_error():
     assert 'inserted_blocks.stem.factor' in host.state_dict()
 
 
-def test_unknown_layer_lists_the_nearest():
+def test_unknown_layer_lists_the_closest_names():
     with pytest.raises(ValueError, match=r"no layer 'stage.2'.*'stage.1'"):
         insert_block(make_host(), 'stage.2', Scale(1.0))
 
 
-def test_second_block_after_a_layer_is_refused():
+def test_second_block_after_a_layer_is_rejected():
     host = make_host()
     insert_block(host, 'stem', Scale(2.0))
     with pytest.raises(ValueError, match="already inserted after 'stem'"):
         insert_block(host, 'stem', Scale(2.0))
 
 
-def test_sequential_host_is_refused():
+def test_sequential_host_is_rejected():
     with pytest.raises(TypeError, match='Sequential'):
         insert_block(make_host().stage, '0', Scale(2.0))
 
 
 def build(backbone, after='layer2', shape=FRAMES, block=RANDOM_BLOCK, **spec):
-    """A host built as a config builds it, in evaluation mode."""
+    """Build a host from a config, in evaluation mode."""
     torch.manual_seed(0)
     spec = dict(after=after, block=block, **spec)
     host = MODELS.build(
@@ -147,7 +147,7 @@ def build(backbone, after='layer2', shape=FRAMES, block=RANDOM_BLOCK, **spec):
 
 
 def build_kind(kind: str, **kwargs):
-    """A host of frames, of clips or of tokens, and an input of two clips."""
+    """Build a host of frames, clips or tokens, and an input of two clips."""
     if kind == 'frames':
         return build(TSM, **kwargs), torch.randn(8, 3, 32, 32)
     if kind == 'clips':
@@ -165,7 +165,7 @@ def block_of(host):
 
 
 @every_kind
-def test_config_gives_the_host_itself(kind):
+def test_config_builds_the_host_itself(kind):
     host, _ = build_kind(kind)
     cfg = {'frames': TSM, 'clips': SLOW_ONLY, 'tokens': TOKENS}[kind]
     plain = MODELS.build(cfg)
@@ -178,7 +178,7 @@ def test_config_gives_the_host_itself(kind):
 
 
 @every_kind
-def test_clips_are_computed_apart(kind):
+def test_clips_do_not_mix(kind):
     host, x = build_kind(kind)
     with torch.no_grad():
         out, first = host(x), host(x[: len(x) // 2])
@@ -208,7 +208,7 @@ def test_other_clip_lengths_of_3d_networks(options):
     [('maxpool', 0.25), ('layer1', 0.25), ('layer2', 0.5), ('layer3', 1),
      ('layer4', 2)],
 )  # fmt: skip
-def test_scale_is_that_of_the_supplement(after, scale):
+def test_default_scale_is_that_of_the_supplement(after, scale):
     host = MODELS.build(TSM)
     insert_blocks(host, [dict(after=after, block=SMALL_BLOCK)])
     assert block_of(host).reduction.scale == scale
@@ -243,7 +243,7 @@ def test_every_block_starts_as_the_identity(block):
     plain = MODELS.build(SLOW_ONLY)
     plain.load_state_dict(host.state_dict(), strict=False)
     plain.eval()
-    # Another length than the one that it was built for, and features below zero.
+    # A clip length that it was not built for, and negative features.
     x = torch.randn(2, 3, 6, 32, 32)
     assert torch.equal(host(x), plain(x))
     features = torch.randn(12, 16, 4, 4)
@@ -274,7 +274,7 @@ def test_block_without_arguments_for_defaults():
 
 
 class Several(nn.Module):
-    """A network with a layer of several results."""
+    """Network with a layer that returns several tensors."""
 
     def __init__(self, pack) -> None:
         super().__init__()
@@ -322,7 +322,7 @@ def test_init_weights_and_pickle(kind):
     assert torch.equal(loaded(x), host(x))
 
 
-def test_a_checkpoint_that_must_fit_exactly(tmp_path):
+def test_2d_checkpoint_loads_exactly(tmp_path):
     cfg = dict(type='MobileNetV2TSM', num_segments=4)
     state = MODELS.build(dict(type='MobileNetV2')).state_dict()
     torch.save(state, tmp_path / 'mobilenet_v2.pth')
@@ -347,7 +347,7 @@ def test_a_checkpoint_that_must_fit_exactly(tmp_path):
         (dict(SLOW_ONLY, frozen_stages=4, norm_eval=True), 'layer2', 'layer2'),
     ],
 )  # fmt: skip
-def test_freezing_spares_the_block(cfg, after, frozen):
+def test_freezing_does_not_affect_the_block(cfg, after, frozen):
     host = build(cfg, after, FRAMES if 'num_segments' in cfg else CLIP)
     assert host.train() is host
     block = block_of(host)
@@ -375,7 +375,7 @@ def test_copies_run_their_own_block(kind):
 
 
 @every_kind
-def test_compiles_in_one_piece(kind):
+def test_compiles_in_one_graph(kind):
     host, x = build_kind(kind)
     compiled = torch.compile(host, fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), host(x), rtol=1e-4, atol=1e-4)
@@ -420,7 +420,7 @@ def test_every_parameter_is_in_exactly_one_group(type, grouped_parameters):
 
 
 def recognizer(test_cfg=None, **backbone):
-    """TSM, TSN or a plain ResNet with a block, and its head."""
+    """Build a recognizer with a block from TSM, TSN or SELFYNet."""
     torch.manual_seed(0)
     if backbone['type'] == 'ResNetSELFY':
         cfg = dict(backbone, selfy=dict(after='res3', block=SMALL_BLOCK))
@@ -448,8 +448,8 @@ HOSTS = dict(
 @torch.no_grad()
 @pytest.mark.parametrize('host', HOSTS)
 @pytest.mark.parametrize('test_cfg', [None, dict(max_testing_views=8)])
-def test_views_are_clips_of_their_own(host, test_cfg):
-    """Two videos, each of two clips (twice_sample) with three crops."""
+def test_test_views_are_separate_clips(host, test_cfg):
+    """Test two videos, each with two clips (twice_sample) and three crops."""
     views = torch.randn(2, 6, 4, 3, 32, 32)
     one_by_one = recognizer(**HOSTS[host])
     expected = torch.stack(
@@ -458,12 +458,12 @@ def test_views_are_clips_of_their_own(host, test_cfg):
     model = recognizer(test_cfg, **HOSTS[host])
     out, _ = model.extract_feat(views.flatten(1, 2), test_mode=True)
     torch.testing.assert_close(out, expected.flatten(0, 2))
-    # mmaction2's TSN head takes the mean over all frames of all views.
+    # mmaction2's TSN head averages over all frames of all views.
     samples = [ActionDataSample() for _ in views]
     scores = [s.pred_score for s in model(views.flatten(1, 2), samples, 'predict')]
-    of_frames = model.cls_head.fc_cls(expected.mean((-2, -1)))
-    by_hand = of_frames.flatten(1, 2).mean(1).softmax(-1)
-    torch.testing.assert_close(torch.stack(scores), by_hand)
+    frame_scores = model.cls_head.fc_cls(expected.mean((-2, -1)))
+    reference = frame_scores.flatten(1, 2).mean(1).softmax(-1)
+    torch.testing.assert_close(torch.stack(scores), reference)
 
 
 @torch.no_grad()
@@ -499,7 +499,7 @@ def test_into_a_whole_recognizer():
     assert torch.equal(inside(x), outside(x))
 
 
-def test_nothing_is_changed_where_one_place_is_wrong():
+def test_host_is_unchanged_if_one_block_is_invalid():
     host = MODELS.build(TSM)
     blocks = [
         dict(after='layer2', block=SMALL_BLOCK),
@@ -520,25 +520,25 @@ def test_nothing_is_changed_where_one_place_is_wrong():
         (SLOW_ONLY, dict(after='layer2'), None, 'give input_shape'),
         (SLOW_ONLY, dict(after='layer2'), FRAMES, 'does not run on input_shape'),
         (dict(type='ResNet', depth=18), dict(after='layer2'), None, 'input_shape'),
-        (TOKENS, dict(after='blocks.0'), CLIP, r'\(1, 8, 8\).*to be given.*layout='),
-        (TOKENS, dict(after='blocks'), CLIP, r'ModuleList\) did not run'),
-        (TOKENS, dict(after='fc_norm'), CLIP, r'\(1, 8\).*no feature map'),
+        (TOKENS, dict(after='blocks.0'), CLIP, r'\(1, 8, 8\).*ambiguous.*layout='),
+        (TOKENS, dict(after='blocks'), CLIP, r'ModuleList\) was not called'),
+        (TOKENS, dict(after='fc_norm'), CLIP, r'\(1, 8\).*not a feature map'),
         (TOKENS, dict(after='patch_embed'), CLIP,
-         r'tuple of \[0\] a tensor \(1, 8, 8\), .*output= one of \[0, 1\]'),
-        (TOKENS, dict(after='patch_embed', output=2), CLIP, 'output=2 is none of'),
+         r'tuple of \[0\] a tensor \(1, 8, 8\), .*output=INDEX, one of \[0, 1\]'),
+        (TOKENS, dict(after='patch_embed', output=2), CLIP, 'has no output=2'),
         (TSM, dict(after='layer2', layout='n c t h w'), None, 'fits no layout'),
         (dict(type='mmpretrain.ResNet'), dict(after='layer2'), None,
          "around the recognizer.*'backbone.LAYER'"),
     ],
 )  # fmt: skip
-def test_bad_place(cfg, spec, shape, message):
+def test_invalid_block(cfg, spec, shape, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(
             dict(type='InsertBlocks', backbone=cfg, blocks=[spec], input_shape=shape)
         )
 
 
-def test_layout_by_hand_where_nothing_can_be_probed():
+def test_given_layout_needs_no_probe():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()

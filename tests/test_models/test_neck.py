@@ -17,7 +17,7 @@ CHANNELS = (6, 5, 10)
 
 
 def build_neck(**kwargs) -> nn.Module:
-    """Of levels with 6, 5 and 10 channels, in evaluation mode."""
+    """Build a neck for levels with 6, 5 and 10 channels, in evaluation mode."""
     torch.manual_seed(0)
     block = {**SMALL_BLOCK, **kwargs.pop('block', {})}
     cfg = dict(type='SELFYNeck', in_channels=CHANNELS, num_segments=3, block=block)
@@ -35,7 +35,7 @@ def make_levels(num_frames=(3, 3, 3), num_clips=2, size=16) -> list[torch.Tensor
     ]
 
 
-def test_contract_of_the_host():
+def test_interface_of_necks():
     out, loss_aux = build_neck()(make_levels(), data_samples=[None, None])
     assert out.shape == (2, 10, 1, 4, 4)
     assert loss_aux == {}
@@ -43,7 +43,7 @@ def test_contract_of_the_host():
 
 @pytest.mark.parametrize('relu', ['before', 'none', 'after'])
 @pytest.mark.parametrize('level', [0, 1])
-def test_value_is_that_of_the_steps(level, relu):
+def test_values_match_the_steps(level, relu):
     neck = build_neck(level=level, block=dict(fusion=dict(relu=relu)))
     levels = make_levels()
     block, clips = neck.block, []
@@ -64,13 +64,13 @@ def test_value_is_that_of_the_steps(level, relu):
     torch.testing.assert_close(out.squeeze(2), torch.stack(clips))
 
 
-def test_steps_have_the_names_of_the_block():
-    block = MODELS.build(dict(type='SELFYBlock', in_channels=6, **SMALL_BLOCK))
+def test_parameter_names_are_those_of_the_block():
+    block = MODELS.build(dict(SMALL_BLOCK, in_channels=6))
     names = {f'block.{name}' for name in block.state_dict()}
     assert set(build_neck().state_dict()) == names
 
 
-def test_clips_are_computed_apart():
+def test_clips_do_not_mix():
     levels = make_levels(num_frames=(12, 12, 12))
     out, _ = build_neck()(levels)
     assert out.shape == (2 * 4, 10, 1, 4, 4)
@@ -79,7 +79,7 @@ def test_clips_are_computed_apart():
     torch.testing.assert_close(out, one_by_one.flatten(0, 1))
 
 
-def test_networks_of_clips_have_the_length_that_comes():
+def test_3d_networks_use_the_length_of_the_input():
     neck = build_neck(num_segments=None)
     for length in (2, 8):
         levels = make_levels((length,) * 3)
@@ -88,7 +88,7 @@ def test_networks_of_clips_have_the_length_that_comes():
 
 
 def test_last_level_with_fewer_frames():
-    """Each of its frames stands for two of the level, as strides over time have it."""
+    """Each frame of the last level counts for two frames of ``level``."""
     levels = make_levels((4, 4, 2))
     neck = build_neck(num_segments=None)
     longer = levels[-1][:, :, (0, 0, 1, 1)]
@@ -97,7 +97,7 @@ def test_last_level_with_fewer_frames():
 
 @pytest.mark.parametrize('size', [(9, 7), (3, 2)])
 def test_average_over_the_positions(size):
-    """Of odd maps, too: from floor(i * H / h) to ceil((i + 1) * H / h)."""
+    """Averages go from floor(i * H / h) to ceil((i + 1) * H / h), also for odd H."""
     x = torch.randn(2, 3, *size)
     restoration = MODELS.build(dict(type='UpsampleRestoration', mode='area'))
     out = restoration(x, (4, 4))
@@ -151,13 +151,13 @@ def test_every_parameter_is_in_exactly_one_group(grouped_parameters):
 
 
 class Host(NamedTuple):
-    """A recognizer, what its head becomes behind a neck, and the neck."""
+    """A recognizer, changes to its head after a neck, and arguments of the neck."""
 
     recognizer: str
     backbone: dict
     out_indices: tuple[int, int]
     head: dict
-    behind_neck: dict
+    after_neck: dict
     channels: tuple[int, int]
     num_segments: int | None
     clip: tuple[int, ...]
@@ -169,7 +169,7 @@ class Host(NamedTuple):
         backbone = dict(self.backbone, out_indices=self.out_indices[not with_neck :])
         cfg = dict(type=self.recognizer, backbone=backbone, test_cfg=test_cfg)
         if with_neck:
-            head.update(self.behind_neck)
+            head.update(self.after_neck)
             cfg['neck'] = dict(
                 type='SELFYNeck',
                 in_channels=self.channels,
@@ -211,7 +211,7 @@ HOSTS = dict(
 
 
 def same_weights(host: Host) -> tuple[nn.Module, nn.Module]:
-    """A recognizer without a neck, and one with it, whose last scale is zero."""
+    """Build a recognizer without a neck and one whose neck has a zero last scale."""
     plain, model = host.build(with_neck=False), host.build(with_neck=True)
     state = model.state_dict()
     plain.load_state_dict({name: state[name] for name in plain.state_dict()})
@@ -222,7 +222,7 @@ def same_weights(host: Host) -> tuple[nn.Module, nn.Module]:
 def run(model: nn.Module, mode: str, clips: torch.Tensor):
     model.train(mode == 'loss')
     samples = [ActionDataSample().set_gt_label(label) for label in range(len(clips))]
-    torch.manual_seed(0)  # Swin drops layers at random.
+    torch.manual_seed(0)  # for the stochastic depth of Swin
     return model(clips, samples, mode=mode)
 
 
@@ -235,10 +235,10 @@ every_host = pytest.mark.parametrize('name', HOSTS)
 
 
 @every_host
-def test_plain_recognizer_at_zero_scale(name):
+def test_zero_scale_equals_the_plain_recognizer(name):
     plain, model = same_weights(HOSTS[name])
     clips = torch.randn(2, *HOSTS[name].clip)
-    # MobileNet's scores are tiny before it is trained.
+    # The scores of an untrained MobileNet are tiny.
     close = dict(rtol=1e-4, atol=0)
     torch.testing.assert_close(predict(model, clips), predict(plain, clips), **close)
     losses = [run(m, 'loss', clips)['loss_cls'] for m in (model, plain)]
@@ -252,7 +252,7 @@ def test_trains(name):
     before = predict(model, clips)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     run(model, 'loss', clips)['loss_cls'].backward()
-    # DDP would wait for a parameter without a gradient.
+    # DDP would wait for parameters without a gradient.
     assert all(p.grad is not None for p in model.parameters())
     still = {name for name, p in model.neck.named_parameters() if not p.grad.any()}
     assert not still
@@ -262,7 +262,7 @@ def test_trains(name):
     assert not torch.equal(after, before)
 
 
-def test_may_start_as_the_identity():
+def test_can_start_as_the_identity():
     block = dict(fusion=dict(relu='none'), zero_init_last_norm=True)
     levels = make_levels()
     out, _ = build_neck(block=block)(levels)
@@ -273,7 +273,7 @@ def test_may_start_as_the_identity():
     ('name', 'average_clips'),
     [('tsn', 'score'), ('tsm', 'prob'), ('tsm', 'score'), ('slowonly', 'prob')],
 )
-def test_plain_recognizer_of_several_clips_at_zero_scale(name, average_clips):
+def test_zero_scale_equals_the_plain_recognizer_on_several_clips(name, average_clips):
     host = HOSTS[name]
     plain, model = same_weights(host)
     plain.cls_head.average_clips = model.cls_head.average_clips = average_clips
@@ -292,8 +292,8 @@ def test_plain_recognizer_of_several_clips_at_zero_scale(name, average_clips):
         ('slowonly', dict(max_testing_views=2)),
     ],
 )
-def test_views_are_clips_of_their_own(name, test_cfg):
-    """Two clips (twice_sample) with three crops are tested as six videos are."""
+def test_views_are_separate_clips(name, test_cfg):
+    """Two clips (twice_sample) with three crops are tested like six videos."""
     host = HOSTS[name]
     model = host.build(True, test_cfg)
     one_by_one = host.build(True)
@@ -303,9 +303,9 @@ def test_views_are_clips_of_their_own(name, test_cfg):
     torch.testing.assert_close(predict(model, together), expected)
 
 
-def test_one_level_of_frames_is_no_pyramid():
+def test_single_level_backbone_is_rejected():
     host = HOSTS['tsn']._replace(out_indices=(3,))
-    with pytest.raises(ValueError, match='set its out_indices .* it gave 8'):
+    with pytest.raises(ValueError, match='set its out_indices .* got 8 levels'):
         predict(host.build(with_neck=True), torch.randn(2, *FRAMES))
 
 
@@ -320,8 +320,8 @@ def test_training_on_clips_of_another_length(name):
 @pytest.mark.parametrize(
     ('cfg', 'message'),
     [
-        (dict(in_channels=512), 'two levels or more, .*but got 512'),
-        (dict(in_channels=(512,)), r'two levels or more, .*but got \(512,\)'),
+        (dict(in_channels=512), 'at least two levels, .*but got 512'),
+        (dict(in_channels=(512,)), r'at least two levels, .*but got \(512,\)'),
         (dict(level=3), 'level must be an integer from 0 to 2, but got 3'),
         (dict(level=-1), 'level .*but got -1'),
         (dict(num_segments=0), 'num_segments must be an integer .* got 0'),
@@ -340,13 +340,13 @@ def test_bad_config(cfg, message):
     ('levels', 'message'),
     [
         (torch.zeros(2, 10, 3, 4, 4), r'out_indices .*one tensor, \(2, 10, 3, 4, 4\)'),
-        (make_levels()[:2], r'each of in_channels=\(6, 5, 10\); .* it gave 2'),
-        (make_levels()[::-1], r'it gave channels \(10, 5, 6\)'),
-        # As MViT's, with class tokens beside the features.
-        ([[level, level] for level in make_levels()], "it gave .*'list'"),
-        (make_levels((4, 4, 4)), 'T=4 frames .*multiple of num_segments=3'),
-        (make_levels((3, 3, 2)), 'T=3 frames and the last level T=2; '),
-        (make_levels((3, 3, 6)), 'T=3 frames and the last level T=6; '),
+        (make_levels()[:2], r'entry of in_channels=\(6, 5, 10\); .* got 2 levels'),
+        (make_levels()[::-1], r'got channels \(10, 5, 6\)'),
+        # Like those of MViT, which have class tokens in addition to the features.
+        ([[level, level] for level in make_levels()], "got channels .*'list'"),
+        (make_levels((4, 4, 4)), 'T=4 frames, .*multiple of num_segments=3'),
+        (make_levels((3, 3, 2)), 'T=3 frames, which .* T=2 frames of the last level'),
+        (make_levels((3, 3, 6)), 'T=3 frames, which .* T=6 frames of the last level'),
     ],
 )
 def test_bad_levels(levels, message):
@@ -354,7 +354,7 @@ def test_bad_levels(levels, message):
         build_neck()(levels)
 
 
-def test_a_block_of_another_kind():
+def test_block_must_be_a_selfy_block():
     cfg = dict(type='SELFYNeck', in_channels=(4, 8), num_segments=4)
     with pytest.raises(ValueError, match='block must be a SELFYBlock, .* got a STCB'):
         MODELS.build({**cfg, 'block': dict(type='STCB')})

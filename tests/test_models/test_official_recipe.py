@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The configs of the official form against the official training log.
+"""The official configs are compared with the official training log.
 
-Its hyperparameters and parameter groups: ``tests/test_recipes.py``.
+``tests/test_recipes.py`` covers hyperparameters and parameter groups.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def config() -> Config:
 
 @pytest.fixture(scope='module')
 def model(config) -> nn.Module:
-    """SELFYNet-TSM-R50, of no memory."""
+    """SELFYNet-TSM-R50 on the meta device."""
     with torch.device('meta'):
         return MODELS.build(config.model)
 
@@ -39,13 +39,13 @@ def test_parameters_of_the_block(model):
 
 
 def describe(module: nn.Module, kernel_dims: int) -> str:
-    """Sizes of a layer as the log's facts write them."""
+    """Describe the sizes of a layer as in ``official_training_log.yml``."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return str(module.num_features)
     text = f'{module.in_channels}->{module.out_channels}'
     sizes = dict(k=module.kernel_size, s=module.stride, p=module.padding)
     for letter, size in sizes.items():
-        # What we run as a 2D convolution has a kernel of size 1 in time there.
+        # Our 2D convolutions are 3D in the log, with a temporal kernel of size 1.
         missing = (0 if letter == 'p' else 1,) * (kernel_dims - len(size))
         if letter != 'p' or any(size):
             text += f' {letter}{",".join(map(str, (*missing, *size)))}'
@@ -56,18 +56,18 @@ def test_every_layer(model):
     log = {name: (kind, sizes) for name, kind, sizes in LOG['module_tree']}
     found = {}
     for name, module in model.named_modules():
-        theirs = official_name(f'{name}.weight')
-        if theirs is None or not hasattr(module, 'weight'):
+        official = official_name(f'{name}.weight')
+        if official is None or not hasattr(module, 'weight'):
             continue
-        theirs = theirs.removesuffix('.weight')
-        kind, sizes = log[theirs]
-        if isinstance(module, nn.Linear):  # the log: a convolution of size 1
+        official = official.removesuffix('.weight')
+        kind, sizes = log[official]
+        if isinstance(module, nn.Linear):  # a convolution of size 1 in the log
             text = f'{module.in_features}->{module.out_features} k1 s1 bias'
             assert module.bias is not None
         else:
             text = describe(module, 3 if kind.endswith('3d') else 2)
-        found[theirs] = text
-        assert text == sizes.split(' op')[0], name  # we give the size itself
+        found[official] = text
+        assert text == sizes.split(' op')[0], name  # our output size is an argument
     assert found.keys() == log.keys()
 
 
@@ -83,7 +83,7 @@ def test_iterations_per_epoch(path, gpus, monkeypatch):
     clips = range(LOG['train_clips'])
     built = Runner.build_dataloader({**loader, 'dataset': clips}, seed=0)
     assert len(built) == LOG['iterations_per_epoch']
-    # All clips of the validation count.
+    # Validation and test use all clips.
     assert not config.val_dataloader.get('drop_last')
     assert not config.test_dataloader.get('drop_last')
 
@@ -96,14 +96,14 @@ def test_last_layer_starts_xavier_uniform(path):
     weight = head.fc_cls.weight
     fans = weight.size(0) + weight.size(1)
     assert weight.std().item() == pytest.approx((2 / fans) ** 0.5, rel=0.01)
-    # Uniform: nothing beyond sqrt(3) standard deviations, but something near it.
+    # A uniform distribution ends at sqrt(3) standard deviations.
     assert weight.abs().max().item() == pytest.approx((6 / fans) ** 0.5, rel=1e-3)
     assert not head.fc_cls.bias.any()
     if head.in_channels == 2048:
         assert (2 / fans) ** 0.5 == pytest.approx(LOG['last_layer_std'], abs=5e-5)
 
 
-def test_the_whole_model_leaves_the_last_layer_so():
+def test_whole_model_keeps_the_initialization_of_the_last_layer():
     torch.manual_seed(0)
     config = Config.fromfile(next(path for path in OFFICIAL if 'r18' in path.name))
     config.model.backbone.pretrained = None
@@ -113,7 +113,7 @@ def test_the_whole_model_leaves_the_last_layer_so():
     assert std == pytest.approx((2 / (512 + 174)) ** 0.5, rel=0.01)
 
 
-def test_init_cfg_is_followed_and_init_std_refused():
+def test_head_follows_init_cfg_and_rejects_init_std():
     head = dict(type='XavierTSMHead', num_classes=3, in_channels=4)
     built = MODELS.build(
         dict(head, init_cfg=dict(type='Constant', layer='Linear', val=2, bias=1))
@@ -121,5 +121,5 @@ def test_init_cfg_is_followed_and_init_std_refused():
     built.init_weights()
     assert (built.fc_cls.weight == 2).all()
     assert (built.fc_cls.bias == 1).all()
-    with pytest.raises(ValueError, match='ignore init_std=0.01; leave it out'):
+    with pytest.raises(ValueError, match='does not use init_std=0.01; remove it'):
         MODELS.build(dict(head, init_std=0.01))

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Wrong options are refused when a module is built, by their name."""
+"""Building a module with an invalid option raises an error that names it."""
 
 import copy
 import inspect
@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from selfy_mmaction.models.layers.building import Module, build
 
 STEP = dict(in_channels=4)
-# What each module needs to be built.
+# Required arguments of each module.
 MODULES = {
     'ConvReduction': STEP,
     'STSSTransformation': {},
@@ -54,10 +54,10 @@ CONFIGS = {
     'fusion': [None, {}],
     'block': [None, {}],
     'norm_cfg': [None],
-    'init_cfg': [None, {'type': 'Unknown'}],  # which mmengine refuses when it runs
+    'init_cfg': [None, {'type': 'Unknown'}],  # mmengine rejects it later
 }
-# The values among them that are right.
-RIGHT = {
+# Values among them that are valid.
+VALID = {
     **CONFIGS,
     'offsets': [-1, 0, [0], [4, 0]],
     'temperature': [1.5, 4.0, 2**40, 2**40 + 1],
@@ -96,15 +96,15 @@ def same(a, b):
     return type(a) is type(b) and a == b
 
 
-def refusal(cfg):
+def error_message(cfg):
     try:
         MODELS.build(cfg)
     except ValueError as error:
         return str(error)
-    return 'nothing'
+    return 'no error'
 
 
-def test_every_module_is_here():
+def test_every_module_is_listed():
     registered = [
         name
         for name, module in MODELS.module_dict.items()
@@ -115,19 +115,19 @@ def test_every_module_is_here():
 
 
 @pytest.mark.parametrize('name', MODULES)
-def test_every_wrong_option_is_named(name):
-    wrong = {}
+def test_errors_name_every_invalid_option(name):
+    unexpected = {}
     for option in arguments(name):
-        right = RIGHT.get((name, option), RIGHT.get(option, []))
+        valid = VALID.get((name, option), VALID.get(option, []))
         for value in VALUES:
-            message = refusal({'type': name, **MODULES[name], option: value})
-            if any(same(value, other) for other in right):
-                is_expected = message == 'nothing'
+            message = error_message({'type': name, **MODULES[name], option: value})
+            if any(same(value, other) for other in valid):
+                is_expected = message == 'no error'
             else:
                 is_expected = re.search(rf'\b{option}\b', message)
             if not is_expected:
-                wrong[option, repr(value)] = message
-    assert wrong == {}
+                unexpected[option, repr(value)] = message
+    assert unexpected == {}
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_every_wrong_option_is_named(name):
         ),
     ],
 )
-def test_steps_that_do_not_fit(cfg, message):
+def test_mismatched_steps(cfg, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(type='SELFYBlock', in_channels=4, **cfg))
 
 
-def test_steps_may_repeat_what_is_decided():
+def test_steps_may_repeat_decided_arguments():
     block = MODELS.build(
         dict(
             type='SELFYBlock',
@@ -181,7 +181,7 @@ def test_steps_may_repeat_what_is_decided():
         (dict(type='SequentialBlocks', in_channels=4), r'blocks\[0\]'),
     ],
 )
-def test_blocks_that_are_misspelt(cfg, message):
+def test_misspelled_blocks(cfg, message):
     for block, nearest in (
         (dict(type='SELFYBlok'), "type='SELFYBlok'.*'SELFYBlock'"),
         (dict(type='SELFYBlock', offset=(0,)), "'offset'.*'offsets'"),
@@ -223,31 +223,31 @@ def test_groups_that_divide():
         dict(type='BM'),
         dict(type='BN', momentun=0.1),
         dict(type='GN'),
-        # They are built, but for other features.
+        # Norms for features of other dimensions.
         dict(type='BN1d'),
         dict(type='BN3d'),
         dict(type='LN'),
     ],
 )
-def test_norms_that_do_not_fit(norm_cfg):
+def test_unsupported_norms(norm_cfg):
     with pytest.raises(ValueError, match=r'norm_cfg=.* ConvReduction'):
         MODELS.build(dict(type='ConvReduction', in_channels=4, norm_cfg=norm_cfg))
 
 
 @pytest.mark.parametrize('type', ['BN', 'BN2d', 'BN3d', 'SyncBN', 'IN3d'])
-def test_norms_that_fit_clips(type):
+def test_norms_of_clips(type):
     norm_cfg = dict(type=type)
     MODELS.build(dict(type='NonLocalBlock', in_channels=4, norm_cfg=norm_cfg))
 
 
-class TakesAnything(BaseModule):
+class AnyArguments(BaseModule):
     def __init__(self, in_channels, **kwargs):
         super().__init__()
         self.kwargs = kwargs
 
 
-def test_a_module_that_takes_anything():
-    module = build('block', dict(type=TakesAnything, more=1), in_channels=4, scale=1)
+def test_module_with_arbitrary_arguments():
+    module = build('block', dict(type=AnyArguments, more=1), in_channels=4, scale=1)
     assert module.kwargs == dict(more=1)
 
 
@@ -255,7 +255,7 @@ def test_a_module_that_takes_anything():
 @pytest.mark.parametrize(
     'name', [name for name in MODULES if name.endswith(('Block', 'STCB', 'Blocks'))]
 )
-def test_an_empty_batch(name, train):
+def test_empty_batch(name, train):
     block = MODELS.build({'type': name, **MODULES[name]}).train(train)
     before = copy.deepcopy(block.state_dict())
     channels = MODULES[name]['in_channels']

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Modules are built and run without a default scope, and under another library's."""
+"""Build and run modules without a default scope, and in that of another library."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ BACKBONES = ['ResNetSELFY', 'ResNetTSMSELFY', 'ReleasedResNetTSMSELFY']
 
 @pytest.fixture(autouse=True, params=[None, 'other'])
 def scope(request, monkeypatch):
-    """No default scope, as in plain Python, or that of another package."""
+    """Set no default scope, as in plain Python, or that of another package."""
     monkeypatch.setattr(DefaultScope, '_instance_dict', {})
     if request.param is not None:
         children = dict(ROOT_MODELS.children)
@@ -59,7 +59,7 @@ def scope(request, monkeypatch):
 
 
 def build(scope, **cfg):
-    """From mmaction2's registry, which another default scope has to be told."""
+    """Build from mmaction2's registry, naming it if another default scope is set."""
     name = cfg.pop('type')
     return MODELS.build(dict(type=f'mmaction.{name}' if scope else name, **cfg))
 
@@ -113,12 +113,12 @@ assert model(torch.randn(1, 8, 3, 32, 32)).shape == (8, 64, 1, 1)
 """
 
 
-def test_a_recognizer_of_mmaction2(scope):
+def test_recognizer_of_mmaction2(scope):
     if scope is None:
         subprocess.run([sys.executable, '-c', RECOGNIZER], check=True)
 
 
-def test_the_import_says_nothing():
+def test_import_prints_nothing():
     command = [sys.executable, '-c', 'import selfy_mmaction']
     result = subprocess.run(command, capture_output=True, check=True)
     assert result.stdout + result.stderr == b''

@@ -38,7 +38,7 @@ def test_every_stage(type, after):
 
 
 @pytest.mark.parametrize('depth', [18, 50])
-def test_matches_on_14x14_positions_wherever_it_stands(depth):
+def test_every_stage_matches_on_14x14_positions(depth):
     with torch.device('meta'):
         backbone = MODELS.build(
             dict(type='ResNetSELFY', depth=depth, selfy=dict(after=ALL_STAGES))
@@ -53,7 +53,7 @@ def test_matches_on_14x14_positions_wherever_it_stands(depth):
 
 
 @pytest.mark.parametrize('type', TYPES)
-def test_without_blocks_it_is_the_hosts_network(type):
+def test_without_blocks_equals_the_host(type):
     host_type = type.replace('SELFY', '')
     host_args = {} if host_type == 'ResNet' else dict(pretrained2d=False)
     host = MODELS.build(dict(type=host_type, depth=18, **host_args))
@@ -66,14 +66,14 @@ def test_without_blocks_it_is_the_hosts_network(type):
 
 
 @pytest.mark.parametrize('type', TYPES)
-def test_keys_of_the_host_do_not_change(type):
+def test_host_keys_do_not_change(type):
     plain, selfy = build(type, selfy=None), build(type)
     inserted = [k for k in selfy.state_dict() if k.startswith('inserted_blocks.')]
     assert list(plain.state_dict()) + inserted == list(selfy.state_dict())
 
 
 def torchvision_resnet18() -> dict[str, torch.Tensor]:
-    """A checkpoint with the keys and shapes of torchvision's ResNet-18."""
+    """Make a checkpoint with the keys and shapes of torchvision's ResNet-18."""
     torch.manual_seed(1)
     state = {}
 
@@ -104,7 +104,7 @@ def torchvision_resnet18() -> dict[str, torch.Tensor]:
 
 
 def torchvision_name(name: str) -> str:
-    """Name of a host's parameter in torchvision's file."""
+    """Return the torchvision name of a parameter of the host."""
     *path, layer, kind, key = name.replace('.net.', '.').split('.')
     if layer == 'downsample':
         path, layer = [*path, 'downsample'], {'conv': '0', 'bn': '1'}[kind]
@@ -114,7 +114,7 @@ def torchvision_name(name: str) -> str:
 
 
 @pytest.mark.parametrize('type', TYPES)
-def test_torchvision_checkpoint_loads_completely(type, tmp_path):
+def test_all_torchvision_weights_are_loaded(type, tmp_path):
     state = torchvision_resnet18()
     path = tmp_path / 'resnet18.pth'
     torch.save(state, path)
@@ -188,7 +188,7 @@ def test_temporal_pool_halves_the_clip_of_later_stages():
     assert backbone(torch.randn(8, 3, 32, 32)).shape[0] == 4
 
 
-def test_deepcopy_runs_its_own_block():
+def test_deepcopy_uses_its_own_block():
     backbone, x = build().eval(), torch.randn(4, 3, 32, 32)
     copied = copy.deepcopy(backbone)
     expected = backbone(x)
@@ -198,7 +198,7 @@ def test_deepcopy_runs_its_own_block():
     assert torch.equal(backbone(x), expected)
 
 
-def test_compiles_in_one_piece():
+def test_compiles_as_one_graph():
     backbone, x = build('ResNetTSMSELFY'), torch.randn(4, 3, 32, 32)
     expected = copy.deepcopy(backbone)(x)
     compiled = torch.compile(backbone, fullgraph=True, backend='aot_eager')
@@ -214,9 +214,9 @@ def test_every_parameter_is_in_exactly_one_optimizer_group(type, grouped_paramet
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(after='res6'), "after='res6' is no stage .*'pool1', 'res2'"),
+        (dict(after='res6'), "after='res6' is not a stage .*'pool1', 'res2'"),
         (dict(after='res5', num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1),
-              out_indices=(2,)), "'res5' is no stage"),
+              out_indices=(2,)), "'res5' is not a stage"),
         (dict(selfy=dict(block=SMALL_BLOCK)), r"but got \{'block'"),
         (dict(selfy=dict(after='res3', blok={})), 'blok'),
     ],

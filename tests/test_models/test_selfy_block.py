@@ -9,7 +9,7 @@ from small_blocks import build_small_block
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-RELEASED = dict(
+OFFICIAL = dict(
     fusion=dict(type='ResidualFusion', relu='after'), zero_init_last_norm=True
 )
 
@@ -38,7 +38,7 @@ def test_shapes_between_the_steps():
     }
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_those_of_the_paper():
     block = MODELS.build(dict(type='SELFYBlock', in_channels=16))
     assert block.transformation.offsets == (-2, -1, 0, 1, 2)
     assert block.transformation.window == (9, 9)
@@ -48,7 +48,7 @@ def test_defaults_are_the_papers():
 
 
 def test_gradcheck():
-    # ReLU has kinks, so every one of them is far from zero or replaced.
+    # ReLU is not differentiable at zero, so each is replaced.
     block = build_small_block(norm_cfg=dict(type='BN')).double().eval()
     for name, module in block.named_modules():
         if isinstance(module, nn.ReLU):
@@ -62,7 +62,7 @@ def test_gradcheck():
 @pytest.mark.parametrize('relu', ['after', 'none'])
 def test_starts_as_the_identity(relu):
     block = build_small_block(
-        **{**RELEASED, 'fusion': dict(type='ResidualFusion', relu=relu)}
+        **{**OFFICIAL, 'fusion': dict(type='ResidualFusion', relu=relu)}
     )
     x = torch.randn(6, 6, 8, 8)
     if relu == 'after':
@@ -72,19 +72,19 @@ def test_starts_as_the_identity(relu):
     assert torch.equal(block.eval()(x), x)
 
 
-def test_eq9_adds_what_is_not_negative():
+def test_eq9_adds_no_negative_values():
     x = torch.randn(6, 6, 8, 8)
     added = build_small_block()(x) - x
     assert (added >= 0).all()
     assert added.max() > 0
 
 
-@pytest.mark.parametrize('form', [{}, RELEASED], ids=['paper', 'released'])
+@pytest.mark.parametrize('form', [{}, OFFICIAL], ids=['paper', 'official'])
 def test_every_parameter_moves_within_two_steps(form, unmoved_parameters):
     assert unmoved_parameters(build_small_block(**form)) == []
 
 
-def test_zero_scale_under_eq9_is_refused():
+def test_zero_scale_with_eq9_is_rejected():
     message = re.escape("zero_init_last_norm=True with fusion=dict(relu='before')")
     with pytest.raises(ValueError, match=message):
         build_small_block(zero_init_last_norm=True)
@@ -145,7 +145,7 @@ def test_a_thousand_autocast_steps_stay_finite(dtype):
     optimizer = torch.optim.SGD(block.parameters(), lr=0.1, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     for _ in range(1000):
-        # Features of very different size, among them zeros.
+        # Features of very different magnitude, including zeros.
         x = torch.randn(3, 6, 4, 4, generator=generator).relu()
         x = x * 10 ** torch.empty(3, 1, 1, 1).uniform_(-4, 2, generator=generator)
         target = torch.randn(x.shape, generator=generator)
@@ -181,7 +181,7 @@ def test_checkpointing_changes_no_result():
             out.square().sum().backward()
     for a, b in zip(plain.parameters(), checkpointed.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad)
-    # Running statistics too, though the features were computed twice.
+    # Running statistics as well, although the features are computed twice.
     torch.testing.assert_close(
         checkpointed.state_dict(), plain.state_dict(), rtol=0, atol=0
     )
@@ -189,8 +189,9 @@ def test_checkpointing_changes_no_result():
 
 
 def test_checkpointing_of_several_backward_passes():
-    plain, checkpointed = build_small_block(), build_small_block(with_cp=True)
-    x = torch.randn(3, 6, 8, 8, requires_grad=True)
+    plain = build_small_block().double()
+    checkpointed = build_small_block(with_cp=True).double()
+    x = torch.randn(3, 6, 8, 8, dtype=torch.float64, requires_grad=True)
     grads = []
     for block in (plain, checkpointed):
         out = block(x).square().sum()
@@ -204,7 +205,7 @@ def test_checkpointing_of_several_backward_passes():
     )
 
 
-def test_derivatives_of_the_block():
+def test_forward_mode_and_second_derivatives():
     block = build_small_block(
         extraction=dict(channels=(2, 3)), integration=dict(channels=(4,))
     )
@@ -222,7 +223,7 @@ def test_derivatives_of_the_block():
     ends = (run(x + h * tangent, gain + h) for h in (step, -step))
     expected = (next(ends) - next(ends)) / (2 * step)
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
-    # A product with the Hessian, and its other way round.
+    # Hessian-vector products in forward-over-reverse and reverse-over-reverse mode.
     gradient = torch.func.grad(run)
     _, actual = torch.func.jvp(lambda x: gradient(x, gain), (x,), (tangent,))
     x.requires_grad_()
@@ -232,7 +233,7 @@ def test_derivatives_of_the_block():
 
 
 @pytest.mark.parametrize('training', [True, False])
-def test_checkpointing_keeps_the_input_alone(training):
+def test_checkpointing_keeps_only_the_input(training):
     x = torch.randn(6, 6, 8, 8, requires_grad=True)
     kept = {}
     for with_cp in (True, False):
@@ -266,6 +267,6 @@ def test_a_step_is_replaced_by_config():
     block.restoration.register_forward_hook(
         lambda step, args, out: features.append(out)
     )
-    # Without the visual features that the default adds.
+    # The default would add the visual features.
     assert torch.equal(block(x), features[0].relu())
     assert not torch.equal(block(x), build_small_block()(x))

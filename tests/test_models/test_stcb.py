@@ -17,7 +17,7 @@ def test_receptive_field_on_the_grid(type):
     block.reduction.register_forward_hook(lambda step, args, out: grids.append(out))
     out = block(torch.randn(7, 4, 26, 30))
     (grid,) = grids  # (T, C_r, 13, 15)
-    # Position (3, 6, 7) of the grid, which is written to rows 12 and columns 14 ff.
+    # Position (3, 6, 7) of the grid is written to rows 12 and 13, columns 14 and 15.
     (gradient,) = torch.autograd.grad(out[3, :, 12, 14].sum(), grid)
     expected = torch.zeros(7, 13, 15, dtype=torch.bool)
     expected[1:6, 2:11, 3:12] = True
@@ -28,7 +28,7 @@ def num_parameters(block: nn.Module) -> int:
     return sum(parameter.numel() for parameter in block.parameters())
 
 
-def test_parameters_are_similar():
+def test_similar_number_of_parameters():
     stcb, selfy_s = (
         num_parameters(build(type, in_channels=128)) for type in ('STCB', 'SELFYSBlock')
     )
@@ -61,8 +61,8 @@ def test_stcb_is_a_chain_of_3d_convolutions():
         channels=(5, 7, 3, 4),
     ).double()
     x = torch.randn(6, 4, 5, 4, dtype=torch.float64)
-    # Plain sums over the taps of every kernel on a padded clip, then a batch's
-    # mean and variance.
+    # Plain sums over the taps of each kernel on a padded clip, normalized with the mean
+    # and variance of the batch.
     maps = x.view(2, 3, 4, 5, 4)  # (N, T, C, h, w)
     layers = [*block.layers, block.project]
     for layer, kernel in zip(layers, [*kernels, (1, 1, 1)], strict=True):
@@ -85,7 +85,7 @@ def test_stcb_is_a_chain_of_3d_convolutions():
 def test_gradcheck():
     block = build('STCB', in_channels=4, num_segments=3, reduced_channels=3)
     block = block.double().eval()
-    # ReLU has kinks, so every one of them is replaced.
+    # ReLU is not differentiable at zero, so each is replaced.
     for layer in [block.reduction.conv, *block.layers]:
         layer.activate = nn.Softplus()
     block.fusion.relu = 'none'
@@ -94,7 +94,7 @@ def test_gradcheck():
 
 
 @pytest.mark.parametrize('type', ['STCB', 'SELFYSBlock'])
-def test_starts_as_the_identity_if_asked_to(type):
+def test_can_start_as_the_identity(type):
     block = build(
         type,
         in_channels=4,

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Each step of the block against its equation, written with other operations."""
+"""Each step is compared with its equation, written with other operations."""
 
 import math
 
@@ -14,7 +14,7 @@ from selfy_mmaction.ops import self_similarity_loops
 
 
 def as_conv3d(layer) -> nn.Sequential:
-    """The 1xkxk 3D form of a 2D convolution layer, as Eq. 5 and 7 write it."""
+    """Convert a 2D convolution layer to the 1xkxk 3D form of Eq. 5 and 7."""
     conv = layer.conv
     conv3d = nn.Conv3d(
         conv.in_channels,
@@ -44,7 +44,7 @@ def test_reduction_is_a_strided_convolution(scale, stride, size):
     x = torch.randn(2, 3, *size)
     out = reduction(x)
     assert out.shape == (2, 4, *(math.ceil(side * scale) for side in size))
-    if scale == 2:  # each position four times
+    if scale == 2:  # repeat each position four times
         x = x[:, :, [i // 2 for i in range(2 * size[0])]]
         x = x[..., [i // 2 for i in range(2 * size[1])]]
     conv, norm = reduction.conv.conv, reduction.conv.norm
@@ -96,11 +96,11 @@ def test_integration_is_a_convolution_over_t_x_y(train):
         )
     ).train(train)
     feats = torch.randn(2, 3, 5, 4, 2, 3)
-    # (N*L, C_F, T, h, w), shared by the offsets
+    # (N*L, C_F, T, h, w): layers are shared by the offsets.
     x = feats.permute(0, 4, 5, 1, 2, 3).flatten(0, 1)
     for layer in integration.layers:
         x = as_conv3d(layer).train(train)(x)
-    # (N, L*C_F, T, h, w), l before the channels
+    # (N, L*C_F, T, h, w): l comes before the channels.
     x = x.reshape(2, 2 * 5, 3, 5, 4)
     x = as_conv3d(integration.project).train(train)(x)
     expected = x.transpose(1, 2).flatten(0, 1)
@@ -108,13 +108,13 @@ def test_integration_is_a_convolution_over_t_x_y(train):
 
 
 def restoration_weights(mode: str, out: int, size: int) -> torch.Tensor:
-    """What each position of a restored side takes of the grid's, (out, size)."""
+    """Return the interpolation weights along one side, (out, size)."""
     weights = torch.zeros(out, size)
     for i in range(out):
         if mode == 'nearest':
             weights[i, i * size // out] = 1
         elif mode == 'bilinear':
-            # Centers of positions are half a position from their edges.
+            # Positions have their centers at half-integers.
             place = max(0, (i + 0.5) * size / out - 0.5)
             before = math.floor(place)
             weights[i, before] += 1 - (place - before)
@@ -149,13 +149,13 @@ def test_fusion(relu, expected):
     assert torch.equal(out, torch.tensor(expected))
 
 
-def test_fusion_without_visual_features():
+def test_replacement_fusion():
     fusion = MODELS.build(dict(type='ReplacementFusion'))
     out = fusion(torch.tensor([-1.0, 1, 2]), torch.tensor([-2.0, 2, -3]))
     assert torch.equal(out, torch.tensor([0.0, 2, 0]))
 
 
-def test_fusion_without_visual_features_needs_a_gradient():
+def test_replacement_fusion_rejects_zero_init():
     with pytest.raises(ValueError, match='zero_init_last_norm=True'):
         MODELS.build(
             dict(
@@ -182,6 +182,6 @@ def test_bad_config(cfg, message):
         MODELS.build(cfg)
 
 
-def test_offsets_beyond_the_clip_are_warned_of():
+def test_offsets_beyond_the_clip_trigger_a_warning():
     with pytest.warns(UserWarning, match=r'offsets \[-8, 9\] .* num_segments=8'):
         MODELS.build(dict(type='STSSTransformation', offsets=(-8, 0, 9)))

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The embedded Gaussian against non-local attention's definition, as loops."""
+"""The embedded Gaussian is compared with its definition in loops."""
 
 from math import exp
 
@@ -8,8 +8,8 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-# (N, T, C, h, w, offsets, window): odd sizes, one frame, one offset, windows larger
-# than the frame, queries that have no neighbor inside the clip.
+# (N, T, C, h, w, offsets, window): odd sizes, a single frame or offset, windows larger
+# than the frame, queries without neighbors inside the clip.
 CASES = {
     'plain': (2, 3, 4, 3, 5, (-1, 0, 1), (3, 5)),
     'any set': (1, 5, 3, 3, 4, (3, -2, 0), (5, 3)),
@@ -110,7 +110,7 @@ def test_precision(dtype, tolerance):
 
 
 def test_large_products():
-    # Beyond float16, and beyond what exp takes in float32.
+    # Beyond the range of float16 and of exp in float32.
     case = CASES['plain']
     transformation = build(case)
     x = 1e3 * make_feats(case, torch.float32)

@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Run by test_triton_backend.py with TRITON_INTERPRET=1, for Triton reads it once.
+"""Script that test_triton_backend.py runs with TRITON_INTERPRET=1.
 
-Computes the similarities and gradients of the first file with the Triton backend and
-writes them to the second.
+Triton reads the variable only once, on import. The script computes the requests of the
+first file with the Triton backend and writes the results to the second.
 """
 
 import sys
@@ -20,11 +20,11 @@ def compute(inputs, cotangent, args):
 
 
 def compute_far_apart(inputs, cotangent, args):
-    """The same where the last frame and clip lie more than 2**31 elements away."""
+    """Compute with the last frame and clip more than 2**31 elements away."""
 
     def spread(x):
         stride = 2**31 // (len(x) - 1) + 5
-        # Of its 4 GB the system gives those few pages that are touched.
+        # The system allocates only the few touched pages of these 4 GB.
         far = torch.empty((len(x) - 1) * stride + x[0].numel(), dtype=x.dtype)
         return far.as_strided(x.shape, (stride, *x.stride()[1:])).copy_(x)
 

@@ -17,7 +17,7 @@ from selfy_mmaction.ops.backends import (
 )
 
 CUDA = torch.device('cuda:1')
-RIGHT = {'values': 1e-7, 'gradient': 2e-7}
+PASSING = {'values': 1e-7, 'gradient': 2e-7}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def _forget():
 
 @pytest.fixture
 def triton_backend(monkeypatch):
-    """Stands in for the kernels' module, wherever Triton cannot be imported."""
+    """Stand-in for the kernels' module, because Triton may not be importable."""
     module = SimpleNamespace(
         is_interpreted=lambda: False,
         forward=torch_backend.forward,
@@ -44,19 +44,19 @@ def triton_backend(monkeypatch):
 
 @pytest.fixture
 def tested(monkeypatch, triton_backend):
-    """Devices and dtypes on which the kernels were tested, and found right."""
+    """Devices and dtypes on which the (passing) self-test ran."""
     calls = []
 
     def self_test(device, dtype):
         calls.append((device, dtype))
-        return RIGHT
+        return PASSING
 
     monkeypatch.setattr(backends, 'self_test', self_test)
     return calls
 
 
 def feats_on(device, dtype=torch.float16, shape=(16, 128, 14, 14)):
-    """What the choice looks at, also of devices that are not here."""
+    """Stand-in for features on a device that may not exist here."""
     return SimpleNamespace(
         device=torch.device(device), dtype=dtype, shape=torch.Size(shape)
     )
@@ -74,7 +74,7 @@ def test_unknown_name():
         choose('cuda', feats_on('cpu'))
 
 
-def test_cpu_takes_torch(tested, caplog):
+def test_cpu_uses_torch(tested, caplog):
     caplog.set_level(logging.INFO)
     assert choose('auto', feats_on('cpu')) is torch_backend
     assert choose('auto', feats_on('cpu', torch.float64)) is torch_backend
@@ -82,7 +82,7 @@ def test_cpu_takes_torch(tested, caplog):
     assert not tested
 
 
-def test_gpu_takes_triton_after_one_test_a_device(tested, triton_backend, caplog):
+def test_gpu_uses_triton_after_one_test_per_device(tested, triton_backend, caplog):
     caplog.set_level(logging.INFO)
     for _ in range(2):
         for device in ('cuda:0', 'cuda:1'):
@@ -102,13 +102,13 @@ def test_gpu_takes_triton_after_one_test_a_device(tested, triton_backend, caplog
     ]
 
 
-def test_varying_sizes_are_not_remembered_for_ever(tested):
+def test_cache_of_choices_is_bounded(tested):
     for height in range(1, 300):
         choose('auto', feats_on('cpu', shape=(16, 128, height, 14)))
     assert backends._choose.cache_info().currsize <= 128
 
 
-def test_torch_by_name_asks_nothing(tested):
+def test_torch_by_name_skips_the_test(tested):
     assert choose('torch', feats_on('cuda:0')) is torch_backend
     assert not tested
 
@@ -116,12 +116,12 @@ def test_torch_by_name_asks_nothing(tested):
 @pytest.mark.parametrize(
     ('errors', 'message'),
     [
-        ({**RIGHT, 'gradient': 0.5}, 'THE KERNELS ARE WRONG .* gradient 5.0e-01'),
-        ({**RIGHT, 'values': float('nan')}, 'THE KERNELS ARE WRONG .* values nan'),
+        ({**PASSING, 'gradient': 0.5}, 'compute wrong results .* gradient 5.0e-01'),
+        ({**PASSING, 'values': float('nan')}, 'compute wrong results .* values nan'),
         (OSError('no such chip'), 'fail on cuda:1: OSError: no such chip'),
     ],
 )
-def test_kernels_that_fail_are_not_used(
+def test_failing_kernels_are_not_used(
     monkeypatch, triton_backend, caplog, errors, message
 ):
     def self_test(device, dtype):
@@ -142,10 +142,10 @@ def test_kernels_that_fail_are_not_used(
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [
-        (dict(dtype=torch.float64), 'torch.float64, which the kernels do not take'),
-        (dict(shape=(513, 14, 14)), '513 channels are more than 512, the most'),
-        (dict(window=(3, 19)), 'a window of 19 columns is wider than 17'),
-        (dict(shape=(8, 3000, 3000)), '3645000000 values in a frame'),
+        (dict(dtype=torch.float64), 'torch.float64, which the kernels do not support'),
+        (dict(shape=(513, 14, 14)), '513 channels exceed 512, the maximum'),
+        (dict(window=(3, 19)), 'a window of 19 columns exceeds 17'),
+        (dict(shape=(8, 3000, 3000)), '3645000000 values per frame'),
         (dict(device=torch.device('cpu')), 'on cpu, and Triton needs a CUDA device'),
     ],
 )
@@ -163,7 +163,7 @@ def test_reasons(tested, changed, message):
     assert len(tested) == 1
 
 
-def test_all_reasons_are_named(monkeypatch):
+def test_error_lists_all_reasons(monkeypatch):
     def fail(*args):
         raise ImportError('no such module')
 
@@ -180,7 +180,7 @@ def test_all_reasons_are_named(monkeypatch):
         assert reason in str(error.value)
 
 
-def test_self_test_finds_what_is_wrong(monkeypatch, triton_backend):
+def test_self_test_detects_wrong_kernels(monkeypatch, triton_backend):
     cpu = torch.device('cpu')
     errors = self_test(cpu, torch.float32)
     assert set(errors) == {
@@ -191,7 +191,7 @@ def test_self_test_finds_what_is_wrong(monkeypatch, triton_backend):
         'dot: gradient of the keys',
     }
     assert all(error < 1e-5 for error in errors.values())
-    # Each query with the key on the other side of it, and no gradient for the keys.
+    # Mirror the keys left to right, and drop the gradient of the keys.
     triton_backend.forward = lambda *args: torch_backend.forward(*args).flip(-1)
 
     def backward(*args):
@@ -209,7 +209,7 @@ def run_python(code):
     )
 
 
-def test_kernels_are_imported_when_needed():
+def test_kernels_are_imported_lazily():
     done = run_python(
         'import sys, torch\n'
         'from selfy_mmaction.ops import self_similarity\n'

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Derivatives beyond a first backward pass, against the loops of Eq. 1."""
+"""Derivatives beyond the first backward pass, compared with the loops of Eq. 1."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ ARGS = ((2, -1, 0), (3, 1), 3, 1e-6)
 
 
 def make_case(name):
-    """A function of two tensors, its plain form, and the tensors."""
+    """Return the op and its reference as functions of two tensors, and the tensors."""
     torch.manual_seed(0)
     shapes = (3, 2, 2, 3), (3, 2, 2, 3)
     actual, expected = (
@@ -80,7 +80,7 @@ def test_second_derivatives(name):
 
 
 @pytest.mark.parametrize('similarity', ['cosine', 'dot'])
-def test_second_derivatives_of_features_that_are_their_own_neighbors(similarity):
+def test_second_derivatives_without_separate_keys(similarity):
     feats = torch.randn(3, 2, 2, 3, dtype=torch.float64)
     for keys in (lambda x: None, lambda x: x):
         check_second_derivatives(
@@ -100,7 +100,7 @@ def test_batched_gradients(name):
     torch.testing.assert_close(found, wanted)
 
 
-def test_a_tangent_of_the_gradient_alone():
+def test_tangent_of_only_the_gradient():
     actual, expected, inputs = make_case('cosine')
     inputs = [x.requires_grad_() for x in inputs]
     tangents = []

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The op against Eq. 1 written as loops, and the loops against numbers by hand."""
+"""The op is compared with the loops of Eq. 1, and the loops with hand-made values."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from selfy_mmaction.ops import self_similarity, self_similarity_loops
 
-# (clips, T, C, H, W, offsets, window): odd and even sizes, one row, one frame,
-# windows larger than the frame, sets that are not symmetric, offsets beyond the clip.
+# (clips, T, C, H, W, offsets, window): odd and even sizes, a single row or frame,
+# windows larger than the frame, asymmetric sets of offsets, offsets beyond the clip.
 CASES = {
     'plain': (2, 3, 4, 4, 5, (-1, 0, 1), (3, 3)),
     'any set': (1, 5, 3, 3, 4, (3, -2, 0), (5, 3)),
@@ -71,7 +71,7 @@ def test_gradcheck(name):
 
 @pytest.mark.parametrize('name', CASES)
 @pytest.mark.parametrize('similarity', ['cosine', 'dot'])
-def test_queries_and_keys_that_differ(name, similarity):
+def test_separate_keys(name, similarity):
     feats, offsets, window, num_segments = make_feats(CASES[name])
     keys = torch.randn_like(feats).contiguous(memory_format=torch.channels_last)
     inputs = (feats.requires_grad_(), keys.requires_grad_())
@@ -100,8 +100,8 @@ def test_dot_by_hand():
 
 
 @pytest.mark.parametrize('similarity', ['cosine', 'dot'])
-def test_operator_is_registered_right(similarity):
-    # Fake and real strides, autograd and aliasing; channels last as a host may give.
+def test_opcheck(similarity):
+    # Fake and real strides, autograd, aliasing; channels last, as a host may pass it.
     feats = torch.randn(3, 4, 3, 5).contiguous(memory_format=torch.channels_last)
     grad = torch.randn(1, 3, 3, 5, 2, 3, 1)
     args = ([-1, 0], [3, 1], 3, 1e-6, similarity, 'auto')
@@ -123,7 +123,7 @@ def test_precision(dtype, tolerance):
     feats = feats.to(dtype)
     actual = self_similarity(feats, offsets, window, num_segments)
     assert actual.dtype == dtype
-    # The law in double, on the same rounded features.
+    # The reference in double, on the same rounded features.
     expected = self_similarity_loops(feats.double(), offsets, window, num_segments)
     torch.testing.assert_close(
         actual.double(), expected, rtol=tolerance, atol=tolerance
@@ -146,7 +146,7 @@ def test_zero_features_have_finite_gradients():
     assert feats.grad.isfinite().all()
 
 
-def test_keeps_only_the_features_for_backward():
+def test_saves_only_the_features_for_backward():
     feats, offsets, window, num_segments = make_feats(CASES['plain'])
     sizes = []
 
@@ -160,7 +160,7 @@ def test_keeps_only_the_features_for_backward():
     assert max(sizes) <= feats.numel()
 
 
-def test_compiles_in_one_piece():
+def test_compiles_as_one_graph():
     feats, offsets, window, num_segments = make_feats(CASES['plain'])
     feats.requires_grad_()
 
@@ -185,7 +185,7 @@ def test_flop_counter_counts_c_multiply_adds_per_value():
     assert counter.get_total_flops() == 4 * multiply_adds
 
 
-def test_an_int_is_one_offset_and_a_square_window():
+def test_int_offset_and_window():
     feats = torch.randn(3, 4, 4, 5)
     expected = self_similarity(feats, (-1,), (3, 3), 3)
     assert torch.equal(self_similarity(feats, -1, 3, 3), expected)
@@ -195,7 +195,7 @@ def test_an_int_is_one_offset_and_a_square_window():
 
 @pytest.mark.parametrize('eps', [1.2e-38, 1e-30, 1])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
-def test_zeros_are_like_nothing(dtype, eps):
+def test_zero_features_have_zero_similarity(dtype, eps):
     feats = torch.randn(2, 3, 3, 3, dtype=dtype)
     feats[:, :, 1] = 0
     feats.requires_grad_()
@@ -218,14 +218,14 @@ def test_zeros_are_like_nothing(dtype, eps):
 def test_features_whose_squares_overflow(dtype, factor, tolerance):
     torch.manual_seed(0)
     small = torch.randn(6, 4, 4, 5).to(dtype)
-    # Some positions only; the others are as far from them as numbers go.
+    # Only some positions; others are scaled down by the same factor.
     factors = torch.ones(6, 1, 4, 5, dtype=dtype)
     factors[::2, :, ::2], factors[1, :, 0] = factor, 1 / factor
     feats = (small * factors).requires_grad_()
     args = ((-1, 0, 2), (3, 5), 3)
     actual = self_similarity(feats, *args)
-    # Nothing but eps tells features from multiples of them; it is all that counts for
-    # those near zero, and nothing for those that are large.
+    # Scaling changes the cosine only through eps, which dominates near zero and is
+    # negligible for large features.
     exact = small.double() * factors.double().clamp(max=2.0**40)
     exact.requires_grad_()
     expected = self_similarity_loops(exact, *args)
@@ -235,7 +235,7 @@ def test_features_whose_squares_overflow(dtype, factor, tolerance):
     cotangent = torch.randn_like(actual)
     (grad,) = torch.autograd.grad(actual, feats, cotangent)
     (expected,) = torch.autograd.grad(expected, exact, cotangent.double())
-    # The gradient is the smaller the larger the features.
+    # The gradient shrinks as the features grow.
     largest = factors.double().clamp(min=1)
     torch.testing.assert_close(
         grad.double() * largest, expected * largest.clamp(max=2.0**40), **tolerance
@@ -244,10 +244,10 @@ def test_features_whose_squares_overflow(dtype, factor, tolerance):
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
 @pytest.mark.parametrize('similarity', ['cosine', 'dot'])
-def test_what_is_not_finite_does_not_become_so(bad, similarity):
+def test_non_finite_features_stay_visible(bad, similarity):
     feats = torch.randn(2, 3, 3, 4)
     feats[0, 1, 1, 1] = bad
-    feats[1, 0, 2, 3] = 1e30  # beside features whose squares overflow
+    feats[1, 0, 2, 3] = 1e30  # together with overflowing squares
     stss = self_similarity(feats, 0, 3, num_segments=2, similarity=similarity)
     assert not stss[0, 0, 1, 1].isfinite().any()
     for y in range(3):
@@ -260,11 +260,11 @@ def test_what_is_not_finite_does_not_become_so(bad, similarity):
     ('changed', 'message'),
     [
         (dict(offsets=()), 'offsets is empty'),
-        (dict(offsets=(1, 1)), r'differ from one another, but got \(1, 1\)'),
+        (dict(offsets=(1, 1)), r'must be unique, but got \(1, 1\)'),
         (dict(offsets=(0.5,)), r'must be integers .*0\.5'),
-        (dict(window=(4, 3)), r'two positive odd numbers .*\(4, 3\)'),
-        (dict(window=(3, -1)), r'two positive odd numbers .*\(3, -1\)'),
-        (dict(window=4), 'two positive odd numbers .* got 4'),
+        (dict(window=(4, 3)), r'two positive odd integers .*\(4, 3\)'),
+        (dict(window=(3, -1)), r'two positive odd integers .*\(3, -1\)'),
+        (dict(window=4), 'two positive odd integers .* got 4'),
         (dict(window=(3, 3, 3)), r'window must .* got \(3, 3, 3\)'),
         (dict(window=(3.0, 3)), r'window must .* got \(3.0, 3\)'),
         (dict(window=(True, 3)), r'window must .* got \(True, 3\)'),
@@ -288,7 +288,7 @@ def test_what_is_not_finite_does_not_become_so(bad, similarity):
             (dict(num_segments=value), f'num_segments must be an integer.* {value!r}')
             for value in ('3', 3.0, -3, True, None)
         ),
-        (dict(num_segments=4), '6 frames do not divide into clips of num_segments=4'),
+        (dict(num_segments=4), '6 frames cannot be split into clips of num_segments=4'),
         (dict(num_segments=0), 'num_segments must be an integer .* got 0'),
         (dict(similarity='l2'), "must be 'cosine' or 'dot', but got 'l2'"),
         (dict(backend='cuda'), "backend must be .* but got 'cuda'"),

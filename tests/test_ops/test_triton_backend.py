@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The Triton kernels, interpreted on the CPU, against Eq. 1 written as loops.
+"""The Triton kernels, interpreted on the CPU, are compared with the loops of Eq. 1.
 
-What a GPU would run is compiled for one, too, and run where there is one.
+They are also compiled for a GPU, and run on it if there is one.
 """
 
 import os
@@ -19,11 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from selfy_mmaction.ops import self_similarity_loops
 
-triton = pytest.importorskip('triton', reason='Triton is there for Linux alone')
+triton = pytest.importorskip('triton', reason='Triton is available only for Linux')
 from selfy_mmaction.ops.backends import triton_backend  # noqa: E402  needs Triton
 
-# More than one tile in both directions, columns outside that share a place with columns
-# inside the frame, channels in blocks.
+# Several tiles in both directions, columns outside the frame that share a slot with
+# columns inside, several blocks of channels.
 TILES = {
     'tiles': (1, 2, 5, 6, 18, (0, -1), (3, 5)),
     'widest window': (1, 1, 3, 2, 30, (0,), (1, 17)),
@@ -62,7 +62,7 @@ def lay_out(x, layout):
 
 
 def make_request(name, form, dtype):
-    """Features and keys, gradient of the STSS tensor, and what the loops are given."""
+    """Return (features, keys), the gradient of the STSS tensor and other arguments."""
     clips, num_segments, channels, height, width, offsets, window = {**CASES, **TILES}[
         name
     ]
@@ -82,8 +82,7 @@ def make_request(name, form, dtype):
         cotangent = draw(*reversed(shape)).permute(*range(6, -1, -1))
     else:  # as a mean over the offsets leaves it
         cotangent = draw(*shape[:4], 1, *window).expand(shape)
-    # The least there is: without it, the norm of what lies outside the frame has no
-    # inverse.
+    # The smallest allowed: without it, norms outside the frame have no inverse.
     eps = 1.2e-38 if form == 'cosine with keys' else 1e-6
     return (feats, keys), cotangent, (offsets, window, num_segments, eps, similarity)
 
@@ -114,7 +113,7 @@ def make_overflow():
 
 @pytest.fixture(scope='module')
 def interpreted(tmp_path_factory):
-    """All requests and what the kernels made of them, in one process of their own."""
+    """All requests and the kernels' results, computed in a separate process."""
     requests = {name: (False, *make_request(*name)) for name in NAMES}
     requests['far apart'] = (True, *make_far_apart())
     requests['overflow'] = (False, *make_overflow())
@@ -153,14 +152,14 @@ def test_values_and_gradients(interpreted, name, form, dtype):
     check(*interpreted[name, form, dtype], dtype)
 
 
-def test_more_than_2_31_elements_apart(interpreted):
+def test_frames_more_than_2_31_elements_apart(interpreted):
     check(*interpreted['far apart'], torch.float16)
 
 
-def test_squares_that_overflow_are_not_silent(interpreted):
+def test_overflowing_squares_result_in_nan(interpreted):
     ((feats, _), _, _), (stss, (grad,)) = interpreted['overflow']
     clips, num_segments, channels, height, width, offsets, window = CASES['plain']
-    # Of the frames 3 to 5, the second clip, as of the first, which holds none.
+    # Frame 4 is in the second clip (frames 3 to 5); the first clip has no overflow.
     wrong = stss.isnan()
     assert not wrong[0].any()
     assert wrong[1, 1, 2, 1].sum() == len(offsets) * 9
@@ -168,7 +167,7 @@ def test_squares_that_overflow_are_not_silent(interpreted):
     assert grad[4, :, 2, 1].isnan().all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 def test_values_and_gradients_on_every_gpu():
     for index in range(torch.cuda.device_count()):
         for name in NAMES:
@@ -181,7 +180,7 @@ def test_values_and_gradients_on_every_gpu():
 
 
 class Recorder:
-    """Stands in for a kernel, and for the guard of the device that it runs on."""
+    """Stand-in for a kernel and for the device guard that it runs under."""
 
     def __init__(self):
         self.current = None
@@ -214,13 +213,13 @@ def test_runs_on_the_device_of_the_features(monkeypatch, device):
 
 
 class H200:
-    """What Triton asks of a driver to compile, without a GPU to run on."""
+    """Driver stand-in that lets Triton compile without a GPU."""
 
     def get_current_target(self):
         return triton.backends.compiler.GPUTarget('cuda', 90, 32)
 
     def get_current_device(self):
-        return 'H200'  # kernels are kept by device
+        return 'H200'  # key of the kernel cache
 
     def get_current_stream(self, device):
         return 0
@@ -228,7 +227,7 @@ class H200:
 
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
-    """Kernels that were launched, which compiles them here and no more."""
+    """Launched kernels, which are only compiled here."""
     if triton_backend.is_interpreted():
         pytest.skip('TRITON_INTERPRET=1 interprets kernels instead of compiling them')
     monkeypatch.setattr(triton.runtime.driver, '_active', H200())
@@ -244,7 +243,7 @@ def compiled(monkeypatch, tmp_path):
 
 
 def bytes_of_stack(kernel, folder):
-    """What a kernel keeps in memory because its registers do not suffice."""
+    """Return how many bytes a kernel spills because it runs out of registers."""
     (folder / 'kernel.cubin').write_bytes(kernel.asm['cubin'])
     usage = subprocess.run(
         [
@@ -266,7 +265,7 @@ def test_compiles_for_a_gpu(compiled, tmp_path, dtype, channels):
     triton_backend.backward(triton_backend.forward(*args), *args)
     assert len(compiled) == 2
     for kernel in compiled:
-        # Gaming GPUs have that much shared memory, too.
+        # Consumer GPUs have that much shared memory as well.
         assert bytes_of_stack(kernel, tmp_path) == 0
         assert kernel.metadata.shared <= 99 * 1024
         ptx = kernel.asm['ptx']

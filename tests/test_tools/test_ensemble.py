@@ -106,7 +106,7 @@ def test_dumps_of_different_clips_are_rejected(refused, dumps, tmp_path):
     other = write(tmp_path / 'other.pkl', 5, labels)
     out = tmp_path / 'both.pkl'
     message = refused(dumps[0], other, '--out', out)
-    assert 'other.pkl are not of the same clips: clip 7 has label 7 and 9' in message
+    assert 'other.pkl do not have the same clips: clip 7 has label 7 and 9' in message
     assert not out.exists()
 
 
@@ -122,7 +122,7 @@ def test_dumps_of_different_clips_are_rejected(refused, dumps, tmp_path):
         (('--weights', 1, 'one'), "invalid float value: 'one'"),
         (('{folder}/../{folder.name}/0.pkl',), 'duplicate dump'),
         (('--out', '{folder}/folder.pkl'), 'folder.pkl'),
-        (('--apply-softmax',), '0.pkl holds probabilities already'),
+        (('--apply-softmax',), '0.pkl already has probabilities'),
         (('--out', 'both.txt'), 'must end in .pkl or .pickle'),
         (('--out', '{folder}/0.pkl'), 'would overwrite an input dump'),
     ],
@@ -138,7 +138,7 @@ def test_invalid_arguments(refused, dumps, tmp_path, args, message):
 def test_logits_and_probabilities_cannot_be_mixed(refused, dumps, tmp_path):
     logits = write(tmp_path / 'logits.pkl', 5, softmax=False)
     message = refused(dumps[0], logits)
-    assert 'logits.pkl does not hold probabilities, but others do' in message
+    assert 'logits.pkl does not have probabilities, but other dumps do' in message
 
 
 def named(path: Path, order: list[int]) -> Path:

@@ -137,7 +137,7 @@ def test_finished_tests_are_skipped(run, tested, networks, tmp_path):
     tested.clear()
 
     output = run(*networks, *args)
-    assert output.count('finished before') == 2
+    assert output.count('already finished') == 2
     assert tested == [('selfy-tsn-r18', None), ('selfy-tsn-r18', occlusion)]
     table = (tmp_path / 'robustness.md').read_text()
     assert '| tsn-r18 | ' in table
@@ -204,22 +204,22 @@ def test_resumes_after_an_interruption(run, networks, tmp_path, monkeypatch, cap
         (['{0}', '{1}', '{0}', '{1}'], 'give each a unique name with --names'),
         (['{0}', '{1}', '--names', 'a', 'b'], 'give each a unique name with --names'),
         (['{0}', '{1}', '--levels', '0'], 'level 0 does not exist'),
-        (['{0}', '{1}', '--corruptions', 'fog'], "corruption 'fog' is none of"),
+        (['{0}', '{1}', '--corruptions', 'fog'], "corruption 'fog' does not exist"),
         (['{0}', '{1}', '--frame', '8'], 'frame 8 does not exist in clips of 8'),
         (['{0}', '{1}', '--seed', '-1'], '--seed -1 must be at least 0'),
         (['{0}', '{1}', '--seed', '0.5'], "invalid int value: '0.5'"),
         (['{0}', '{1}', '--cfg-options', 'model'], '--cfg-options must be KEY=VALUE'),
         (
             ['{0}', '{1}', '--cfg-options', 'model.type=NoSuchModel'],
-            'tsn-r18.py gives no network that can be tested: KeyError',
+            'tsn-r18.py does not define a network that can be tested: KeyError',
         ),
         (
             ['{0}', '{1}', '--cfg-options', 'model=5'],
-            'tsn-r18.py gives no network that can be tested',
+            'tsn-r18.py does not define a network that can be tested',
         ),
         (
             ['{0}', '{1}', '--cfg-options', 'test_dataloader=5'],
-            'tsn-r18.py gives no network that can be tested',
+            'tsn-r18.py does not define a network that can be tested',
         ),
         (
             ['{0}', '{1}', '--cfg-options', 'model.backbone.num_segments=4'],
@@ -249,7 +249,7 @@ def test_arguments_are_checked_before_testing(
 def test_unknown_metric_lists_the_available_ones(refused, networks, tmp_path):
     args = (*networks[:2], '--out', tmp_path, '--levels', 1, '--metric', 'acc/top3')
     message = refused(*args)
-    assert "gives no 'acc/top3', but acc/top1, acc/top5, acc/mean1" in message
+    assert "not report 'acc/top3', only acc/top1, acc/top5, acc/mean1" in message
 
 
 def test_unwritable_folder_fails_before_testing(refused, tested, networks, tmp_path):
@@ -265,7 +265,7 @@ def test_invalid_config(refused, networks, tmp_path, content):
     config = tmp_path / 'config.py'
     config.write_text(content)
     message = refused(config, networks[1], '--out', tmp_path)
-    assert 'config.py gives no network that can be tested' in message
+    assert 'config.py does not define a network that can be tested' in message
 
 
 @pytest.mark.parametrize('size', [0, 9, 5000, -99])

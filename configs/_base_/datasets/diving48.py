@@ -1,12 +1,12 @@
 # Supplement A: 16 segments, resized to exactly 240x320, random scaling and flipping for
 # training, the center 224x224 of two clips for testing. Clips of every class are
-# flipped. The paper's 41.6 is on the first version of the labels (V1), from which the
-# lists must be made.
+# flipped. The paper's 41.6 is on the first version of the labels (V1); make the lists
+# from it.
 data_root = 'data/diving48/'
 
-# How clips are read (docs/data.md): SELFY_DECODER=OpenCV or PyAV in the environment
-# changes the decoder, RawFrame reads extracted frames. mmengine drops names with two
-# leading underscores.
+# SELFY_DECODER in the environment selects how clips are read (docs/data.md): OpenCV and
+# PyAV are other decoders, RawFrame reads extracted frames. mmengine drops names with
+# two leading underscores.
 if '{{$SELFY_DECODER:Decord}}' == 'RawFrame':
     __kind = 'rawframes'
     __open_video = []

@@ -3,9 +3,9 @@
 # flipped. The paper reports the mean accuracy over classes (acc/mean1).
 data_root = 'data/gym/'
 
-# How clips are read (docs/data.md): SELFY_DECODER=OpenCV or PyAV in the environment
-# changes the decoder, RawFrame reads extracted frames. mmengine drops names with two
-# leading underscores.
+# SELFY_DECODER in the environment selects how clips are read (docs/data.md): OpenCV and
+# PyAV are other decoders, RawFrame reads extracted frames. mmengine drops names with
+# two leading underscores.
 if '{{$SELFY_DECODER:Decord}}' == 'RawFrame':
     __kind = 'rawframes'
     __open_video = []
@@ -52,7 +52,7 @@ val_pipeline = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename', 'frame_dir')),
 ]
-test_pipeline = val_pipeline  # what inference_recognizer reads
+test_pipeline = val_pipeline  # read by inference_recognizer
 
 train_dataloader = dict(
     batch_size=8,

@@ -1,6 +1,6 @@
 _base_ = './gym99.py'
 
-# As gym99.py with 3 segments. Extracted frames need no step that opens a video.
+# gym99.py with 3 segments. Extracted frames need no step that opens a video.
 __open_video = (
     []
     if '{{$SELFY_DECODER:Decord}}' == 'RawFrame'
@@ -37,7 +37,7 @@ val_pipeline = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename', 'frame_dir')),
 ]
-test_pipeline = val_pipeline  # what inference_recognizer reads
+test_pipeline = val_pipeline  # read by inference_recognizer
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))

@@ -1,11 +1,11 @@
 # Supplement B: dense sampling of 16 frames; 10 clips x 3 crops for testing, as in
 # non-local networks (short side 256). Not in the paper: a clip spans 64 frames, as in
-# TSM's recipe, and short clips start again, as there.
+# TSM's recipe, and short clips start over, also as in TSM.
 data_root = 'data/kinetics400/'
 
-# How clips are read (docs/data.md): SELFY_DECODER=OpenCV or PyAV in the environment
-# changes the decoder, RawFrame reads extracted frames. mmengine drops names with two
-# leading underscores.
+# SELFY_DECODER in the environment selects how clips are read (docs/data.md): OpenCV and
+# PyAV are other decoders, RawFrame reads extracted frames. mmengine drops names with
+# two leading underscores.
 if '{{$SELFY_DECODER:Decord}}' == 'RawFrame':
     __kind, __prefix = 'rawframes', 'img'
     __open_video = []

@@ -16,10 +16,10 @@ val_pipeline = [
     dict(type='DecordDecode'),
     dict(type='CenterCrop', crop_size=64),
     dict(type='FormatShape', input_format='NCHW'),
-    # tools/ensemble.py matches dumps by the names of clips.
+    # tools/ensemble.py matches dumps by clip name.
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
-test_pipeline = val_pipeline  # what inference_recognizer reads
+test_pipeline = val_pipeline  # read by inference_recognizer
 
 train_dataloader = dict(
     batch_size=12,

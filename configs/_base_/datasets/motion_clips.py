@@ -19,10 +19,10 @@ val_pipeline = [
     dict(type='CenterCrop', crop_size=64),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='Transpose', keys=['imgs'], order=(2, 1, 0, 3, 4)),
-    # tools/ensemble.py matches dumps by the names of clips.
+    # tools/ensemble.py matches dumps by clip name.
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
-test_pipeline = val_pipeline  # what inference_recognizer reads
+test_pipeline = val_pipeline  # read by inference_recognizer
 
 train_dataloader = dict(
     batch_size=12,

@@ -1,4 +1,4 @@
-# Supplement A, as in sthv2.py. The official download of V1 is frames, from 00001.jpg.
+# Supplement A, like sthv2.py. V1 is distributed as frames, starting at 00001.jpg.
 data_root = 'data/sthv1/'
 
 # SELFY_DECODER=Decord, OpenCV or PyAV in the environment reads videos instead
@@ -49,7 +49,7 @@ val_pipeline = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename', 'frame_dir')),
 ]
-test_pipeline = val_pipeline  # what inference_recognizer reads
+test_pipeline = val_pipeline  # read by inference_recognizer
 
 train_dataloader = dict(
     batch_size=8,

@@ -4,10 +4,10 @@
 # clips.
 data_root = 'data/sthv2/'
 
-# How clips are read (docs/data.md): SELFY_DECODER=OpenCV or PyAV in the environment
-# changes the decoder, RawFrame reads extracted frames. mmengine drops names with two
-# leading underscores. More than one decord thread per worker gains nothing
-# (tools/data/reading_speed.py).
+# SELFY_DECODER in the environment selects how clips are read (docs/data.md): OpenCV and
+# PyAV are other decoders, RawFrame reads extracted frames. More than one decord thread
+# per worker gains nothing (tools/data/reading_speed.py). mmengine drops names with two
+# leading underscores.
 if '{{$SELFY_DECODER:Decord}}' == 'RawFrame':
     __kind = 'rawframes'
     __open_video = []
@@ -52,15 +52,15 @@ val_pipeline = [
     dict(type='Resize', scale=(320, 240), keep_ratio=False),
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCHW'),
-    # tools/ensemble.py matches dumps by the names of clips.
+    # tools/ensemble.py matches dumps by clip name.
     dict(type='PackActionInputs', meta_keys=('img_shape', 'filename', 'frame_dir')),
 ]
-test_pipeline = val_pipeline  # what inference_recognizer reads
+test_pipeline = val_pipeline  # read by inference_recognizer
 
-# A clip that cannot be decoded stops the training, and the error names it;
-# on_unreadable='skip' in the training dataset takes another clip instead. The last
-# batch of an epoch is smaller. The official code drops it (configs/selfy/official); the
-# paper does not say.
+# A clip that cannot be decoded stops the training with an error that names it; with
+# on_unreadable='skip' another clip takes its place. The last, incomplete batch of an
+# epoch is kept. The official code drops it (configs/selfy/official); the paper does not
+# say.
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,

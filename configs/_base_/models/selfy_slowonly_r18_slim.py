@@ -9,7 +9,7 @@ model = dict(
             dict(
                 after='layer2',
                 # The block matches on 8x8 positions, where the paper's window of 9x9
-                # would be mostly padding: window and widths are smaller.
+                # would be mostly padding, so window and widths are smaller.
                 block=dict(
                     type='SELFYBlock',
                     offsets=(-2, -1, 0, 1, 2),

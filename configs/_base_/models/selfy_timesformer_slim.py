@@ -10,7 +10,7 @@ model = dict(
                 after='transformer_layers.layers.1',
                 layout='n (h w t) c',
                 # The block matches on 8x8 positions, where the paper's window of 9x9
-                # would be mostly padding: window and widths are smaller.
+                # would be mostly padding, so window and widths are smaller.
                 block=dict(
                     type='SELFYBlock',
                     offsets=(-2, -1, 0, 1, 2),

@@ -1,5 +1,4 @@
-# The official code's form of the block and of the last layer, where they differ from
-# the paper's.
+# The official forms of the block and the last layer, where they differ from the paper.
 model = dict(
     type='Recognizer2D',
     backbone=dict(
@@ -16,12 +15,12 @@ model = dict(
                 # Three 3x3 convolutions per offset, then one over all offsets to 64
                 # channels. The paper: four, then 1x1x1 to C (Eq. 9).
                 integration=dict(type='ReleasedIntegration'),
-                # 1x1 transposed convolution to C, which leaves three of four positions
-                # to the norm's bias. The paper: "upsample".
+                # 1x1 transposed convolution to C: three of four positions get only the
+                # norm's bias. The paper: "upsample".
                 restoration=dict(type='TransposedConvRestoration'),
                 # ReLU(V + x). The paper: V + ReLU(x) (Eq. 9).
                 fusion=dict(type='ResidualFusion', relu='after'),
-                # Training starts as if without the block. The paper does not say.
+                # The block starts as the identity. The paper does not specify this.
                 zero_init_last_norm=True,
             ),
         ),

@@ -5,7 +5,7 @@ model = dict(
         selfy=dict(
             after='res3',
             # The block matches on 8x8 positions, where the paper's window of 9x9 would
-            # be mostly padding: window and widths are smaller.
+            # be mostly padding, so window and widths are smaller.
             block=dict(
                 type='SELFYBlock',
                 offsets=(-2, -1, 0, 1, 2),

@@ -1,4 +1,4 @@
-# For the motion benchmark's 64x64 pixels: an eighth of the width, and no stride in
+# For the 64x64 pixels of the motion benchmark: an eighth of the width, and no stride in
 # layer2, as in tsn_r18_slim.py.
 model = dict(
     type='Recognizer3D',

@@ -1,4 +1,4 @@
-# For the motion benchmark's 64x64 pixels: 8x8 tokens per frame, four layers.
+# For the 64x64 pixels of the motion benchmark: 8x8 tokens per frame, four layers.
 model = dict(
     type='Recognizer3D',
     backbone=dict(

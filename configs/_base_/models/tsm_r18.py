@@ -8,7 +8,7 @@ model = dict(
         pretrained='torchvision://resnet18',
     ),
     # TSMHead averages over the frames of a clip, then over the clips of a video.
-    # Dropout is the official recipe's. The paper does not say how the last layer is
+    # Dropout follows the official recipe. The paper does not say how the last layer is
     # initialized: here N(0, 0.001), as in TSM; in the official code Xavier uniform
     # (selfy_tsm_r50_official.py).
     cls_head=dict(

@@ -1,6 +1,6 @@
 # For the 64x64 pixels of the motion benchmark: an eighth of the width, and no stride in
-# res3, whose 16x16 positions the block matches on 8x8. mmaction2's ResNetTSM has no
-# base_channels, so the baseline uses our class, too.
+# res3, whose 16x16 positions the block matches on an 8x8 grid. mmaction2's ResNetTSM
+# has no base_channels, so the baseline also uses our class.
 model = dict(
     type='Recognizer2D',
     backbone=dict(

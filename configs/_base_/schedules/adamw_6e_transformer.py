@@ -1,5 +1,5 @@
-# A lower learning rate than in adamw_6e.py, as is usual for transformers. No other was
-# tried.
+# A lower learning rate than in adamw_6e.py, as is usual for transformers. We tried no
+# other.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -1,5 +1,5 @@
 # Supplement A: SGD with momentum 0.9, learning rate 0.01, 50 epochs, decayed by 1/10
-# after the 30th and the 40th. Not in the paper but in the official recipe: Nesterov, a
+# after epochs 30 and 40. Not in the paper but in the official recipe: Nesterov, a
 # batch of 64, weight decay 5e-4, gradient clipping at 20, and the same learning rates
 # for the last layer as for all others (weights x1, biases x2 without decay).
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_begin=1, val_interval=1)

@@ -1,6 +1,6 @@
 # Supplement A, FineGym: 40 epochs with a cosine schedule, the first 10 of them a
 # gradual warm-up to the learning rate of 0.01. The paper does not say where the warm-up
-# starts. sgd_50e_sth.py says which options of the optimizer are not in the paper.
+# starts. sgd_50e_sth.py lists the optimizer options that are not in the paper.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=40, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

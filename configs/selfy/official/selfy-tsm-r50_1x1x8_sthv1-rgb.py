@@ -5,6 +5,6 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 
-# The official code drops the last, incomplete batch of an epoch. It does so in
-# validation, too (2 of 11522 clips); here every clip counts.
+# The official code drops the last, incomplete batch of an epoch. It also does so in
+# validation (2 of 11522 clips); here validation uses every clip.
 train_dataloader = dict(drop_last=True)

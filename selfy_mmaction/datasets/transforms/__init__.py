@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Transforms, registered in mmaction2's registry; the decoders replace its own."""
+"""Transforms in mmaction2's registry; the decoders replace mmaction2's own."""
 
 from . import decord_decoding, opencv_decoding, pyav_decoding
 from .motion_blur_frame import MotionBlurFrame

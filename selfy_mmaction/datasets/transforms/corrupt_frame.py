@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What the corruptions of a single frame share (section 4.7, supplement A)."""
+"""Base class for corruptions of a single frame (section 4.7, supplement A)."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,33 +12,32 @@ PAPER_SIDE = 224
 
 
 def center_frame(clip_length: int) -> int:
-    """The frame that section 4.7 corrupts: the 4th of 8.
+    """Return the index of the frame that section 4.7 corrupts, the 4th of 8.
 
-    Returns:
-        Index of the frame, from 0; of an even number the earlier one of the middle.
+    Indices start at 0. For an even length, it is the earlier of the two center frames.
     """
     return (clip_length - 1) // 2
 
 
 class CorruptFrame(BaseTransform):
-    """Corrupt one frame of each clip and leave the others as they are.
+    """Corrupt one frame of each clip.
 
-    It follows the last crop or resize and precedes ``FormatShape``, so that the
-    lengths are pixels of the network's input. A clip is ``num_clips`` frames where
-    ``clip_len`` is 1, as 2D networks are fed, else ``clip_len`` frames; of several
-    clips or crops of a video each has its frame corrupted.
+    Place it after the last crop or resize and before ``FormatShape``: lengths are in
+    pixels of the network's input. If ``clip_len`` is 1 (2D networks), a clip is
+    ``num_clips`` frames, otherwise ``clip_len`` frames. Every clip and crop of a video
+    is corrupted.
 
     Args:
         level: Severity, from 1.
-        frame: Index of the frame in the clip, from 0. Default: None, the
+        frame: Index of the frame in the clip, from 0. Default: None, which uses
             :func:`center_frame`.
 
     Raises:
-        ValueError: There is no such level.
+        ValueError: If ``level`` does not exist.
     """
 
     levels: Sequence[Any]
-    """What each level means in the supplement."""
+    """Parameters of each level in the supplement."""
 
     def __init__(self, level: int, frame: int | None = None) -> None:
         if level not in range(1, len(self.levels) + 1):
@@ -51,19 +50,19 @@ class CorruptFrame(BaseTransform):
 
     @abstractmethod
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
-        """A corrupted copy of a frame.
+        """Return a corrupted copy of a frame.
 
         Args:
-            image: (H, W, 3), uint8; other frames of the clip may share its memory.
-            results: The results of the pipeline so far.
+            image: (H, W, 3), uint8. Other frames of the clip may share its memory.
+            results: Results of the pipeline so far.
         """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Corrupt the frame of each clip in ``imgs``, which becomes a new list.
+        """Corrupt the frame of each clip and store ``imgs`` as a new list.
 
         Raises:
-            ValueError: The frames are no images of uint8, do not divide into clips, or
-                a clip has no such frame.
+            ValueError: If the frames are not uint8 images or do not divide into clips,
+                or ``frame`` does not exist.
         """
         images = list(results['imgs'])
         for image in images[:1]:
@@ -71,13 +70,13 @@ class CorruptFrame(BaseTransform):
                 raise ValueError(
                     f'{type(self).__name__} got frames of shape {image.shape} and type '
                     f'{image.dtype}, expected (H, W, 3) and uint8; place it after the '
-                    'last crop or resize, before FormatShape and any Normalize'
+                    'last crop or resize and before FormatShape and Normalize'
                 )
         clip_len, num_clips = results['clip_len'], results['num_clips']
         length = clip_len if clip_len > 1 else num_clips
         if len(images) % length:
             raise ValueError(
-                f'{len(images)} frames do not divide into clips of {length} '
+                f'{len(images)} frames do not divide into clips of {length} frames '
                 f'(clip_len={clip_len}, num_clips={num_clips})'
             )
         frame = center_frame(length) if self.frame is None else self.frame
@@ -96,10 +95,9 @@ class CorruptFrame(BaseTransform):
 
 
 def scale_to_input(image: np.ndarray) -> float:
-    """Factor from the paper's pixels to those of a frame, (H, W, 3).
+    """Return the factor from the paper's pixels to those of a frame, (H, W, 3).
 
-    The lengths of the supplement are pixels of a 224x224 input: level 6 of the
-    occlusion, 224 px, covers the frame. For another input they grow and shrink with its
-    short side.
+    The supplement gives lengths in pixels of a 224x224 input: level 6 of the occlusion,
+    224 px, covers the frame. For other inputs, they scale with the short side.
     """
     return min(image.shape[:2]) / PAPER_SIDE

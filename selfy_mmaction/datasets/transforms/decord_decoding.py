@@ -1,15 +1,19 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's decord steps, made to give the frames asked for or to say why not.
+"""decord transforms that return the requested frames or raise an error.
 
-They replace mmaction2's own in its registry, under the same names, so that every
-pipeline gets them: that of a config, of ``inference_recognizer``, of the inferencer.
+They replace mmaction2's transforms in the registry under the same names, so every
+pipeline uses them: in configs, ``inference_recognizer`` and the inferencer.
 
-Without an error decord 0.6 seeks to another frame where keyframes are not stored in the
-order they are shown (x265's default), where frames have no times (H.264 or MPEG-4 with
-B-frames in an AVI), and where the first frames are hidden (the edit list of a cut with
-``-c copy``). It starts an MPEG-TS at a later keyframe, repeats the nearest frame for
-one that it cannot decode, and shows rotated MKV as they are stored. On a truncated AVI
-it ends the process.
+decord 0.6 silently returns wrong frames in several cases:
+
+- It seeks to the wrong frame if keyframes are not stored in display order (x265's
+  default), frames have no timestamps (H.264 or MPEG-4 with B-frames in an AVI), or the
+  first frames are hidden (edit list of a video cut with ``-c copy``).
+- It starts an MPEG-TS at a later keyframe.
+- It repeats the nearest frame for a frame that it cannot decode.
+- It ignores the rotation of an MKV.
+
+It crashes on a truncated AVI.
 """
 
 import io
@@ -22,7 +26,7 @@ from mmaction.registry import TRANSFORMS
 from mmengine.fileio import FileClient
 
 from selfy_mmaction.datasets.video_files import (
-    announced_frames,
+    declared_frames,
     find_codec,
     has_ordered_keyframes,
     is_rotated_matroska,
@@ -32,15 +36,15 @@ from .undecodable import (
     RE_ENCODE,
     USE_PYAV,
     explain,
-    refuse_transport_stream,
-    refuse_truncated,
+    reject_transport_stream,
+    reject_truncated,
 )
 
 HAVE_HIDDEN_FRAMES = ('AV1', 'VP8', 'VP9')
 
 
 class _FramesInOrder:
-    """A decord reader that decodes from the first frame on instead of seeking."""
+    """decord reader that decodes from the first frame instead of seeking."""
 
     def __init__(self, reader: Any, num_frames: int) -> None:
         self._reader = reader
@@ -53,12 +57,14 @@ class _FramesInOrder:
         return getattr(self._reader, name)
 
     def get_batch(self, indices: Sequence[int]) -> Any:
-        """Frames as decord's array (len(indices), H, W, 3)."""
+        """Return frames as a decord array, (len(indices), H, W, 3)."""
         from decord import ndarray
 
         wanted = {int(index) for index in indices}
         if not wanted <= set(range(len(self))):
-            raise IndexError(f'frames {sorted(wanted)} asked of {len(self)}')
+            raise IndexError(
+                f'frames {sorted(wanted)} do not exist; the video has {len(self)}'
+            )
         frames = {}
         self._reader.seek(0)
         for index in range(max(wanted) + 1):
@@ -70,36 +76,36 @@ class _FramesInOrder:
 
 @TRANSFORMS.register_module(force=True)
 class DecordInit(loading.DecordInit):
-    """mmaction2's ``DecordInit``, which refuses what decord would read wrongly.
+    """mmaction2's ``DecordInit`` that rejects videos that decord reads wrongly.
 
-    Frames are sought only where decord finds the right ones; of other
-    videos all frames up to the last one wanted are decoded.
+    It seeks only in videos in which decord finds the right frame. In other videos, it
+    decodes all frames up to the last requested one.
 
     Args:
-        io_backend: Where the videos are. Default: disk.
-        num_threads: Threads of a reader. Default: 1.
+        io_backend: Storage backend of the videos. Default: ``'disk'``.
+        num_threads: Threads per reader. Default: 1.
         kwargs: Arguments of the file client.
     """
 
     def _get_video_reader(self, filename: str) -> Any:
         import decord
 
-        if '.' not in filename.rsplit('/', 1)[-1]:  # as there
+        if '.' not in filename.rsplit('/', 1)[-1]:  # as in mmaction2
             filename += '.mp4'
         if self.file_client is None:
             self.file_client = FileClient(self.io_backend, **self.kwargs)
         file = io.BytesIO(self.file_client.get(filename))
-        refuse_truncated(file)
-        refuse_transport_stream(file, 'decord')
+        reject_truncated(file)
+        reject_transport_stream(file, 'decord')
         if is_rotated_matroska(file):
             raise ValueError(
-                'it is to be shown rotated, but decord would not turn the frames of an '
-                f'MKV; {RE_ENCODE}, or {USE_PYAV}'
+                'it is tagged as rotated, which decord ignores in an MKV; '
+                f'{RE_ENCODE}, or {USE_PYAV}'
             )
         ordered = has_ordered_keyframes(file)
         try:
-            # The smallest tolerance there is: frames repeated for others are an error,
-            # but decord counts those that these codecs never show.
+            # The smallest tolerance makes repeated frames an error. -1 turns the check
+            # off: decord also counts hidden frames as repeated.
             tolerance = -1 if find_codec(file) in HAVE_HIDDEN_FRAMES else 1e-9
             file.seek(0)
             reader = decord.VideoReader(
@@ -107,15 +113,15 @@ class DecordInit(loading.DecordInit):
             )
         except (RuntimeError, decord.DECORDError) as error:
             raise ValueError(f'{explain(file, "decord")} ({error})') from error
-        announced = announced_frames(file)
-        if len(reader) < max(announced, 1):
+        declared = declared_frames(file)
+        if len(reader) < max(declared, 1):
             raise ValueError(
-                f'only {len(reader)} of at least {announced or 1} frames are in it'
+                f'it has only {len(reader)} of at least {declared or 1} frames'
             )
         times = reader.get_frame_timestamp(range(len(reader)))[:, 0]
-        has_times = np.abs(times).max() < 1e9  # far below: not a time
-        # Hidden are frames before the first, and those that only serve others (VP8),
-        # which have the time of one that is shown.
+        has_times = np.abs(times).max() < 1e9  # else placeholders, far below 0
+        # Hidden frames have a negative time, or, if they are only references (VP8), the
+        # time of a displayed frame.
         shown = len(np.unique(times[times > -1e-6])) if has_times else len(reader)
         if ordered and has_times and shown == len(reader):
             return reader

@@ -20,26 +20,26 @@ MOTION_BLURS = ((15, 5), (10, 8), (15, 12), (20, 15), (25, 20), (30, 25))
 def motion_blur(
     image: np.ndarray, radius: float, sigma: float, angle: float
 ) -> np.ndarray:
-    """Blur an image as if it had moved, as ImageNet-C does.
+    """Apply the motion blur of ImageNet-C.
 
-    ImageNet-C calls ImageMagick's ``motion_blur`` through Wand and reads the PNG that
-    it writes. This gives the same bytes as ImageMagick 6.9 with 16-bit quanta, without
-    needing it: each pixel is the mean of the pixels from itself on along the angle,
-    2 * ceil(radius) + 1 of them, weighted by half a Gaussian; beyond the border the
-    border's pixels are repeated.
+    ImageNet-C calls ImageMagick's ``motion_blur`` through Wand and reads the resulting
+    PNG. This function returns the same bytes as ImageMagick 6.9 with 16-bit quanta,
+    without ImageMagick: each output pixel is the mean of 2 * ceil(radius) + 1 pixels,
+    from itself along the angle, weighted by half a Gaussian. Border pixels are
+    repeated.
 
     Args:
         image: (H, W, C), uint8.
-        radius: Half of the length of the trail in pixels, above 0.
+        radius: Half of the trail's length in pixels, above 0.
         sigma: Standard deviation of the Gaussian in pixels, above 0.
-        angle: Where these pixels lie, in degrees: 0 to the right, 90 down. A point's
-            trail goes the opposite way.
+        angle: Direction of the averaged pixels in degrees: 0 is right, 90 is down. The
+            trail of a point extends in the opposite direction.
 
     Returns:
         (H, W, C), uint8.
 
     Raises:
-        ValueError: ``radius`` or ``sigma`` is not above 0.
+        ValueError: If ``radius`` or ``sigma`` is not above 0.
     """
     if radius <= 0 or sigma <= 0:
         raise ValueError(f'radius={radius} and sigma={sigma} must be above 0')
@@ -48,7 +48,7 @@ def motion_blur(
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     weights /= weights.sum()
     x, y = width * math.cos(math.radians(angle)), width * math.sin(math.radians(angle))
-    # The same operations in the same order as there: half a pixel is a tie.
+    # Same order of operations as ImageMagick, so that ties at half a pixel agree.
     columns = np.ceil(steps * x / math.hypot(y, x) - 0.5).astype(int)
     rows = np.ceil(steps * y / math.hypot(y, x) - 0.5).astype(int)
 
@@ -57,29 +57,29 @@ def motion_blur(
     blurred = np.zeros(image.shape)
     for weight, row, column in zip(weights, width + rows, width + columns, strict=True):
         blurred += weight * padded[row : row + height, column : column + length]
-    # Rounded to 16 bits, of which ImageMagick's PNG keeps 8 without rounding again.
+    # ImageMagick rounds to 16 bits; its PNG then keeps the upper 8 bits.
     quanta = np.floor(blurred * 257 + 0.5)
     return (quanta // 257).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()
 class MotionBlurFrame(CorruptFrame):
-    """Blur one frame of each clip as if it had moved (supplement A).
+    """Apply motion blur to one frame of each clip (supplement A).
 
-    The angle is drawn uniformly from -45 to 45 degrees as in ImageNet-C, one for each
-    video. It depends only on ``seed`` and the name of the video's file or folder, so
-    that every level and every network sees the same.
+    The angle is drawn per video, uniformly from -45 to 45 degrees as in ImageNet-C. It
+    depends only on ``seed`` and the name of the video's file or folder, so it is the
+    same for all levels and networks.
 
     Args:
         level: Severity from 1 to 6: (radius, sigma) of (15, 5), (10, 8), (15, 12),
             (20, 15), (25, 20) and (30, 25) px of a 224x224 input, scaled with the short
-            side of another input.
-        frame: Index of the frame in the clip, from 0. Default: None, the 4th of 8, as
-            in the paper: (frames - 1) // 2.
+            side for other inputs.
+        frame: Index of the frame in the clip, from 0. Default: None, which is
+            (frames - 1) // 2, the 4th of 8 as in the paper.
         seed: Seed of the angles, from 0 to 2**32 - 1. Default: 0.
 
     Raises:
-        ValueError: There is no such level or seed.
+        ValueError: If ``level`` or ``seed`` is out of range.
     """
 
     levels = MOTION_BLURS
@@ -89,25 +89,25 @@ class MotionBlurFrame(CorruptFrame):
         self.seed = check_int('seed', seed, least=0, most=2**32 - 1)
 
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
-        """Blur a frame along the angle of its video."""
+        """Blur a copy of the frame along the angle of its video."""
         scale = scale_to_input(image)
         radius, sigma = (length * scale for length in self.levels[self.level - 1])
         return motion_blur(image, radius, sigma, self.draw_angle(results))
 
     def draw_angle(self, results: dict[str, Any]) -> float:
-        """Angle of a video in degrees, -45 to 45.
+        """Draw the angle of a video in degrees, from -45 to 45.
 
-        Of ``filename`` or ``frame_dir`` only the last part without its ending counts.
+        It depends on the last part of ``filename`` or ``frame_dir``, without extension.
 
         Raises:
-            ValueError: The results have neither.
+            ValueError: If the results have neither key.
         """
         path = results.get('filename') or results.get('frame_dir')
         if path is None:
             raise ValueError(
-                'MotionBlurFrame draws the angle by the name of the video, but the '
-                'results have neither filename nor frame_dir; use it with a dataset '
-                'of videos or of raw frames'
+                'MotionBlurFrame derives the angle from the name of the video, but the '
+                'results have neither filename nor frame_dir; use it with a video or '
+                'raw-frame dataset'
             )
         name = zlib.crc32(PurePath(path).stem.encode())
         return np.random.default_rng([self.seed, name]).uniform(-45, 45)

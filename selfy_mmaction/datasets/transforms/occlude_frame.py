@@ -14,24 +14,24 @@ OCCLUSION_SIDES = (40, 80, 120, 160, 200, 224)
 
 @TRANSFORMS.register_module()
 class OccludeFrame(CorruptFrame):
-    """Cut a black square out of the center of one frame of each clip (supplement A).
+    """Black out a center square in one frame of each clip (supplement A).
 
-    The paper does not say the color.
+    The paper does not specify the color.
 
     Args:
         level: Severity from 1 to 6: sides of 40, 80, 120, 160, 200 and 224 px of a
-            224x224 input, scaled with the short side of another input.
-        frame: Index of the frame in the clip, from 0. Default: None, the 4th of 8, as
-            in the paper: (frames - 1) // 2.
+            224x224 input, scaled with the short side for other inputs.
+        frame: Index of the frame in the clip, from 0. Default: None, which is
+            (frames - 1) // 2, the 4th of 8 as in the paper.
 
     Raises:
-        ValueError: There is no such level.
+        ValueError: If ``level`` does not exist.
     """
 
     levels = OCCLUSION_SIDES
 
     def corrupt(self, image: np.ndarray, results: dict[str, Any]) -> np.ndarray:
-        """Cut the square out of a copy of the frame."""
+        """Black out the square in a copy of the frame."""
         side = round(self.levels[self.level - 1] * scale_to_input(image))
         top, left = ((length - side) // 2 for length in image.shape[:2])
         occluded = image.copy()

@@ -1,10 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""mmaction2's PyAV and PIMS steps, made to give the frames asked for or to say why not.
+"""PyAV and PIMS transforms that return the requested frames or raise an error.
 
-Without an error, mmaction2's ``PyAVInit`` takes the number of frames from the
-container, which WebM, MKV and MPEG-TS do not store. Its ``PyAVDecode`` starts again at
-the first frame after the last, and shows rotated videos as they are stored. PIMS seeks
-like decord.
+mmaction2's ``PyAVInit`` reads the number of frames from the container, but WebM, MKV
+and MPEG-TS do not store it. Its ``PyAVDecode`` silently wraps around to the first frame
+after the last one and ignores the rotation of videos. PIMS seeks like decord.
 """
 
 import io
@@ -15,11 +14,11 @@ from mmaction.datasets.transforms import loading
 from mmaction.registry import TRANSFORMS
 from mmengine.fileio import FileClient
 
-from .undecodable import refuse_truncated
+from .undecodable import reject_truncated
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """RGB of PyAV's frame, turned like decord and OpenCV do: by quarters only."""
+    """Return a frame as RGB, rotated like decord and OpenCV: multiples of 90 only."""
     image = frame.to_rgb().to_ndarray()
     if frame.rotation % 90:
         return image
@@ -28,19 +27,19 @@ def _upright(frame: Any) -> np.ndarray:
 
 @TRANSFORMS.register_module(force=True)
 class PyAVInit(loading.PyAVInit):
-    """mmaction2's ``PyAVInit``, which counts the frames.
+    """mmaction2's ``PyAVInit`` that counts the frames.
 
     Args:
-        io_backend: Where the videos are. Default: disk.
+        io_backend: Storage backend of the videos. Default: ``'disk'``.
         kwargs: Arguments of the file client.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Open ``filename`` as ``video_reader``, of ``total_frames``.
+        """Open ``filename``; set ``video_reader`` and ``total_frames``.
 
         Raises:
-            ImportError: PyAV is missing or older than 14.2.
-            ValueError: The video is truncated, or has no frames.
+            ImportError: If PyAV is missing or older than 14.2.
+            ValueError: If the video is truncated or has no frames.
         """
         try:
             import av
@@ -53,18 +52,18 @@ class PyAVInit(loading.PyAVInit):
         if self.file_client is None:
             self.file_client = FileClient(self.io_backend, **self.kwargs)
         content = self.file_client.get(results['filename'])
-        refuse_truncated(io.BytesIO(content))
+        reject_truncated(io.BytesIO(content))
         with av.open(io.BytesIO(content)) as container:
             if not container.streams.video:
-                raise ValueError('there is no video in it')
-            announced = container.streams.video[0].frames
+                raise ValueError('it has no video stream')
+            declared = container.streams.video[0].frames
             packets = [packet for packet in container.demux(video=0) if packet.size]
-        if len(packets) < max(announced, 1):
+        if len(packets) < max(declared, 1):
             raise ValueError(
-                f'only {len(packets)} of at least {announced or 1} frames are in it'
+                f'it has only {len(packets)} of at least {declared or 1} frames'
             )
         times = [packet.pts for packet in packets if not packet.is_discard]
-        # A frame of VP8 that only serves others has the time of one that is shown.
+        # A VP8 frame that is only a reference has the time of a displayed frame.
         results['total_frames'] = len(times if None in times else set(times))
         results['video_reader'] = av.open(io.BytesIO(content))
         return results
@@ -72,24 +71,24 @@ class PyAVInit(loading.PyAVInit):
 
 @TRANSFORMS.register_module(force=True)
 class PyAVDecode(loading.PyAVDecode):
-    """mmaction2's ``PyAVDecode``, which turns rotated videos.
+    """mmaction2's ``PyAVDecode`` that applies the rotation of videos.
 
     Args:
         multi_thread: Whether to decode in several threads. Default: False.
-        mode: ``accurate``, or ``efficient`` for the nearest keyframes. Default:
-            accurate.
+        mode: ``'accurate'``, or ``'efficient'`` for the nearest keyframes. Default:
+            ``'accurate'``.
     """
 
     @staticmethod
     def frame_generator(container: Any, stream: Any) -> np.ndarray | None:
-        """The next frame, for mmaction2's ``efficient`` mode."""
+        """Return the next frame, for mmaction2's ``'efficient'`` mode."""
         return next((_upright(frame) for frame in container.decode(stream)), None)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Decode the frames ``frame_inds`` of ``video_reader`` as ``imgs``.
+        """Decode the frames ``frame_inds`` of ``video_reader`` into ``imgs``.
 
         Raises:
-            ValueError: The video has fewer frames than it announces.
+            ValueError: If the video has fewer frames than it declares.
         """
         if self.mode == 'efficient':
             return super().transform(results)
@@ -118,11 +117,14 @@ class PyAVDecode(loading.PyAVDecode):
 
 @TRANSFORMS.register_module(force=True)
 class PIMSInit(PyAVInit):
-    """PIMS decodes with PyAV, but seeks to other frames: PyAV alone is used.
+    """Replacement of PIMS by PyAV.
+
+    PIMS also decodes with PyAV, but seeks to wrong frames.
 
     Args:
-        io_backend: Where the videos are. Default: disk.
-        mode: As for mmaction2's; of no effect.
+        io_backend: Storage backend of the videos. Default: ``'disk'``.
+        mode: Ignored; accepted for compatibility with mmaction2. Default:
+            ``'accurate'``.
         kwargs: Arguments of the file client.
     """
 
@@ -134,4 +136,4 @@ class PIMSInit(PyAVInit):
 
 @TRANSFORMS.register_module(force=True)
 class PIMSDecode(PyAVDecode):
-    """See :class:`PIMSInit`."""
+    """Replacement of PIMS by PyAV, see :class:`PIMSInit`."""

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Horizontal flip that keeps directions of motion true (supplement A)."""
+"""Horizontal flip that keeps "left" and "right" correct (supplement A)."""
 
 import os.path as osp
 from collections.abc import Collection
@@ -19,20 +19,20 @@ from selfy_mmaction.datasets.class_names import (
 
 @TRANSFORMS.register_module()
 class SelectiveFlip(Flip):
-    """Flip at random, except clips whose class name holds "left" or "right".
+    """Flip clips at random unless their class name contains "left" or "right".
 
     The supplement does not flip such clips; mmaction2's ``flip_label_map`` flips them
-    and swaps their labels. The classes are found by name, not by number, because the
-    numbers differ between lists of the same dataset, and only whole words count. Our
-    checked datasets compare the file with their annotation by :meth:`check_annotation`.
+    and swaps their labels. Classes are selected by name, as whole words, because label
+    numbers differ between lists of the same dataset. Our checked datasets call
+    :meth:`check_annotation` to compare the names with the annotation file.
 
     Args:
         class_names: File with one class name per line, in the order of the labels.
         flip_ratio: Probability of a flip. Default: 0.5.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: A name is empty or appears twice.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a name is empty or appears twice.
 
     Attributes:
         kept_labels: Labels of the classes that are not flipped.
@@ -49,21 +49,21 @@ class SelectiveFlip(Flip):
     def check_annotation(
         self, ann_file: str, labels: Collection[int], num_classes: int | None
     ) -> None:
-        """Refuse an annotation that the class names do not belong to.
+        """Check that the class names match an annotation file.
 
-        Their number is compared, and where a ``preparation.json`` of
-        ``tools/data/prepare.py`` lies beside the annotation, their fingerprint too.
+        The number of classes must match. If ``tools/data/prepare.py`` wrote a
+        ``preparation.json`` to the same folder, the fingerprint must match, too.
 
         Args:
-            ann_file: Annotation file.
-            labels: Labels in it.
-            num_classes: Number of classes of the dataset, None if it does not know.
+            ann_file: Path of the annotation file.
+            labels: Labels in the annotation file.
+            num_classes: Number of classes of the dataset, None if unknown.
 
         Raises:
-            ValueError: They do not go together.
+            ValueError: If the class names do not match.
         """
         count = self.num_classes
-        fix = 'set class_names to the file that the preparation wrote with the list'
+        fix = 'set class_names to the file that tools/data/prepare.py wrote'
         if num_classes is not None and count != num_classes:
             raise ValueError(
                 f'{self.class_names} has {count} class names, but the dataset of '
@@ -82,16 +82,17 @@ class SelectiveFlip(Flip):
         found = fingerprint_class_names(self._names)
         if isinstance(wanted, str) and found != wanted:
             raise ValueError(
-                f'{self.class_names} has fingerprint {found}, but {preparation} says '
-                f'that {ann_file} was written for {wanted}: the classes are others or '
-                f'in another order; {fix}'
+                f'{self.class_names} has fingerprint {found}, but according to '
+                f'{preparation}, {ann_file} was written for {wanted}: the classes or '
+                f'their order differ; {fix}'
             )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Flip ``imgs``, unless a class of ``label`` has a direction.
+        """Flip ``imgs`` at random unless ``label`` has one of ``kept_labels``.
 
         Raises:
-            ValueError: The label has no form of :func:`find_present_labels`.
+            ValueError: If ``label`` has no form that :func:`find_present_labels`
+                accepts.
         """
         labels = find_present_labels(results['label'], self.num_classes)
         if labels & self.kept_labels:

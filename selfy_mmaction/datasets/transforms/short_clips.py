@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Frames of clips that are shorter than their number of segments."""
+"""Frame indices of videos with fewer frames than segments."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from mmcv.transforms import BaseTransform
 
 @TRANSFORMS.register_module()
 class ShortClips(BaseTransform):
-    """Repeat the first frame of clips with fewer frames than segments.
+    """Repeat the first frame of videos with fewer frames than segments.
 
-    It follows ``SampleFrames``, which spreads the frames there are. The official loader
-    (``TSNDataSet``, as in TSN and TSM) repeats the first frame, and without random
-    shift it does so for clips with exactly as many frames as segments, too. For longer
-    clips both take the same frames.
+    Place it after ``SampleFrames``, which spreads the available frames. The official
+    loader (``TSNDataSet``, as in TSN and TSM) repeats the first frame instead, and
+    without random shift also if there are exactly as many frames as segments. For
+    longer videos, both sample the same frames.
 
     Args:
         test_mode: Whether frames are sampled without random shift, as in
@@ -26,7 +26,7 @@ class ShortClips(BaseTransform):
         self.test_mode = test_mode
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Choose the frames ``frame_inds`` of a short clip."""
+        """Set ``frame_inds`` of a short video to its first frame."""
         if results['clip_len'] != 1:
             return results
         shortest = results['num_clips'] + int(self.test_mode)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The temporal shift of the released SELFY code at depths above 50."""
+"""TSM-ResNet with the temporal shift of the official SELFY code."""
 
 from mmaction.models.backbones.resnet_tsm import TemporalShift
 from mmaction.registry import MODELS
@@ -9,18 +9,18 @@ from .resnet_selfy import ResNetTSMSELFY
 
 @MODELS.register_module()
 class ReleasedResNetTSMSELFY(ResNetTSMSELFY):
-    """ResNetTSMSELFY that shifts in every block, whatever the depth.
+    """ResNetTSMSELFY with a temporal shift in every residual block.
 
-    From ResNet-101 on mmaction2 shifts in every second block, as the authors of TSM
-    do; the released SELFY code shifts in all. Up to ResNet-50 both are the same.
+    From ResNet-101 on, mmaction2 shifts in every second residual block, as in the code
+    of TSM; the official SELFY code shifts in all. Up to ResNet-50, both are the same.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        kwargs: As for :class:`ResNetTSMSELFY`; ``shift_place`` stays 'blockres'.
+        kwargs: See :class:`ResNetTSMSELFY`. Keep ``shift_place='blockres'``.
     """
 
     def make_temporal_shift(self) -> None:
-        """Shift in the blocks that the host leaves out as in the others."""
+        """Add the shift to the residual blocks that mmaction2 skips."""
         super().make_temporal_shift()
         for layer in self.res_layers:
             blocks = getattr(self, layer)

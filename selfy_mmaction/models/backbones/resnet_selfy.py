@@ -17,14 +17,14 @@ from selfy_mmaction.ops import check_bool
 
 
 class Stage(NamedTuple):
-    """A place for a block: the host's layer, and the matching grid's scale there."""
+    """Position of a block: the layer that it follows and the scale of its grid."""
 
     layer: str
     scale: float
 
 
-# Supplement, Table 1 and Section C: wherever the block stands, it matches on 14x14
-# positions at an input of 224x224.
+# Supplement, Table 1 and Section C: with 224x224 input, blocks always match on 14x14
+# positions.
 STAGES = {
     'pool1': Stage('maxpool', 0.25),
     'res2': Stage('layer1', 0.25),
@@ -35,7 +35,7 @@ STAGES = {
 
 
 class _WithBlocks(HostOfBlocks):
-    """What both backbones add to mmaction2's: blocks, and a choice of width."""
+    """Adds blocks and a configurable width to the backbones of mmaction2."""
 
     def _insert_blocks(self, selfy: dict[str, Any] | None) -> None:
         if selfy is None:
@@ -43,7 +43,7 @@ class _WithBlocks(HostOfBlocks):
         keys = {'after', 'block', 'new'}
         if not isinstance(selfy, Mapping) or not {'after'} <= set(selfy) <= keys:
             raise ValueError(
-                'selfy must be dict(after=..., block=dict(type=...)), and may have '
+                'selfy must be dict(after=..., block=dict(type=...)), optionally with '
                 f'new=True, but got {selfy!r}'
             )
         new = check_bool('selfy.new', selfy.get('new', False))
@@ -52,13 +52,13 @@ class _WithBlocks(HostOfBlocks):
         stages = [stages] if isinstance(stages, str) else stages
         if not isinstance(stages, Sequence) or not stages:
             raise ValueError(
-                f'selfy.after must name one stage or several of {allowed}, but got '
-                f'{stages!r}; for the plain backbone set selfy=None'
+                f'selfy.after must be one or several of {allowed}, but got '
+                f'{stages!r}; for the plain backbone, set selfy=None'
             )
         for stage in stages:
             if stage not in allowed:
                 raise ValueError(
-                    f'selfy.after={stage!r} is no stage of this backbone; choose '
+                    f'selfy.after={stage!r} is not a stage of this backbone; choose '
                     f'from {allowed}'
                 )
         for stage in stages:
@@ -87,7 +87,7 @@ class _WithBlocks(HostOfBlocks):
         return self.num_segments // 2 if halved else self.num_segments
 
     def _set_width(self, base_channels: int) -> None:
-        """Rebuild stem and stages; the host's width of 64 is written in its code."""
+        """Rebuild stem and stages, because mmaction2 hard-codes the width of 64."""
         self.base_channels = base_channels
         if base_channels == 64:
             return
@@ -116,17 +116,17 @@ class _WithBlocks(HostOfBlocks):
         self.inplanes = self.feat_dim = inplanes
 
     def init_weights(self) -> None:
-        """Initialize the host as mmaction2 does, then the blocks.
+        """Initialize the backbone as mmaction2 does, then the blocks.
 
         Raises:
-            ConnectionError: ``pretrained`` is to be downloaded and cannot be.
+            ConnectionError: If ``pretrained`` cannot be downloaded.
         """
         try:
             super().init_weights()
         except URLError as error:
             raise ConnectionError(
                 f'pretrained={self.pretrained!r} could not be downloaded '
-                f'({error.reason}). Download the file elsewhere and set '
+                f'({error.reason}). Download the file on another machine and set '
                 'model.backbone.pretrained to its path, or train from scratch with '
                 'model.backbone.pretrained=None.'
             ) from error
@@ -134,27 +134,28 @@ class _WithBlocks(HostOfBlocks):
 
 @MODELS.register_module()
 class ResNetSELFY(_WithBlocks, ResNet):
-    """TSN-ResNet with blocks: mmaction2's ``ResNet``, frame by frame, plus SELFY.
+    """TSN-ResNet with blocks: mmaction2's frame-wise ``ResNet`` plus SELFY.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         num_segments: Frames per clip, T. Default: 8.
-        selfy: Where and what, ``dict(after='res3', block=dict(type='SELFYBlock'))``.
+        selfy: Position and config of the blocks, such as
+            ``dict(after='res3', block=dict(type='SELFYBlock'))``.
 
-            - after: Stage, or several, of 'pool1', 'res2', 'res3', 'res4', 'res5'.
-            - block: Config of the block. It is built with ``in_channels``,
-              ``num_segments`` and ``scale`` of the stage, where it does not say
-              otherwise. Default: ``dict(type='SELFYBlock')``.
-            - new: Whether a training may start from a checkpoint without the blocks'
+            - after: One or several of 'pool1', 'res2', 'res3', 'res4', 'res5'.
+            - block: Config of the block. ``in_channels`` is that of the stage;
+              ``num_segments`` and ``scale`` default to those of the stage.
+              Default: ``dict(type='SELFYBlock')``.
+            - new: Whether training may start from a checkpoint without the blocks'
               weights; see :class:`~selfy_mmaction.engine.CheckpointCheckHook`.
               Default: False.
 
-            None for the plain backbone. Default: None.
-        base_channels: Width of the stem. Default: 64, that of every pretrained file.
+            Default: None, the plain backbone.
+        base_channels: Width of the stem. Default: 64, as in all pretrained weights.
         kwargs: Arguments of mmaction2's ``ResNet``.
 
     Raises:
-        ValueError: Unknown keys or stages in ``selfy``.
+        ValueError: If ``selfy`` has unknown keys or stages.
     """
 
     def __init__(
@@ -178,14 +179,14 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
     Args:
         depth: 18, 34, 50, 101 or 152.
         num_segments: Frames per clip, T. Default: 8.
-        selfy: As for :class:`ResNetSELFY`. Default: None.
-        base_channels: Width of the stem. Default: 64, that of every pretrained file.
-        kwargs: Arguments of mmaction2's ``ResNetTSM``. ``pretrained2d`` follows
-            ``pretrained`` where it is not given: the host fails on its own default
-            when there is nothing to load.
+        selfy: See :class:`ResNetSELFY`. Default: None.
+        base_channels: Width of the stem. Default: 64, as in all pretrained weights.
+        kwargs: Arguments of mmaction2's ``ResNetTSM``. ``pretrained2d`` defaults to
+            whether ``pretrained`` is set, because mmaction2's own default fails without
+            pretrained weights.
 
     Raises:
-        ValueError: Unknown keys or stages in ``selfy``.
+        ValueError: If ``selfy`` has unknown keys or stages.
     """
 
     def __init__(
@@ -202,6 +203,6 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
         self._insert_blocks(selfy)
 
     def init_structure(self) -> None:
-        """Set the width before the host wraps the stages in temporal shifts."""
+        """Set the width before mmaction2 adds temporal shifts to the stages."""
         self._set_width(self._requested_width)
         super().init_structure()

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Combinations of blocks at one place (Section 4.6, Figure 4c to 4f)."""
+"""Combinations of blocks at one position (Section 4.6, Figure 4c to 4f)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from selfy_mmaction.ops import check_choice, check_int
 
 
 class _Blocks(Module):
-    """What the combinations share: their members and their arguments."""
+    """Base of the combinations: builds their member blocks."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class _Blocks(Module):
             )
         if not blocks:
             raise ValueError(
-                'blocks is empty; give the config of one block at least, for example '
+                'blocks is empty; give at least one block config, for example '
                 "blocks=[dict(type='SELFYSBlock'), dict(type='STCB')]"
             )
         defaults = dict(
@@ -55,24 +55,22 @@ class _Blocks(Module):
 
 @MODELS.register_module()
 class SequentialBlocks(_Blocks):
-    """Blocks one after the other: Table 6, c, d and f.
-
-    Starts as its members do.
+    """Blocks in sequence: Table 6, c, d and f.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the working grid over the side of the input. Default: 0.5.
-        blocks: Configs of the blocks. Each is built with the three arguments above
-            and the two below that are given, where it has such arguments and does not
-            say otherwise; the default, none, is refused.
-        fusion: Config of the blocks' fusion. Default: None, each block's own.
-        zero_init_last_norm: Whether the blocks start from the features alone.
-            Default: None, each block's own.
+        scale: Side of the grid relative to that of the input. Default: 0.5.
+        blocks: Configs of the blocks, at least one. ``in_channels`` is passed to each
+            block. ``num_segments``, ``scale`` and, unless None, ``fusion`` and
+            ``zero_init_last_norm`` are its defaults, if it has such arguments.
+        fusion: Config of the fusion of the blocks. Default: None, that of each block.
+        zero_init_last_norm: Whether the blocks start from the plain features.
+            Default: None, the default of each block.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: No block, or an unusable argument.
+        ValueError: If there is no block or an argument is invalid.
     """
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
@@ -80,8 +78,8 @@ class SequentialBlocks(_Blocks):
 
         Args:
             x: Visual features V, (N*T, C, H, W).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the blocks were built with.
+            num_segments: Frames per clip, T. Default: None, the ``num_segments`` of
+                each block.
 
         Returns:
             (N*T, C, H, W).
@@ -93,36 +91,36 @@ class SequentialBlocks(_Blocks):
 
 @MODELS.register_module()
 class ParallelBlocks(_Blocks):
-    r"""Blocks side by side: Table 6, e.
+    r"""Blocks in parallel: Table 6, e.
 
     .. math:: V + \sum_i (\mathrm{block}_i(V) - V)
 
-    All members see the same features; the result is V and the sum of what each adds.
-    Where a member ends in a ReLU (``relu='after'``) that is counted among what it
-    adds, and the sum may be negative.
+    All blocks see the same features; the output is V plus the residual of each block.
+    If a block ends in a ReLU (``relu='after'``), its residual includes the effect of
+    the ReLU, and the output may be negative.
 
-    Starts as the identity where all members do.
+    Starts as the identity if all blocks do.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the working grid over the side of the input. Default: 0.5.
-        blocks: Configs of the blocks, as for :class:`SequentialBlocks`.
-        fusion: As for :class:`SequentialBlocks`. Default: None.
-        zero_init_last_norm: As for :class:`SequentialBlocks`. Default: None.
+        scale: Side of the grid relative to that of the input. Default: 0.5.
+        blocks: See :class:`SequentialBlocks`.
+        fusion: See :class:`SequentialBlocks`. Default: None.
+        zero_init_last_norm: See :class:`SequentialBlocks`. Default: None.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: No block, or an unusable argument.
+        ValueError: If there is no block or an argument is invalid.
     """
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Add up what the blocks add.
+        """Add the residuals of all blocks to the features.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the blocks were built with.
+            num_segments: Frames per clip, T. Default: None, the ``num_segments`` of
+                each block.
 
         Returns:
             (N*T, C, H, W).

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What the comparators that work on the matching grid share with the SELFY block."""
+"""Base of the comparators that work on the matching grid, as the SELFY block does."""
 
 from abc import abstractmethod
 from typing import Any
@@ -18,21 +18,20 @@ Config = dict[str, Any]
 class GridBlock(ZeroInitBlock):
     """Reduction -> :meth:`on_grid` -> restoration -> fusion.
 
-    The outer steps are those of :class:`SELFYBlock`, with the same defaults, so that
-    a comparison with it is one of what happens between them. Any H and W.
+    The outer steps and their defaults are those of :class:`SELFYBlock`, so comparisons
+    with it differ only in the steps between. Supports any H and W.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the grid over the side of the input. Default: 0.5.
+        scale: Side of the grid relative to that of the input. Default: 0.5.
         reduced_channels: Channels C_r on the grid. Default: 128.
-        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
-            Eq. 9.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` as in Eq. 9.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: An unusable argument or combination.
+        ValueError: If an argument is invalid or arguments are incompatible.
     """
 
     def __init__(
@@ -59,11 +58,11 @@ class GridBlock(ZeroInitBlock):
 
     @abstractmethod
     def on_grid(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """What the block does on the grid.
+        """Map reduced features to the representation to restore.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
-            num_segments: As for :meth:`forward`.
+            num_segments: See :meth:`forward`.
 
         Returns:
             (N*T, C, h, w).
@@ -74,14 +73,14 @@ class GridBlock(ZeroInitBlock):
 
         Args:
             x: Visual features V, (N*T, C, H, W).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the block was built with.
+            num_segments: Frames per clip, T. Default: None, the block's
+                ``num_segments``.
 
         Returns:
             (N*T, C, H, W).
 
         Raises:
-            ValueError: N*T is no multiple of ``num_segments``.
+            ValueError: If N*T is not a multiple of ``num_segments``.
         """
         if num_segments is None:
             num_segments = self.num_segments

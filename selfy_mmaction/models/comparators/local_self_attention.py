@@ -21,42 +21,41 @@ from .multi_head_self_attention import check_heads
 class LocalSelfAttentionBlock(GridBlock):
     r"""Local self-attention in space and time: Table 5, "LSA"; Table 3e, first row.
 
-    Ramachandran et al., "Stand-alone self-attention in vision models" (NeurIPS 2019),
-    extended to time, on SELFY's matching grid:
+    Extends Ramachandran et al., "Stand-alone self-attention in vision models" (NeurIPS
+    2019), to time, on SELFY's matching grid:
 
     .. math::
         y_p = \sum_{r \in (L, U, V)} \mathrm{softmax}_r \left( q_p^\top
         (k_{p+r} + e_l + e_u + e_v) / \sqrt{d} \right) v_{p+r}
 
-    over those r = (l, u, v) with p + r inside the clip and the frame, for each head of
-    d channels. The integration leads y to C channels. Two choices differ from the
-    source, which concatenates its embeddings, half the channels each, and does not
-    divide by :math:`\sqrt{d}`.
+    over all r = (l, u, v) with p + r inside the clip and the frame, per head of d
+    channels. The integration maps y to C channels. Two choices differ from the source:
+    it concatenates embeddings of half the channels each and does not divide by
+    :math:`\sqrt{d}`.
 
-    As in a SELFY block by default, the block does not start as the identity.
+    Like a SELFY block, it does not start as the identity by default.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the grid over the side of the input. Default: 0.5.
+        scale: Side of the grid relative to that of the input. Default: 0.5.
         window: Neighborhood (L, U, V), odd. Default: (5, 9, 9), as in Table 5.
-        reduced_channels: Channels of queries, keys and values together. Table 3e has
-            32. Default: 128, as in SELFY.
-        num_heads: Heads. Default: 8, as in the source.
-        integration: Config of the integration, which sees one temporal offset. Table
-            3e's "followed by feature integration layers" is
-            ``dict(channels=(64, 64, 64, 64))``. Default: :class:`ConvIntegration` with
-            no 3x3 layers.
-        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
-            Eq. 9.
-        zero_init_last_norm: Start the last norm's scale at zero, which needs another
-            fusion. Default: False.
+        reduced_channels: Channels of queries, keys and values, over all heads. Table 3e
+            uses 32. Default: 128, as in SELFY.
+        num_heads: Number of heads. Default: 8, as in the source.
+        integration: Config of the integration, which sees one temporal offset. For
+            "followed by feature integration layers" in Table 3e, use
+            ``dict(channels=(64, 64, 64, 64))``. Default: :class:`ConvIntegration`
+            without 3x3 layers.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` as in Eq. 9.
+        zero_init_last_norm: Whether to initialize the scale of the last norm to zero,
+            which needs a fusion other than Eq. 9. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: An unusable argument or combination; heads that do not divide
-            the channels.
+        ValueError: If an argument is invalid, arguments are incompatible, or
+            ``num_heads`` does not divide ``reduced_channels``.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class LocalSelfAttentionBlock(GridBlock):
         self.window = check_ints('window', window)
         if len(self.window) != 3 or any(side % 2 == 0 for side in self.window):
             raise ValueError(
-                'window must be (L, U, V), three positive odd numbers such as '
+                'window must be (L, U, V), three positive odd integers such as '
                 f'(5, 9, 9), but got {self.window}'
             )
         check_heads('reduced_channels', reduced_channels, num_heads)
@@ -94,9 +93,9 @@ class LocalSelfAttentionBlock(GridBlock):
         self.query = nn.Conv2d(width, width, 1, bias=False)
         self.key = nn.Conv2d(width, width, 1, bias=False)
         self.value = nn.Conv2d(width, width, 1, bias=False)
-        # e_l, e_u and e_v of each head, whose products with the queries are all that
-        # is needed of them. The weight of a convolution: mmaction2's optimizer
-        # constructor for TSM passes over bare parameters.
+        # e_l, e_u and e_v of each head; only their products with the queries are
+        # needed. They are the weight of a convolution because mmaction2's optimizer
+        # constructor for TSM skips bare parameters.
         self.position = nn.Conv2d(
             width, num_heads * sum(self.window), 1, groups=num_heads, bias=False
         )
@@ -112,7 +111,7 @@ class LocalSelfAttentionBlock(GridBlock):
 
     @property
     def last_norm(self) -> nn.Module:
-        """The integration's last norm."""
+        """The last norm of the integration."""
         return self.integration.last_norm
 
     def on_grid(self, x: Tensor, num_segments: int | None = None) -> Tensor:
@@ -120,7 +119,7 @@ class LocalSelfAttentionBlock(GridBlock):
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
-            num_segments: As for :meth:`forward`.
+            num_segments: See :meth:`forward`.
 
         Returns:
             (N*T, C, h, w).
@@ -132,16 +131,16 @@ class LocalSelfAttentionBlock(GridBlock):
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
-            num_segments: As for :meth:`forward`.
+            num_segments: See :meth:`forward`.
 
         Returns:
             (N, T, h, w, C_r).
         """
         if num_segments is None:
             num_segments = self.num_segments
-        # A row of queries attends to the L*U rows of its window at once: V times
-        # fewer copies of keys and values than a window for each query, for w/V times
-        # the products.
+        # A row of queries attends to the L*U rows of its window at once. Compared with
+        # one window per query, that takes V times fewer copies of keys and values for
+        # w/V times the products.
         query = self.query(x) * (x.size(1) // self.num_heads) ** -0.5
         bias = self._position_bias(self._by_row(self.position(query), num_segments))
         out = F.scaled_dot_product_attention(
@@ -155,12 +154,12 @@ class LocalSelfAttentionBlock(GridBlock):
         return out.transpose(3, 4).flatten(4)
 
     def _by_row(self, x: Tensor, num_segments: int) -> Tensor:
-        """(N*T, heads*d, h, w) to (N, T, h, heads, w, d)."""
+        """Reshape (N*T, heads*d, h, w) to (N, T, h, heads, w, d)."""
         x = x.unflatten(1, (self.num_heads, -1))
         return x.unflatten(0, (-1, num_segments)).permute(0, 1, 4, 2, 5, 3)
 
     def _rows_of_window(self, x: Tensor, num_segments: int) -> Tensor:
-        """(N*T, heads*d, h, w) to (N, T, h, heads, L*U*w, d); zeros outside."""
+        """Gather (N*T, heads*d, h, w) to (N, T, h, heads, L*U*w, d), zero-padded."""
         frames, rows, _ = self.window
         t, y = frames // 2, rows // 2
         x = F.pad(self._by_row(x, num_segments), (0, 0, 0, 0, 0, 0, y, y, t, t))
@@ -168,10 +167,10 @@ class LocalSelfAttentionBlock(GridBlock):
         return x.permute(0, 1, 2, 3, 6, 7, 4, 5).flatten(4, 6)
 
     def _position_bias(self, logits: Tensor) -> Tensor:
-        """Products with the embeddings, by key; -inf outside of the window.
+        """Compute the position bias per key, -inf outside the window.
 
         Args:
-            logits: (N, T, h, heads, w, L+U+V).
+            logits: Products with the embeddings, (N, T, h, heads, w, L+U+V).
 
         Returns:
             (N, T, h, heads, w, L*U*w).
@@ -200,6 +199,7 @@ class LocalSelfAttentionBlock(GridBlock):
         return bias.masked_fill(~mask, float('-inf')).flatten(5)
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return (
             f'num_segments={self.num_segments}, window={self.window}, '
             f'num_heads={self.num_heads}'

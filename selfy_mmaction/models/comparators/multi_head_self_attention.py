@@ -22,35 +22,36 @@ from .grid_block import Config
 class MultiHeadSelfAttentionBlock(ZeroInitBlock):
     r"""Multi-head self-attention over (t, x, y): Table 5 and Table 3g, "MHSA".
 
-    The residual branch of Srinivas et al., "Bottleneck transformers for visual
-    recognition" (CVPR 2021), with time: 1x1 convolution, norm, ReLU; attention with
-    the logits
+    Extends the residual branch of Srinivas et al., "Bottleneck transformers for visual
+    recognition" (CVPR 2021), to time: 1x1 convolution, norm, ReLU; attention with the
+    logits
 
     .. math::
         q_p^\top (k_{p'} + e_{t'-t} + e_{y'-y} + e_{x'-x}) / \sqrt{d}
 
     norm, ReLU; 1x1 convolution and norm. The heads share the embeddings e, as in the
-    source; beyond ``max_distance`` so do all distances, hence any H and W. They are
-    added by means of T + H + W more channels a head, so that no (T*H*W)^2 logits are
-    held: a FLOP counter sees those channels, the definition does not need them.
+    source. Distances beyond ``max_distance`` use its embedding, so any H and W are
+    supported. The embeddings are added through T + H + W extra channels per head, which
+    avoids storing (T*H*W)^2 logits; FLOP counters include these channels, although the
+    definition does not need them.
 
-    Starts as the identity, with the scale of its last norm at zero, as in the source.
+    Starts as the identity: the scale of its last norm is zero, as in the source.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        reduction: C over the channels of queries, keys and values. Default: 4, that of
-            a ResNet's bottleneck.
-        num_heads: Heads. Default: 4, as in the source.
-        max_distance: Largest distance in x and y with an embedding of its own.
-            Default: 27, all there are on 28x28 positions.
-        zero_init_last_norm: Start as the identity. Default: True.
+        reduction: Ratio of C to the channels of queries, keys and values. Default: 4,
+            as in the bottleneck of a ResNet.
+        num_heads: Number of heads. Default: 4, as in the source.
+        max_distance: Largest distance in x and y with its own embedding. Default: 27,
+            which covers 28x28 positions.
+        zero_init_last_norm: Whether to start as the identity. Default: True.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: An unusable argument; reduction is more than the channels; heads
-            that do not divide the reduced channels.
+        ValueError: If an argument is invalid, ``reduction`` exceeds ``in_channels``, or
+            ``num_heads`` does not divide the reduced channels.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         self.max_distance = check_int('max_distance', max_distance, least=0)
         self.reduce = ConvModule(in_channels, width, 1, norm_cfg=norm_cfg)
         self.query_key_value = nn.Conv2d(width, 3 * width, 1, bias=False)
-        # The embeddings e, as the weight of a layer: mmaction2's optimizer
-        # constructor for TSM passes over bare parameters.
+        # The embeddings e. They are the weight of a layer because mmaction2's optimizer
+        # constructor for TSM skips bare parameters.
         self.table_sizes = (2 * num_segments - 1, *[2 * max_distance + 1] * 2)
         self.position = nn.Linear(width // num_heads, sum(self.table_sizes), bias=False)
         _, self.norm = build_norm_layer(norm_cfg, width)
@@ -89,18 +90,18 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         return self.expand.norm
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Add what the positions of a clip say of one another.
+        """Add attention over all positions of the clip to the features.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the block was built with.
+            num_segments: Frames per clip, T. Default: None, the block's
+                ``num_segments``.
 
         Returns:
             (N*T, C, H, W).
 
         Raises:
-            ValueError: N*T is no multiple of ``num_segments``.
+            ValueError: If N*T is not a multiple of ``num_segments``.
         """
         if num_segments is None:
             num_segments = self.num_segments
@@ -109,11 +110,11 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         return x + self.expand(F.relu(self.norm(out)))
 
     def attend(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Sum the values of all positions of the clip.
+        """Compute the weighted sum of the values of all positions of the clip.
 
         Args:
             x: Reduced features, (N*T, C_r, H, W).
-            num_segments: As for :meth:`forward`.
+            num_segments: See :meth:`forward`.
 
         Returns:
             (N*T, C_r, H, W).
@@ -125,15 +126,14 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         qkv = qkv.unflatten(0, (-1, num_segments))
         query, key, value = qkv.permute(2, 0, 3, 1, 5, 6, 4)  # (N, heads, T, H, W, d)
         query = query * query.size(-1) ** -0.5
-        # A term for each t', y' and x' on the query's side and a one where the key
-        # stands on the other: their product adds the three, and the (T*H*W)^2
-        # logits need not be held.
+        # Queries get one term per t', y' and x'; keys get a one-hot code of their
+        # position. Their product adds the three terms without storing (T*H*W)^2 logits.
         terms = self._position_terms(query)
         places = _places(size, key).expand(*key.shape[:-1], -1)
         out = F.scaled_dot_product_attention(
             torch.cat([query, *terms], -1).flatten(2, 4),
             torch.cat([key, places], -1).flatten(2, 4),
-            # As wide as the others: the fused kernels want it so.
+            # The fused kernels require values as wide as queries and keys.
             F.pad(value, (0, sum(size))).flatten(2, 4),
             scale=1,
         )[..., : value.size(-1)]  # (N, heads, T*H*W, d)
@@ -141,7 +141,7 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         return out.flatten(2, 3).flatten(0, 1)
 
     def _position_terms(self, query: Tensor) -> list[Tensor]:
-        """Products with the embeddings of the distance to each t', y' and x'.
+        """Compute products with the embeddings of distances to each t', y' and x'.
 
         Args:
             query: (N, heads, T, H, W, d).
@@ -160,6 +160,7 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         return terms
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return (
             f'num_segments={self.num_segments}, num_heads={self.num_heads}, '
             f'max_distance={self.max_distance}'
@@ -167,7 +168,7 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
 
 
 def _places(size: tuple[int, int, int], like: Tensor) -> Tensor:
-    """One-hot t, y and x of each position, (T, H, W, T+H+W)."""
+    """Return one-hot codes of t, y and x of each position, (T, H, W, T+H+W)."""
     places = []
     for axis, length in enumerate(size):
         shape = [1, 1, 1, length]
@@ -178,15 +179,15 @@ def _places(size: tuple[int, int, int], like: Tensor) -> Tensor:
 
 
 def check_heads(option: str, channels: int, num_heads: int) -> None:
-    """Check that channels can be split among heads.
+    """Check that the channels can be split among the heads.
 
     Args:
-        option: Name of the channels, for the error.
+        option: Name of the option that sets the channels, for the error message.
         channels: Number of channels.
         num_heads: Number of heads.
 
     Raises:
-        ValueError: No positive number, or one that does not divide the channels.
+        ValueError: If ``num_heads`` is not positive or does not divide ``channels``.
     """
     if channels % check_int('num_heads', num_heads):
         raise ValueError(

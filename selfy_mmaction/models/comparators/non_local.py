@@ -21,21 +21,22 @@ class NonLocalBlock(Module):
     """Non-local block over (t, x, y): Table 5 and Table 3g, "NL".
 
     Wang et al., "Non-local neural networks" (CVPR 2018), with the embedded Gaussian:
-    mmcv's ``NonLocal3d`` on the frames of a clip. It holds (T*H*W)^2 weights a clip.
+    mmcv's ``NonLocal3d`` applied per clip. It stores (T*H*W)^2 weights per clip.
 
-    Starts as the identity, with the scale of its norm at zero, as in the source.
+    Starts as the identity: the scale of its norm is zero, as in the source.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        reduction: C over the channels of queries, keys and values. Default: 2, as in
-            the source.
-        zero_init_last_norm: Start as the identity. False leaves the norm's scale at
-            mmcv's small random values. Default: True.
+        reduction: Ratio of C to the channels of queries, keys and values. Default: 2,
+            as in the source.
+        zero_init_last_norm: Whether to start as the identity. If False, the scale of
+            the norm keeps mmcv's small random values. Default: True.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
 
     Raises:
-        ValueError: reduction is less than 1 or more than the channels.
+        ValueError: If ``reduction`` is less than 1 or exceeds ``in_channels``, or an
+            argument is invalid.
     """
 
     def __init__(
@@ -58,26 +59,26 @@ class NonLocalBlock(Module):
         )
 
     def init_weights(self) -> None:
-        """Nothing: mmcv initializes when it builds, as ``zeros_init`` says."""
+        """Do nothing: ``NonLocal3d`` initializes itself when it is built."""
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Add to each position the mean of all, weighted by similarity.
+        """Add the similarity-weighted mean over all positions to each position.
 
         Args:
             x: Visual features V, (N*T, C, H, W).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the block was built with.
+            num_segments: Frames per clip, T. Default: None, the block's
+                ``num_segments``.
 
         Returns:
             (N*T, C, H, W).
 
         Raises:
-            ValueError: N*T is no multiple of ``num_segments``.
+            ValueError: If N*T is not a multiple of ``num_segments``.
         """
         if num_segments is None:
             num_segments = self.num_segments
         check_num_segments(x.size(0), num_segments)
-        if x.numel() == 0:  # which mmcv's cannot reshape
+        if x.numel() == 0:  # mmcv cannot reshape an empty batch
             return x
         clips = x.unflatten(0, (-1, num_segments)).transpose(1, 2)
         return self.non_local(clips.contiguous()).transpose(1, 2).flatten(0, 1)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Basic blocks of the study of complementarity (Section 4.6, Figure 4)."""
+"""Basic blocks of the complementarity study (Section 4.6, Figure 4)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from selfy_mmaction.ops import check_ints
 
 from .grid_block import Config, GridBlock
 
-# (t, x, y): the receptive field (5, 9, 9) of a SELFY block on its grid.
+# (t, x, y). Together they have the receptive field of a SELFY block, (5, 9, 9).
 _KERNELS = ((1, 3, 3), (3, 3, 3), (3, 3, 3), (1, 3, 3))
 
 
@@ -25,26 +25,27 @@ class STCB(GridBlock):
     """Spatio-temporal convolution block: Section 4.6, Figure 4a.
 
     Convolutions over (t, x, y) with norm and ReLU on the matching grid, then a 1x1x1
-    convolution with norm to C channels. The paper says "several"; these four, of
-    1x3x3, 3x3x3, 3x3x3 and 1x3x3, have the receptive field (5, 9, 9) of a SELFY block
-    on that grid, and about the parameters of :class:`SELFYSBlock`. Around them the
-    block is a SELFY block, and like one does not start as the identity by default.
+    convolution with norm to C channels. The paper says "several"; these four, with
+    1x3x3, 3x3x3, 3x3x3 and 1x3x3 kernels, have the receptive field of a SELFY block on
+    that grid, (5, 9, 9), and about as many parameters as :class:`SELFYSBlock`. The
+    other steps are those of a SELFY block. Like it, STCB does not start as the identity
+    by default.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the grid over the side of the input. Default: 0.5.
+        scale: Side of the grid relative to that of the input. Default: 0.5.
         channels: Width of each of the four convolutions. Default: (32, 32, 32, 32).
         reduced_channels: Channels on the grid. Default: 128.
-        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
-            Eq. 9.
-        zero_init_last_norm: Start the last norm's scale at zero, which needs another
-            fusion. Default: False.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` as in Eq. 9.
+        zero_init_last_norm: Whether to initialize the scale of the last norm to zero,
+            which needs a fusion other than Eq. 9. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Not four channels, or another unusable argument or combination.
+        ValueError: If ``channels`` does not have four entries, an argument is invalid,
+            or arguments are incompatible.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class STCB(GridBlock):
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
-            num_segments: As for :meth:`forward`.
+            num_segments: See :meth:`forward`.
 
         Returns:
             (N*T, C, h, w).
@@ -124,19 +125,19 @@ class STCB(GridBlock):
 class SELFYSBlock(SELFYBlock):
     """SELFY-s block: Section 4.6, Figure 4b.
 
-    A :class:`SELFYBlock` "by removing spatial convolution layers": of the integration
-    only Eq. 9 is left.
+    A :class:`SELFYBlock` without the "spatial convolution layers": the integration
+    consists only of Eq. 9.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the matching grid over the side of the input. Default: 0.5.
-        integration: Config of the integration. Default: :class:`ConvIntegration` with
-            no 3x3 layers.
+        scale: Side of the matching grid relative to that of the input. Default: 0.5.
+        integration: Config of the integration. Default: :class:`ConvIntegration`
+            without 3x3 layers.
         kwargs: Other arguments of :class:`SELFYBlock`.
 
     Raises:
-        ValueError: As :class:`SELFYBlock`.
+        ValueError: If an argument is invalid; see :class:`SELFYBlock`.
     """
 
     def __init__(

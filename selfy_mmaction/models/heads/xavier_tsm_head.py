@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The start of the last layer in the official SELFY code."""
+"""TSM head with the initialization of the official SELFY code."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from mmengine.model import BaseModule
 
 @MODELS.register_module()
 class XavierTSMHead(TSMHead):
-    """TSMHead whose last layer starts Xavier uniform, with a bias of 0.
+    """TSMHead whose last layer is initialized with Xavier uniform and zero bias.
 
-    The host's heads draw it from N(0, ``init_std``) and ignore ``init_cfg``; this one
-    follows ``init_cfg``.
+    mmaction2's heads draw its weight from N(0, ``init_std``) and ignore ``init_cfg``;
+    this one follows ``init_cfg``.
 
     Args:
         num_classes: Number of classes.
         in_channels: Width of the features.
         init_cfg: Initialization config. Default: None, Xavier uniform.
-        kwargs: As for TSMHead, without ``init_std``.
+        kwargs: Arguments of ``TSMHead``, except ``init_std``.
 
     Raises:
-        ValueError: ``init_std`` is given.
+        ValueError: If ``init_std`` is given.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class XavierTSMHead(TSMHead):
     ) -> None:
         if 'init_std' in kwargs:
             raise ValueError(
-                f'XavierTSMHead would ignore init_std={kwargs["init_std"]}; leave it '
-                'out, or use TSMHead'
+                f'XavierTSMHead does not use init_std={kwargs["init_std"]}; remove it '
+                'or use TSMHead'
             )
         xavier = dict(type='Xavier', layer='Linear', distribution='uniform')
         super().__init__(
@@ -43,5 +43,5 @@ class XavierTSMHead(TSMHead):
         )
 
     def init_weights(self) -> None:
-        """Draw the weights as ``init_cfg`` says."""
+        """Initialize the weights according to ``init_cfg``."""
         BaseModule.init_weights(self)

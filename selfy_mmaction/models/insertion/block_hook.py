@@ -1,44 +1,43 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The forward hook of a layer that runs the inserted block."""
+"""Forward hook that runs an inserted block after a layer."""
 
 import inspect
 import uuid
 from collections.abc import Hashable, Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 from torch import Tensor, nn
 
 from .layout import FeatureLayout
 
-if TYPE_CHECKING:
-    from .host import HostOfBlocks
-
 
 def block_name(after: str) -> str:
-    """Name of a block in ``inserted_blocks``.
+    """Return the name of a block in ``inserted_blocks``.
 
     Args:
         after: Name of the layer.
 
     Returns:
-        The name with dashes for dots, which module names cannot hold.
+        The layer's name with dots, which module names cannot contain, replaced by
+        dashes.
     """
     return after.replace('.', '-')
 
 
 class RunBlock:
-    """Forward hook of a layer: runs the block that its host holds.
+    """Forward hook of a layer that runs the block stored in its host.
 
-    An object that refers to the host: a deep copy of the host, such as an EMA model,
-    copies both and runs its own block.
+    The hook refers to the host and not to the block, so a deep copy of the host, such
+    as an EMA model, copies the hook as well and runs its own block.
 
     Args:
         host: The network.
         after: Name of the layer.
-        block: The block at the time of its insertion.
-        layout: Layout of the features, or None.
-        output: Index or key of the layer's output, or None.
+        block: The block at the time of insertion.
+        layout: Layout of the features, or None to pass them unchanged.
+        output: Index or key of the features in the layer's output, or None if the
+            output is a tensor.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class RunBlock:
         self._passes_num_segments = self._takes_num_segments
 
     def on(self, host: nn.Module) -> 'RunBlock':
-        """The same hook for another host.
+        """Copy the hook for a replica of the host.
 
         Args:
             host: A replica of the host.
@@ -72,6 +71,17 @@ class RunBlock:
         return hook
 
     def __call__(self, layer: nn.Module, args: tuple, output: Any) -> Any:
+        """Run the block on the layer's output.
+
+        Args:
+            layer: The layer.
+            args: Positional arguments of the layer. Unused.
+            output: Output of the layer.
+
+        Returns:
+            The output with the features replaced by those of the block; unchanged if
+            the host no longer has a block here.
+        """
         block = self._block()
         if block is None:
             return output
@@ -92,7 +102,8 @@ class RunBlock:
         name = block_name(self.after)
         block = blocks[name] if blocks is not None and name in blocks else None
         if block is not None and type(block) is not self._type:
-            # Swapped or wrapped since. A wrapper's forward often takes anything.
+            # The block was replaced or wrapped after insertion. The forward of a
+            # wrapper often takes **kwargs.
             self._passes_num_segments = takes_num_segments(
                 block, default=self._takes_num_segments
             )
@@ -112,14 +123,14 @@ class RunBlock:
 
 
 def takes_num_segments(block: nn.Module, default: bool) -> bool:
-    """Whether a block's ``forward`` has an argument ``num_segments``.
+    """Check whether a block's ``forward`` has an argument ``num_segments``.
 
     Args:
-        block: The block, or what wraps it.
-        default: The answer for a ``forward`` that takes any keyword.
+        block: The block, or a wrapper around it.
+        default: Result if ``forward`` takes any keyword argument.
 
     Returns:
-        The answer; for a wrapper that of its ``module``.
+        Whether it has; for a wrapper, whether its ``module`` has.
     """
     parameters = inspect.signature(block.forward).parameters
     if 'num_segments' in parameters:
@@ -132,37 +143,38 @@ def takes_num_segments(block: nn.Module, default: bool) -> bool:
     return default
 
 
-def bind_hooks(host: 'HostOfBlocks', args: tuple = ()) -> None:
-    """Forward pre-hook of the host: each layer runs this host's block, and only once.
+def bind_hooks(host: nn.Module, args: tuple = ()) -> None:
+    """Make each layer run this host's block once; a forward pre-hook of the host.
 
-    ``nn.DataParallel`` makes replicas whose layers share the hooks of the original,
-    and adapters put another module in a layer's place.
+    Replicas created by ``nn.DataParallel`` share the hooks of the original's layers,
+    and adapters replace layers by other modules.
 
     Args:
-        host: The network, or a replica of it.
-        args: Unused; of a pre-hook.
+        host: The network, a :class:`HostOfBlocks`, or a replica of it.
+        args: Positional arguments of the host. Unused.
 
     Raises:
-        RuntimeError: A layer is gone.
+        RuntimeError: If the layer before a block no longer exists.
     """
-    for hook in host.block_hooks.values():
+    hooks: Mapping[str, RunBlock] = cast(Any, host).block_hooks
+    for hook in hooks.values():
         try:
             layer = host.get_submodule(hook.after)
         except AttributeError as error:
             moved = _layer_with(host, hook)
             if moved is None:
                 raise RuntimeError(
-                    f'{type(host).__name__} no longer has the layer {hook.after!r} '
-                    f'that an inserted block follows ({error}); put the layer back, or '
-                    f'delete inserted_blocks[{block_name(hook.after)!r}]'
+                    f'{type(host).__name__} no longer has the layer {hook.after!r}, '
+                    f'after which a block was inserted ({error}); restore the layer, '
+                    f'or delete inserted_blocks[{block_name(hook.after)!r}]'
                 ) from error
             layer = moved
         for number, present in layer._forward_hooks.items():
             if _is_same(present, hook):
                 if present.host is not host:
-                    hooks = layer._forward_hooks.copy()
-                    hooks[number] = hook.on(host)
-                    layer._forward_hooks = hooks
+                    rebound = layer._forward_hooks.copy()
+                    rebound[number] = hook.on(host)
+                    layer._forward_hooks = rebound
                 break
         else:
             remove_hook(host, hook)
@@ -181,7 +193,7 @@ def _layer_with(host: nn.Module, hook: RunBlock) -> nn.Module | None:
 
 
 def remove_hook(host: nn.Module, hook: RunBlock) -> None:
-    """Remove a hook from the layer that has it, if there is one.
+    """Remove a hook from the layer that has it, if any.
 
     Args:
         host: The network.

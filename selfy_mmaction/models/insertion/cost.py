@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What an inserted block costs."""
+"""Cost of an inserted block."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -13,10 +13,18 @@ from .probe import probe
 
 
 class InsertionCost(NamedTuple):
-    """What a block adds to a network, for one clip."""
+    """Cost that a block adds to a network, per clip.
+
+    Attributes:
+        layout: Layout of the features.
+        features: Shape (T, C, H, W) of the block's input.
+        parameters: Number of parameters of the block.
+        multiply_adds: Multiply-adds that the block adds.
+        plain_multiply_adds: Multiply-adds of the network without the block.
+    """
 
     layout: FeatureLayout
-    features: tuple[int, int, int, int]  # (T, C, H, W) as the block gets them
+    features: tuple[int, int, int, int]
     parameters: int
     multiply_adds: int
     plain_multiply_adds: int
@@ -25,18 +33,18 @@ class InsertionCost(NamedTuple):
 def insertion_cost(
     host: nn.Module, spec: dict[str, Any], input_shape: Sequence[int]
 ) -> InsertionCost:
-    """Insert a block and count what it adds.
+    """Insert a block and count its parameters and multiply-adds.
 
     Args:
         host: The network, which keeps the block.
-        spec: An element of the ``blocks`` of :func:`insert_blocks`.
-        input_shape: As for :func:`insert_blocks`.
+        spec: An element of ``blocks`` of :func:`insert_blocks`.
+        input_shape: See :func:`insert_blocks`.
 
     Returns:
-        Parameters and multiply-adds.
+        The cost of the block.
 
     Raises:
-        ValueError: As :func:`insert_blocks`.
+        ValueError: If :func:`insert_blocks` raises it.
     """
     plain = probe(host, (), input_shape).multiply_adds
     (layout,) = insert_blocks(host, [spec], input_shape)

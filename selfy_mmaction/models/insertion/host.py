@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The class of a network with inserted blocks, and how a network becomes one."""
+"""Networks with inserted blocks."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,24 +15,24 @@ from .layout import FeatureLayout
 from .weights import check_block_weights, is_of_block, strip_prefix
 
 if TYPE_CHECKING:
-    from mmengine.model import BaseModule as _Host  # what it is mixed into
+    from mmengine.model import BaseModule as _Host  # the class it is mixed into
     from typing_extensions import Self
 else:
     _Host = object
 
 
 class HostOfBlocks(_Host):
-    """Base that the class of a network with inserted blocks has before its own.
+    """Mixin for the class of a network with inserted blocks.
 
-    ``inserted_blocks`` is the only owner of the blocks: whatever module it holds under
-    a name is what runs after that layer. A block that is taken out does not run.
+    ``inserted_blocks`` owns the blocks: the module that it has under a name runs after
+    the layer of that name. A block that is removed from it does not run.
 
     Attributes:
-        clip_lengths: Frames of a clip at the network's input, for each layer whose
-            block groups features by a T that was fixed when it was inserted.
+        clip_lengths: Frames per clip at the network's input, by layer, for blocks that
+            group features by a T fixed at insertion.
         new_blocks: Names of the blocks, such as 'inserted_blocks.layer2', that the
-            checkpoint of a training's start may lack.
-        block_hooks: The hook of each inserted block, by the block's name.
+            checkpoint from which training starts may lack.
+        block_hooks: Hook of each inserted block, by name of the block.
     """
 
     inserted_blocks: nn.ModuleDict
@@ -41,21 +41,32 @@ class HostOfBlocks(_Host):
     block_hooks: Mapping[str, RunBlock] = {}
     _loaded: list[dict[str, Tensor]] | None = None
 
-    def init_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Initialize the host as it does without blocks, then the blocks.
-
-        Where the host loads a checkpoint (``pretrained``, ``init_cfg``) that has
-        weights for the blocks, they are loaded too. The log says which it was.
+    def has_block_after(self, layer: str) -> bool:
+        """Whether a layer is followed by a block.
 
         Args:
-            args: Of the host's ``init_weights``.
-            kwargs: Of the host's ``init_weights``.
+            layer: Name of the layer.
+
+        Returns:
+            The answer.
+        """
+        return block_name(layer) in self._modules.get('inserted_blocks', {})
+
+    def init_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Initialize the host as without blocks, then the blocks.
+
+        If the host loads a checkpoint (``pretrained``, ``init_cfg``) that has weights
+        for the blocks, they are loaded, too. The log shows whether they were.
+
+        Args:
+            args: Positional arguments of the host's ``init_weights``.
+            kwargs: Keyword arguments of the host's ``init_weights``.
 
         Raises:
-            ValueError: The checkpoint has weights for other blocks.
+            ValueError: If the checkpoint has weights for different blocks.
         """
-        # The host's loaders look up every ConvModule they find in the checkpoint,
-        # and its init_cfg would overwrite the blocks' own initialization.
+        # Hide the blocks: the host's loaders expect every ConvModule in the checkpoint,
+        # and its init_cfg would overwrite the blocks' initialization.
         loaded = self._loaded = []
         try:
             if hasattr(super(), 'init_weights'):
@@ -92,17 +103,17 @@ class HostOfBlocks(_Host):
 
     @property
     def is_initializing(self) -> bool:
-        """Whether the host is in :meth:`init_weights`, where its blocks are hidden."""
+        """Whether :meth:`init_weights` is running, which hides the blocks."""
         return self._loaded is not None
 
     def train(self, mode: bool = True) -> 'Self':
-        """Set the mode; freezing concerns the host's layers, not the blocks.
+        """Set training or evaluation mode, and freeze the host's layers only.
 
-        ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained
-        statistics, which a block does not have.
+        ``frozen_stages``, ``norm_eval`` and ``partial_bn`` protect pretrained weights
+        and statistics, which a block does not have.
 
         Args:
-            mode: Training or evaluation mode. Default: True.
+            mode: True for training, False for evaluation. Default: True.
 
         Returns:
             The network.
@@ -114,7 +125,7 @@ class HostOfBlocks(_Host):
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        # Pickle looks classes up by name, where it finds the host's own.
+        # Pickle looks up classes by name, and would find the host's original class.
         reduced = super().__reduce_ex__(protocol)
         base = vars(type(self)).get('_class_of_host')
         if base is None or isinstance(reduced, str):
@@ -130,16 +141,17 @@ def add_block(
     output: Hashable | None,
     new: bool,
 ) -> None:
-    """Make a network a host and run a block on the output of a layer.
+    """Turn a network into a host and run a block on the output of a layer.
 
     Args:
-        host: The network. Its class becomes one of the same name, derived from its own
-            and :class:`HostOfBlocks`.
+        host: The network. Its class is replaced by one of the same name, derived from
+            :class:`HostOfBlocks` and the original class.
         after: Name of the layer, as in ``host.named_modules()``.
-        block: The block; it becomes ``host.inserted_blocks[block_name(after)]``.
-        layout: Layout of the features; None hands them over as they are.
-        output: Index or key, where the layer gives several tensors, else None.
-        new: Whether the checkpoint that a training starts from may lack the block.
+        block: The block; stored as ``host.inserted_blocks[block_name(after)]``.
+        layout: Layout of the features, or None to pass them unchanged.
+        output: Index or key of the features if the layer returns several tensors, else
+            None.
+        new: Whether the checkpoint from which training starts may lack the block.
     """
     if not isinstance(host, HostOfBlocks):
         own_class: type = type(host)
@@ -150,7 +162,7 @@ def add_block(
     if not host.block_hooks:
         host.register_forward_pre_hook(bind_hooks)
     name = block_name(after)
-    if name in host.block_hooks:  # of a block that was taken out
+    if name in host.block_hooks:  # of a block that was removed
         remove_hook(host, host.block_hooks[name])
     host.inserted_blocks[name] = block
     hook = RunBlock(host, after, block, layout, output)
@@ -162,7 +174,7 @@ def add_block(
 
 @contextmanager
 def without_inserted_blocks(host: nn.Module) -> Iterator[None]:
-    """Hide the inserted blocks from code of the host that walks its modules.
+    """Hide the inserted blocks from host code that iterates over modules.
 
     Args:
         host: A network that may have inserted blocks.
@@ -177,7 +189,7 @@ def without_inserted_blocks(host: nn.Module) -> Iterator[None]:
 
 @cache
 def _class_with_blocks(host_class: type) -> type:
-    """The host's class with :class:`HostOfBlocks` before it, under the same name."""
+    """Derive a class of the same name from :class:`HostOfBlocks` and ``host_class``."""
     names = ('__module__', '__qualname__', '__doc__')
     namespace = {name: getattr(host_class, name) for name in names}
     namespace['_class_of_host'] = host_class

@@ -1,9 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Insertion of blocks after named layers of any network.
 
-A block is called on the layer's output by a forward hook, so the host's code and
-the keys of its ``state_dict`` stay as they are; its parameters live in
-``host.inserted_blocks``.
+A forward hook calls the block on the layer's output, so the host's code and the keys of
+its ``state_dict`` do not change. The blocks are stored in ``host.inserted_blocks``.
 """
 
 import logging
@@ -16,20 +15,13 @@ from mmaction.registry import MODELS
 from mmengine.logging import print_log
 from torch import nn
 
-from selfy_mmaction.models.layers.building import build, check_config
+from selfy_mmaction.models.layers.building import build
 from selfy_mmaction.models.selfy.reduction import SCALES
 from selfy_mmaction.ops import check_bool
 
-from .block_hook import block_name
 from .host import HostOfBlocks, add_block
-from .layout import FeatureLayout
-from .probe import (
-    Probe,
-    default_input_shape,
-    describe,
-    find_layout,
-    probe,
-)
+from .layout import FeatureLayout, find_layout
+from .probe import Probe, probe
 
 Config = dict[str, Any]
 
@@ -44,19 +36,17 @@ def build_with_blocks(
 ) -> nn.Module:
     """Build a network and insert blocks: ``type='InsertBlocks'`` in a config.
 
-    What is built is the network itself, not a wrapper.
-
     Args:
         backbone: Config of any backbone, or of a whole recognizer.
-        blocks: As for :func:`insert_blocks`.
-        input_shape: As for :func:`insert_blocks`. Default: None.
+        blocks: See :func:`insert_blocks`.
+        input_shape: See :func:`insert_blocks`. Default: None.
 
     Returns:
-        The network.
+        The network itself, not a wrapper.
 
     Raises:
-        ValueError: As :func:`insert_blocks`, or a backbone of another library, which
-            the recognizer has to build itself.
+        ValueError: If :func:`insert_blocks` raises it, or if the backbone is from
+            another library, so that the recognizer has to build it.
 
     Example:
         >>> backbone = dict(
@@ -69,8 +59,9 @@ def build_with_blocks(
     libraries = ('mmcls.', 'mmpretrain.', 'torchvision.', 'timm.')
     if isinstance(name, str) and name.startswith(libraries):
         raise ValueError(
-            f'the recognizer itself has to build {name!r} to know how to call it; put '
-            "InsertBlocks around the recognizer: model=dict(type='InsertBlocks', "
+            f'only the recognizer can build {name!r}, because it calls backbones of '
+            'other libraries differently; put InsertBlocks around the recognizer: '
+            "model=dict(type='InsertBlocks', "
             "backbone=dict(type='Recognizer2D', ...), blocks=[dict(after="
             "'backbone.LAYER', ...)])"
         )
@@ -86,68 +77,62 @@ def insert_blocks(
 ) -> list[FeatureLayout]:
     """Run blocks on the outputs of layers.
 
-    What is not given is found by one forward pass of a copy, and logged.
+    Missing options are determined by a forward pass of a copy of the host, and logged.
 
     Args:
-        host: The network: a backbone, or a recognizer.
-        blocks: One dict for each block.
+        host: The network, a backbone or a recognizer.
+        blocks: One dict per block.
 
             - after: Name of the layer, as in ``host.named_modules()``.
-            - block: Module, or its config. A block is built with ``in_channels``,
-              ``num_segments`` and ``scale`` of the layer, the scale such that the grid
-              is nearest to 14x14; it starts as the identity, also where features are
-              negative (``fusion=dict(relu='none')``, ``zero_init_last_norm=True``).
-              All that, as far as the block has such arguments and its config does not
-              say otherwise. Default: ``dict(type='SELFYBlock')``.
-            - new: Whether a training may start from a checkpoint without the block's
+            - block: Module, or its config. A config is built with ``in_channels`` and
+              ``num_segments`` of the layer, the ``scale`` whose matching grid is
+              closest to 14x14, and ``fusion=dict(relu='none')`` and
+              ``zero_init_last_norm=True``, so that it starts as the identity even for
+              negative features. The config may override all but ``in_channels``;
+              arguments that the block lacks are omitted.
+              Default: ``dict(type='SELFYBlock')``.
+            - new: Whether training may start from a checkpoint without the block's
               weights; see :class:`~selfy_mmaction.engine.CheckpointCheckHook`.
               Default: False.
-            - layout, sizes, class_tokens: As for :class:`FeatureLayout`. Default:
-              '(n t) c h w' for features of four dimensions, 'n c t h w' for five; any
-              other layout has to be given. Sizes and class tokens are found.
-            - output: Index or key, where the layer gives several tensors.
-              Default: None, the output is the feature.
-        input_shape: Shape of one clip at the backbone's input, (T, C, H, W) for
-            networks of frames and (1, C, T, H, W) for networks of clips. Default: None,
-            (num_segments, 3, 224, 224) where host or blocks say ``num_segments``.
+            - layout, sizes, class_tokens: See :class:`FeatureLayout`. Default:
+              '(n t) c h w' for 4-D features, 'n c t h w' for 5-D features; any other
+              layout must be given. Sizes and class tokens are determined.
+            - output: Index or key of the features if the layer returns several tensors.
+              Default: None, for a layer that returns one tensor.
+        input_shape: Shape of one clip at the backbone's input, (T, C, H, W) for 2D
+            networks and (1, C, T, H, W) for 3D networks. Default: None, which means
+            (num_segments, 3, 224, 224) if the host or the blocks have ``num_segments``.
 
     Returns:
         The layout of the features at each block.
 
     Raises:
-        TypeError: As :func:`insert_block`.
-        ValueError: Unknown keys or layers, an output that is no feature map, or
-            something that the pass did not show for certain.
+        TypeError: If :func:`insert_block` raises it.
+        ValueError: If a key or layer is unknown, an output is not a feature map, or the
+            forward pass does not determine a missing option uniquely.
     """
     if not isinstance(blocks, Sequence) or not blocks:
         raise ValueError(
-            "blocks must be a list of at least one, such as [dict(after='LAYER')], but "
-            f'got {blocks!r}; without blocks, use the network as it is'
+            "blocks must be a non-empty list such as [dict(after='LAYER')], but got "
+            f'{blocks!r}; to use no blocks, build the network without InsertBlocks'
         )
     for spec in blocks:
         if not isinstance(spec, Mapping) or not {'after'} <= set(spec) <= set(_KEYS):
             raise ValueError(
-                "a block is dict(after='LAYER', block=dict(type=...)) with the keys "
-                f'{_KEYS}, but got {spec!r}'
+                "each block must be like dict(after='LAYER', block=dict(type=...)), "
+                f'with keys from {_KEYS}, but got {spec!r}'
             )
-    blocks = [dict(spec) for spec in blocks]
-    for spec in blocks:
         _check_place(host, spec['after'])
         check_bool('new', spec.get('new', False))
-        if not isinstance(spec.get('block'), nn.Module):
-            option = f'block after {spec["after"]!r}'
-            spec['block'] = check_config(option, spec.get('block'))
     layers = [spec['after'] for spec in blocks]
-    if input_shape is None:
-        input_shape = default_input_shape(host, _num_segments(blocks))
-    seen = probe(host, layers, input_shape)
-    # All that may fail before the host is changed.
+    seen = probe(host, layers, input_shape, _num_segments(blocks))
+    # Do everything that may fail before changing the host.
     ready = [_prepare(host, spec, seen) for spec in blocks]
     for spec, (block, layout) in zip(blocks, ready, strict=True):
         options = spec.get('output'), spec.get('new', False)
-        insert_block(host, spec['after'], block, layout, *options)
+        add_block(host, spec['after'], block, layout, *options)
         if 't' in layout.sizes:
-            frames = input_shape[2 if len(input_shape) == 5 else 0]
+            frames = seen.input_shape[2 if len(seen.input_shape) == 5 else 0]
             host = cast(HostOfBlocks, host)
             host.clip_lengths = {**host.clip_lengths, spec['after']: frames}
     return [layout for _, layout in ready]
@@ -163,25 +148,26 @@ def insert_block(
 ) -> None:
     """Run a block on the output of a layer.
 
-    The host becomes an instance of a class of the same name, derived from its own and
-    :class:`HostOfBlocks`.
+    The class of the host is replaced by one of the same name, derived from
+    :class:`HostOfBlocks` and the original class.
 
     Args:
-        host: The network. The block becomes ``host.inserted_blocks[after]`` (dots
-            of nested names replaced by dashes).
+        host: The network. The block is stored in ``host.inserted_blocks[after]``, with
+            the dots of nested names replaced by dashes.
         after: Name of the layer, as in ``host.named_modules()``.
         block: Module from features to features of the same shape.
-        layout: Layout of the features. The block gets them as (N*T, C, H, W), and T
+        layout: Layout of the features. The block receives them as (N*T, C, H, W), and T
             as ``num_segments`` if its ``forward`` has such an argument.
-            Default: None, the block gets the features as they are.
-        output: Index or key, where the layer gives several. Default: None.
-        new: Whether a training may start from a checkpoint without the block's weights.
+            Default: None, which passes the features unchanged.
+        output: Index or key of the features if the layer returns several tensors.
+            Default: None.
+        new: Whether training may start from a checkpoint without the block's weights.
             Default: False.
 
     Raises:
-        TypeError: The host is an ``nn.Sequential``, which would run the block a second
-            time as its last layer.
-        ValueError: No layer of that name, or a block is there already.
+        TypeError: If the host is an ``nn.Sequential``, which would run the block again
+            as its last layer.
+        ValueError: If the host has no such layer, or already has a block after it.
     """
     _check_place(host, after)
     add_block(host, after, block, layout, output, new)
@@ -190,29 +176,30 @@ def insert_block(
 def _check_place(host: nn.Module, after: str) -> None:
     if isinstance(host, nn.Sequential):
         raise TypeError(
-            f'host is an {type(host).__name__}, which runs every module it holds; '
-            'insert into the network that contains it, with the nested name'
+            f'the host is an nn.Sequential ({type(host).__name__}), which runs every '
+            'module it contains, so the block would run twice; insert into the network '
+            'that contains it, with the nested layer name'
         )
     layers = dict(host.named_modules())
     layers.pop('')
     if after not in layers:
         nearest = get_close_matches(after, layers, n=5, cutoff=0)
         raise ValueError(
-            f'{type(host).__name__} has no layer {after!r}; the nearest names are '
+            f'{type(host).__name__} has no layer {after!r}; the closest names are '
             f'{nearest}'
         )
-    if block_name(after) in getattr(host, 'inserted_blocks', {}):
+    if isinstance(host, HostOfBlocks) and host.has_block_after(after):
         raise ValueError(
-            f'a block is already inserted after {after!r}; build both as one block'
+            f'a block is already inserted after {after!r}; combine both blocks into '
+            'one, such as SequentialBlocks'
         )
 
 
 def _num_segments(blocks: Sequence[Config]) -> int | None:
-    """The frames a clip that the configs of all blocks name, if they are one number."""
+    """Return ``num_segments`` of the blocks' configs if all agree, else None."""
+    configs = [spec.get('block') or {} for spec in blocks]
     numbers = {
-        spec['block'].get('num_segments')
-        for spec in blocks
-        if isinstance(spec['block'], Mapping)
+        block.get('num_segments') for block in configs if isinstance(block, Mapping)
     }
     return numbers.pop() if len(numbers) == 1 else None
 
@@ -220,25 +207,10 @@ def _num_segments(blocks: Sequence[Config]) -> int | None:
 def _prepare(
     host: nn.Module, spec: Config, seen: Probe
 ) -> tuple[nn.Module, FeatureLayout]:
-    """Build the block of a place, and find the layout there."""
-    after, output = spec['after'], spec.get('output')
-    if after not in seen.outputs:
-        raise ValueError(
-            f'{after!r} ({type(host.get_submodule(after)).__name__}) did not run by '
-            'itself in a forward pass; choose a layer in it, or after it'
-        )
-
-    features = _choose(seen.outputs[after], output, after)
-    layout = find_layout(
-        seen,
-        after,
-        features,
-        spec.get('layout'),
-        spec.get('sizes'),
-        spec.get('class_tokens'),
-    )
-    sizes = layout.measure(features.shape)
-    block = spec['block']
+    """Build one block and find the layout of its features."""
+    after, block = spec['after'], spec.get('block')
+    given = (spec.get(key) for key in ('output', 'layout', 'sizes', 'class_tokens'))
+    layout, sizes = find_layout(seen, after, *given)
     if isinstance(block, nn.Module):
         return block, layout
     scale = min(
@@ -259,21 +231,9 @@ def _prepare(
         block.to(parameter.device)
     print_log(
         f'{type(block).__name__} after {after!r}: {layout}, {sizes["c"]} channels, '
-        f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions at an input of '
-        f'{seen.input_shape}; default side of a matching grid: {scale} times that of '
-        'the features',
+        f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions for an input of '
+        f'{seen.input_shape}; default scale of the matching grid: {scale}',
         logger='current',
         level=logging.INFO,
     )
     return block, layout
-
-
-def _choose(value: Any, output: Hashable | None, after: str) -> Any:
-    if output is None:
-        return value
-    try:
-        return value[output]
-    except (TypeError, LookupError):
-        raise ValueError(
-            f'output={output!r} is none of what {after!r} gives: saw {describe(value)}'
-        ) from None

@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What the layers of a network give out, seen in a forward pass of a copy."""
+"""Layer outputs of a network, recorded in a forward pass of a copy."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -10,40 +10,39 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .layout import FeatureLayout, grouped_axes, parse_layout
-
-# By number of dimensions: the layout where none is given, and others there are.
-_LAYOUTS = {
-    4: ('(n t) c h w', '(n t) h w c'),
-    5: ('n c t h w', 'n t h w c', 'n t c h w'),
-}
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
-_TOKENS = ('n (t h w) c', 'n (h w t) c', '(n t) (h w) c', '(h w) (n t) c')
 
 
 class Probe(NamedTuple):
-    """What a forward pass showed."""
+    """Record of a forward pass.
+
+    Attributes:
+        input_shape: Shape of the input.
+        outputs: Outputs by layer.
+        grids: Sizes (t, h, w) of the outputs of all convolutions.
+        multiply_adds: Multiply-adds of the forward pass.
+    """
 
     input_shape: tuple[int, ...]
-    outputs: dict[str, Any]  # by layer; a layer that did not run is not there
-    grids: set[tuple[int, int, int]]  # (t, h, w) of what the convolutions gave
+    outputs: dict[str, Any]
+    grids: set[tuple[int, int, int]]
     multiply_adds: int
 
 
 def default_input_shape(
     host: nn.Module, num_segments: int | None = None
 ) -> tuple[int, ...]:
-    """One clip as the backbone of a 2D recognizer gets it, at mmaction2's 224x224.
+    """Return the shape of one clip for a 2D network, at mmaction2's 224x224 pixels.
 
     Args:
-        host: Backbone, or network with one.
-        num_segments: T, where the host does not say it. Default: None.
+        host: Backbone, or network with a ``backbone``.
+        num_segments: T, if the host has no ``num_segments``. Default: None.
 
     Returns:
         (T, C, 224, 224).
 
     Raises:
-        ValueError: The host takes whole clips, or does not say their length.
+        ValueError: If the host is not a 2D network, or T is unknown.
     """
     network = _backbone(host)
     convolutions = (m for m in network.modules() if isinstance(m, _CONVOLUTIONS))
@@ -51,181 +50,75 @@ def default_input_shape(
     num_segments = getattr(network, 'num_segments', num_segments)
     if not isinstance(first, nn.Conv2d) or num_segments is None:
         raise ValueError(
-            f'{type(network).__name__} does not say which clips it gets; give '
-            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a '
-            'network of frames, such as (8, 3, 224, 224), or (1, 3, T, H, W) for one '
-            'of clips, such as (1, 3, 32, 224, 224)'
+            f'the input shape of {type(network).__name__} is unknown; give '
+            'input_shape, the shape of one clip at its input: (T, 3, H, W) for a 2D '
+            'network, such as (8, 3, 224, 224), or (1, 3, T, H, W) for a 3D network, '
+            'such as (1, 3, 32, 224, 224)'
         )
     return (num_segments, first.in_channels, 224, 224)
 
 
-def probe(host: nn.Module, layers: Iterable[str], input_shape: Sequence[int]) -> Probe:
+def probe(
+    host: nn.Module,
+    layers: Iterable[str],
+    input_shape: Sequence[int] | None = None,
+    num_segments: int | None = None,
+) -> Probe:
     """Run a copy of the host on one clip of zeros.
 
-    On the meta device, which computes shapes alone; on the CPU where the host's code
-    does not run there. The host itself is left as it is.
+    Runs on the meta device, which computes only shapes, or on the CPU if the host does
+    not support it. The host itself is not changed.
 
     Args:
-        host: Backbone, or network with one, which alone is run then.
+        host: Backbone, or network with a ``backbone``; only the backbone is run.
         layers: Names of layers.
         input_shape: Shape of one clip at the input, (T, C, H, W) or (1, C, T, H, W).
+            Default: None, that of :func:`default_input_shape`.
+        num_segments: As for :func:`default_input_shape`. Default: None.
 
     Returns:
-        What the first run of each layer gave, on the device of the pass.
+        The output of the first call of each layer, on the device used.
 
     Raises:
-        ValueError: The host does not run on this input.
+        ValueError: If the host does not run on this input, or does not call a layer.
     """
+    if input_shape is None:
+        input_shape = default_input_shape(host, num_segments)
     layers, input_shape = list(layers), tuple(input_shape)
-    failure = None
-    for device in ('meta', 'cpu'):
-        if failure is not None and not _is_of_meta_device(failure):
-            break
-        try:
-            return _run_copy(host, layers, input_shape, device)
-        # Whatever the host's code raises; it is shown below.
-        except Exception as error:
-            failure = error
-    raise ValueError(
-        f'{type(_backbone(host)).__name__} does not run on input_shape={input_shape} '
-        f'({type(failure).__name__}: {failure}); give the shape of one clip at its '
-        'input, (T, 3, H, W) for a network of frames, (1, 3, T, H, W) for one of clips'
-    ) from failure
-
-
-def find_layout(
-    seen: Probe,
-    layer: str,
-    features: Any,
-    pattern: str | None = None,
-    sizes: Mapping[str, int] | None = None,
-    class_tokens: int | None = None,
-) -> FeatureLayout:
-    """Layout of a layer's features, as far as it is not given.
-
-    Args:
-        seen: What the forward pass showed.
-        layer: Name of the layer, for messages.
-        features: What the layer gave, or the chosen part of it.
-        pattern: The layout. Default: None, '(n t) c h w' for features of four
-            dimensions and 'n c t h w' for features of five, if their sizes can be that.
-        sizes: Sizes of axes in parentheses. Default: None, those that fit what the
-            host's convolutions gave.
-        class_tokens: How many. Default: None, 0 or 1, whichever fits.
-
-    Returns:
-        The layout, with sizes.
-
-    Raises:
-        ValueError: No feature map, or no certain answer.
-    """
-    saw = f'{layer!r} gives {describe(features)} at an input of {seen.input_shape}'
-    if not isinstance(features, Tensor) or features.dim() < 3:
-        raise ValueError(f'{saw}, which is no feature map{_advice(features)}')
-    shape = tuple(features.shape)
-    if pattern is None:
-        default, *others = _LAYOUTS.get(len(shape), (None, *_TOKENS))
-        if default is None or not _is_likely(default, shape, seen):
-            raise ValueError(
-                f'{saw}, whose order of clips, frames, channels, rows and columns has '
-                f'to be given: dict(after={layer!r}, layout={others[0]!r}, ...), or '
-                f'{", ".join(map(repr, others[1:]))} or another'
-            )
-        pattern = default
-    has_tokens = any({'h', 'w'} <= set(axes) for axes in parse_layout(pattern))
-    if class_tokens is None:
-        numbers = (0, 1) if has_tokens else (0,)
-    else:
-        numbers = (class_tokens,)
-    fitting = {}
-    for option in [sizes] if sizes else _size_options(seen, pattern, shape):
-        for number in numbers:
-            layout = FeatureLayout(pattern, option, number)
-            if _is_one_clip(layout, shape):
-                fitting[str(layout)] = layout
-    if len(fitting) != 1:
-        raise ValueError(
-            f'{saw}, which fits {" and ".join(fitting) or "no"} layout={pattern!r}'
-            + f' with sizes={dict(sizes or {})}' * bool(sizes)
-            + '; give layout, sizes=dict(t=..., h=..., w=...) and class_tokens'
-        )
-    return fitting.popitem()[1]
-
-
-def describe(value: Any) -> str:
-    """What a layer gave, in a few words.
-
-    Args:
-        value: Its output.
-
-    Returns:
-        Types, and shapes of tensors.
-    """
-    if isinstance(value, Tensor):
-        return f'a tensor {tuple(value.shape)}'
-    if isinstance(value, Mapping):
-        parts = [f'{key!r}: {describe(item)}' for key, item in value.items()]
-        return f'{type(value).__name__} of {{{", ".join(parts)}}}'
-    if isinstance(value, (tuple, list)):
-        parts = [f'[{i}] {describe(item)}' for i, item in enumerate(value)]
-        return f'{type(value).__name__} of {", ".join(parts)}'
-    return repr(value) if isinstance(value, int) else type(value).__name__
-
-
-def _advice(features: Any) -> str:
-    if isinstance(features, Mapping):
-        return f'; choose one by output= one of {list(features)}'
-    if isinstance(features, (tuple, list)):
-        return f'; choose one by output= one of {list(range(len(features)))}'
-    return '; choose a layer before'
-
-
-def _is_likely(pattern: str, shape: tuple[int, ...], seen: Probe) -> bool:
-    """Not more frames than at the input, and frames of about its proportions.
-
-    This does not guess a layout, it keeps the default from being taken for another.
-    """
-    *clips, height, width = seen.input_shape
-    frames = clips[-1] if len(clips) == 3 else clips[0]
-    layout = FeatureLayout(pattern, {'t': shape[0]} if '(n t)' in pattern else None)
-    sizes = layout.measure(shape)
-    skew = abs(sizes['h'] * width - sizes['w'] * height)
-    return (
-        sizes['n'] == 1
-        and sizes['t'] <= frames
-        and sizes['h'] <= height
-        and skew <= max(height, width)  # sides are rounded
-    )
-
-
-def _size_options(
-    seen: Probe, pattern: str, shape: tuple[int, ...]
-) -> list[dict[str, int]]:
-    """Sizes that the axes in parentheses may have."""
-    grouped = grouped_axes(pattern) - {'n'}
-    if grouped <= {'t'} and len(shape) == len(parse_layout(pattern)):
-        # One clip: the dimension of clips and frames has the length T.
-        return [
-            {'t': length}
-            for axes, length in zip(parse_layout(pattern), shape, strict=True)
-            if len(axes) > 1
-        ] or [{}]
-    grids = (dict(zip('thw', grid, strict=True)) for grid in sorted(seen.grids))
-    return [{axis: grid[axis] for axis in 'thw' if axis in grouped} for grid in grids]
-
-
-def _is_one_clip(layout: FeatureLayout, shape: tuple[int, ...]) -> bool:
     try:
-        return layout.measure(shape)['n'] == 1
-    except ValueError:
-        return False
+        seen = _run_copy(host, layers, input_shape, 'meta')
+    # The host's code may raise anything; the error is reported.
+    except Exception as error:
+        if not _is_of_meta_device(error):
+            raise _cannot_run(host, input_shape, error) from error
+        try:
+            seen = _run_copy(host, layers, input_shape, 'cpu')
+        except Exception as error:
+            raise _cannot_run(host, input_shape, error) from error
+    for name in layers:
+        if name not in seen.outputs:
+            raise ValueError(
+                f'{name!r} ({type(host.get_submodule(name)).__name__}) was not called '
+                'in the forward pass; choose a layer inside or after it'
+            )
+    return seen
+
+
+def _cannot_run(
+    host: nn.Module, input_shape: tuple[int, ...], error: Exception
+) -> ValueError:
+    return ValueError(
+        f'{type(_backbone(host)).__name__} does not run on input_shape={input_shape} '
+        f'({type(error).__name__}: {error}); give the shape of one clip at its '
+        'input, (T, 3, H, W) for a 2D network or (1, 3, T, H, W) for a 3D network'
+    )
 
 
 def _run_copy(
     host: nn.Module, layers: list[str], input_shape: tuple[int, ...], device: str
 ) -> Probe:
     tensors = list(chain(host.parameters(), host.buffers()))
-    # Through the memo the copy gets the moved tensors without copies of the weights.
+    # With this memo, deepcopy uses the moved tensors instead of copying the weights.
     copied = copy.deepcopy(host, {id(x): x.detach().to(device) for x in tensors})
     copied.eval()
     outputs: dict[str, Any] = {}

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Whether a checkpoint has the weights of a network's inserted blocks."""
+"""Check that a checkpoint has the weights of a network's inserted blocks."""
 
 import re
 from collections import Counter
@@ -8,23 +8,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# Where blocks are: in a host, and in SELFYNeck.
+# Prefixes of blocks: in a host, and in SELFYNeck.
 _BLOCK = re.compile(r'(?:.*\.)?(?:inserted_blocks\.[^.]+|neck\.block)(?=\.)')
 
 
 def check_block_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
-    """Refuse weights that were trained with other blocks than the network has.
+    """Reject weights that were trained with different blocks.
 
-    mmengine loads with ``strict=False`` and only logs what is missing; the network then
-    gives plausible scores with a block that nobody trained.
+    mmengine loads with ``strict=False`` and only logs missing keys; the network would
+    then return plausible scores with an untrained block.
 
     Args:
         model: The network.
-        state_dict: Weights by the network's own keys.
+        state_dict: Weights, with the keys of the network.
 
     Raises:
-        ValueError: Weights of a block are missing, have other shapes, or belong to a
-            block that the network lacks.
+        ValueError: If weights of a block are missing, have other shapes, or belong to a
+            block that the network does not have.
     """
     wanted = {
         key: value for key, value in model.state_dict().items() if is_of_block(key)
@@ -37,8 +37,8 @@ def check_block_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> None
     ]
     foreign = [key for key in found if key not in wanted]
     shapes = [
-        f'{key} is {tuple(found[key].shape)} in the checkpoint, {tuple(value.shape)} '
-        'in the network'
+        f'{key} is {tuple(found[key].shape)} in the checkpoint and '
+        f'{tuple(value.shape)} in the network'
         for key, value in wanted.items()
         if key in found and found[key].shape != value.shape
     ]
@@ -56,34 +56,33 @@ def check_block_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> None
         raise ValueError(
             f'the checkpoint does not fit the inserted blocks of '
             f'{type(model).__name__}: {"; ".join(problems)}. Use the config it was '
-            'trained with, and for init_cfg the prefix of its keys. To train a new '
-            'block on a network without one, say so in the config: '
-            "selfy=dict(..., new=True), or blocks=[dict(after='LAYER', new=True, "
-            '...)] of InsertBlocks'
+            'trained with, and set the prefix in init_cfg. To train a new block on top '
+            'of a network without one, set selfy=dict(..., new=True), or '
+            "blocks=[dict(after='LAYER', new=True, ...)] of InsertBlocks"
         )
 
 
 def is_of_block(key: str) -> bool:
-    """Whether a key of a ``state_dict`` belongs to a block.
+    """Check whether a key of a ``state_dict`` belongs to a block.
 
     Args:
         key: The key.
 
     Returns:
-        The answer.
+        True if it does.
     """
     return _BLOCK.match(key) is not None
 
 
 def strip_prefix(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The part of a ``state_dict`` under a prefix, without it.
+    """Select the keys with a prefix, and remove the prefix.
 
     Args:
         state_dict: Weights.
-        prefix: The prefix, with its dot.
+        prefix: The prefix, including the final dot.
 
     Returns:
-        The part.
+        The selected weights.
     """
     return {
         key.removeprefix(prefix): value
@@ -93,6 +92,6 @@ def strip_prefix(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Ten
 
 
 def _summary(keys: Iterable[str]) -> str:
-    """Blocks that the keys belong to, and how many keys each has."""
+    """List the blocks that the keys belong to, with the number of keys of each."""
     counts = Counter(m[0] for m in map(_BLOCK.match, keys) if m)
     return ', '.join(f'{block} ({count} tensors)' for block, count in counts.items())

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Activation checkpointing that leaves running statistics alone."""
+"""Activation checkpointing that does not update running statistics twice."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,16 +13,17 @@ from torch.utils.checkpoint import checkpoint
 def run_with_checkpoint(
     module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor
 ) -> Tensor:
-    """Run, keep nothing but the input, and run again in the backward pass.
+    """Run a function with activation checkpointing.
 
-    The second run would update running statistics once more; it does not here, so that
-    training is the same with and without. Under ``torch.compile`` nothing is
-    checkpointed: the compiler decides itself what to compute twice.
+    Only the input is kept, and the function runs again in the backward pass. The second
+    run does not update running statistics, so training is the same as without
+    checkpointing. Under ``torch.compile``, nothing is checkpointed: the compiler itself
+    decides what to recompute.
 
     Args:
-        module: What the function runs; its batch norms are looked after.
-        function: Of one tensor.
-        x: Its argument.
+        module: Module that the function runs; its batch norms are protected.
+        function: Function of one tensor.
+        x: Argument of the function.
 
     Returns:
         ``function(x)``.
@@ -38,13 +39,13 @@ def run_with_checkpoint(
 
 
 class _StatisticsKept:
-    # Entered once for each backward pass of a graph, of which there may be several.
+    # Entered once per backward pass; a graph may have several.
     def __init__(self, module: nn.Module) -> None:
         self.module = module
 
     def __enter__(self) -> None:
-        # A momentum of zero, because without running statistics torch keeps other
-        # tensors.
+        # Use zero momentum instead of disabling running statistics, because without
+        # them torch would save different tensors than in the first run.
         self.norms = [
             (norm, norm.momentum, count, count.clone())
             for norm in self.module.modules()

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Building blocks and steps from configs, with errors that name the option."""
+"""Build blocks and steps from configs, with errors that name the option."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +21,13 @@ _AS_STORED: dict[str, Callable[[Any], Any]] = {
 
 
 class Module(BaseModule):
-    """mmengine's module, which checks its ``init_cfg`` when it is built.
+    """mmengine's ``BaseModule`` that checks ``init_cfg`` on construction.
 
     Args:
-        init_cfg: Initialization config, or a list of them. Default: None.
+        init_cfg: Initialization config, or a list of configs. Default: None.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: If ``init_cfg`` is not a config or a list of configs.
     """
 
     def __init__(self, init_cfg: Config | list[Config] | None = None) -> None:
@@ -37,8 +37,8 @@ class Module(BaseModule):
             and all(isinstance(cfg, Mapping) and cfg.get('type') for cfg in configs)
         ):
             raise ValueError(
-                "init_cfg must be None, dict(type='Kaiming', ...) or a list of such, "
-                f'but got {init_cfg!r}'
+                "init_cfg must be None, a config such as dict(type='Kaiming', ...), or "
+                f'a list of configs, but got {init_cfg!r}'
             )
         super().__init__(init_cfg=init_cfg)
 
@@ -51,25 +51,27 @@ def build(
     attributes: Sequence[str] = (),
     **defaults: Any,
 ) -> Any:
-    """Build a block, or a step of one.
+    """Build a block or a step of a block.
 
     Args:
-        option: Name of the option that holds the config, for the errors.
-        cfg: Config of the module. None stands for an empty one.
-        default_type: What is built where the config names no type. Default: None, it
-            has to.
-        decided: Arguments that are not the config's to choose, since what stands
-            around the module has chosen already. Default: none.
-        attributes: What the module has to have. Default: nothing.
-        defaults: Arguments for what the config leaves out. Of these and ``decided``
-            those are given that the module, or a base it passes them to, takes.
+        option: Name of the option that holds the config, for error messages.
+        cfg: Config of the module. None means an empty config.
+        default_type: Type to build if the config has no type. Default: None, which
+            makes the type mandatory.
+        decided: Arguments fixed by the caller; the config cannot change them.
+            Default: None.
+        attributes: Attributes that the module must have. Default: ().
+        defaults: Arguments to use if the config does not set them. Of these and of
+            ``decided``, only those accepted by the module, or by a base class that it
+            forwards them to, are passed.
 
     Returns:
         The module.
 
     Raises:
-        ValueError: No config, an unknown type or argument, an argument that is missing
-            or differs from the one ``decided``, or a module of another kind.
+        ValueError: If ``cfg`` is not a config, its type or an argument is unknown, an
+            argument is missing or contradicts ``decided``, or the module lacks one of
+            ``attributes``.
     """
     cfg = check_config(option, cfg)
     cfg.setdefault('type', default_type)
@@ -85,8 +87,8 @@ def build(
         as_stored = _AS_STORED.get(name, lambda value: value)
         if name in decided and as_stored(value) != as_stored(decided[name]):
             raise ValueError(
-                f'{option} has {name}={value!r}, but what stands around it has '
-                f'{name}={decided[name]!r}; leave it out of {option}'
+                f'{option} has {name}={value!r}, but the enclosing module requires '
+                f'{name}={decided[name]!r}; remove {name} from {option}'
             )
     defaults = {
         name: value for name, value in {**decided, **defaults}.items() if name in known
@@ -95,15 +97,15 @@ def build(
     try:
         inspect.signature(factory).bind(**{**defaults, **arguments})
     except TypeError as error:
-        raise ValueError(f'{what}, which this place cannot build: {error}') from error
-    # The class, not its name: under another library's default scope mmengine would look
-    # the name up in that library.
+        raise ValueError(f'{what}, which cannot be built here: {error}') from error
+    # Pass the class, not its name: under the default scope of another library, mmengine
+    # would look up the name there.
     module = MODELS.build({**cfg, 'type': factory}, default_args=defaults)
     for name in attributes:
         if not hasattr(module, name):
             raise ValueError(
-                f'{what}, which has no attribute {name!r}, as this place needs it; '
-                'is it a module of this kind?'
+                f'{what}, which lacks the attribute {name!r} required here; is it the '
+                'right kind of module?'
             )
     return module
 
@@ -112,14 +114,14 @@ def check_config(option: str, cfg: Config | None) -> Config:
     """Check that an option is a config.
 
     Args:
-        option: Its name.
-        cfg: Its value.
+        option: Name of the option.
+        cfg: Value of the option.
 
     Returns:
-        A copy, empty for None.
+        A copy of the config, empty for None.
 
     Raises:
-        ValueError: Something else.
+        ValueError: If ``cfg`` is neither None nor a config.
     """
     if cfg is None:
         return {}
@@ -128,22 +130,22 @@ def check_config(option: str, cfg: Config | None) -> Config:
             f"{option} must be None or a config such as dict(type='...'), but got "
             f'{cfg!r}'
         )
-    # A copy of a mmengine.ConfigDict is one.
+    # ConfigDict.copy() returns a ConfigDict.
     return cfg.copy() if hasattr(cfg, 'copy') else dict(cfg)
 
 
 def find_type(option: str, kind: Any) -> Callable[..., nn.Module]:
-    """Find the class, or function, of a type.
+    """Find the class or function that a config's type refers to.
 
     Args:
-        option: Name of the option that holds the config, for the error.
-        kind: The config's type: a registered name, a class or a function.
+        option: Name of the option that holds the config, for error messages.
+        kind: Type of the config: a registered name, a class or a function.
 
     Returns:
         The class or function.
 
     Raises:
-        ValueError: No such type.
+        ValueError: If the type is not registered.
     """
     if callable(kind):
         return kind
@@ -152,17 +154,17 @@ def find_type(option: str, kind: Any) -> Callable[..., nn.Module]:
         names = {*MODELS.module_dict, *MODELS.root.module_dict}
         raise ValueError(
             f'{option} must have the type of a registered module, but got type='
-            f'{kind!r}{_nearest(kind, names)}; a module of your own has to be '
-            'imported, in a config by custom_imports'
+            f'{kind!r}{_nearest(kind, names)}; import your own modules with '
+            'custom_imports in the config'
         )
     return found
 
 
 def _arguments(factory: Callable[..., nn.Module]) -> tuple[set[str], bool]:
-    """Names of the arguments, and whether there are no others.
+    """Return the argument names and whether the list is complete.
 
-    Where a class takes ``**kwargs``, they are the arguments of its base. A class right
-    on top of ``BaseModule`` may take anything.
+    ``**kwargs`` of a class are taken to be the arguments of its base class. With
+    ``**kwargs``, a direct subclass of ``BaseModule`` may accept any argument.
     """
     names, takes_kwargs = set(), False
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Configs of norms, checked where they are first read."""
+"""Checks of norm configs."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from mmcv.cnn import build_norm_layer
 def norm_2d(
     norm_cfg: dict[str, Any] | None, widths: Sequence[int], owner: object
 ) -> dict[str, Any]:
-    """Config of the norms of a module on frames, (N*T, C, H, W).
+    """Check the config of norms for frames, (N*T, C, H, W).
 
     Args:
-        norm_cfg: Config of a norm. None stands for ``dict(type='BN')``.
+        norm_cfg: Config of the norms. None means ``dict(type='BN')``.
         widths: Channels of each norm.
-        owner: The module, for the error.
+        owner: Module that has the norms, for the error message.
 
     Returns:
         The config.
 
     Raises:
-        ValueError: No config of a norm, or of one that does not take that many
-            channels.
+        ValueError: If ``norm_cfg`` is not the config of a norm or does not support one
+            of ``widths``.
     """
     if norm_cfg is None:
         norm_cfg = dict(type='BN')
@@ -34,20 +34,19 @@ def norm_2d(
 def norm_3d(
     norm_cfg: dict[str, Any] | None, widths: Sequence[int], owner: object
 ) -> dict[str, Any]:
-    """Config of the norms over (N, T, H, W) for a config of one over (N*T, H, W).
+    """Check a norm config and adapt it to clips, (N, C, T, H, W).
 
     Args:
-        norm_cfg: As for :func:`norm_2d`.
+        norm_cfg: See :func:`norm_2d`.
         widths: Channels of each norm.
-        owner: The module, for the error.
+        owner: Module that has the norms, for the error message.
 
     Returns:
-        The same config; 'BN' and 'BN2d' become 'BN3d', which takes the same
-        statistics of such maps. Other norms ('SyncBN', 'GN') know any number of
-        dimensions.
+        The config, with 'BN' and 'BN2d' replaced by 'BN3d', which computes the same
+        statistics. Other norms ('SyncBN', 'GN') support any number of dimensions.
 
     Raises:
-        ValueError: As :func:`norm_2d`.
+        ValueError: See :func:`norm_2d`.
     """
     if norm_cfg is None:
         norm_cfg = dict(type='BN')
@@ -67,17 +66,17 @@ def _checked(
     for width in widths:
         try:
             _, norm = build_norm_layer(norm_cfg, width)
-            # A layer norm takes the last side for the channels if they are equal.
+            # Layer norm would mistake the last dimension for the channels if equal.
             side = 2 if width != 2 else 3
             norm.eval()(torch.zeros(1, width, *[side] * dims))
-        # They fail in as many ways as there are norms, and name no option.
+        # Each norm raises its own type of error, without naming the option.
         except Exception as error:
             most = math.gcd(*widths)
             raise ValueError(
-                f'norm_cfg={norm_cfg!r} makes no norm for {dims}D maps of {width} '
+                f'norm_cfg={norm_cfg!r} does not support {dims}D maps of {width} '
                 f'channels ({type(error).__name__}: {error}). The norms of '
-                f'{type(owner).__name__} have {_listed(widths)} channels; groups have '
-                f'to divide {most}. A step may have a norm_cfg of its own'
+                f'{type(owner).__name__} have {_listed(widths)} channels; the number '
+                f'of groups must divide {most}. Each step accepts its own norm_cfg'
             ) from error
     return norm_cfg
 

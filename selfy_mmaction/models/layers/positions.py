@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def distances(length: int, device: torch.device) -> Tensor:
-    """Distance from each position to each.
+    """Compute the signed distances between all positions.
 
     Args:
         length: Number of positions.
         device: Device of the result.
 
     Returns:
-        (length, length), position of the column minus that of the row.
+        (length, length), column index minus row index.
     """
     places = torch.arange(length, device=device)
     return places - places[:, None]
@@ -24,7 +24,7 @@ def distances(length: int, device: torch.device) -> Tensor:
 def neighbors_inside(
     length: int, offsets: Sequence[int], device: torch.device
 ) -> Tensor:
-    """Which neighbors of each position exist.
+    """Determine which neighbors of each position exist.
 
     Args:
         length: Number of positions.
@@ -40,10 +40,10 @@ def neighbors_inside(
 
 
 def centered(size: int) -> range:
-    """Offsets of a window of an odd size, from ``-(size // 2)``.
+    """Return the offsets of a window, from ``-(size // 2)`` to ``size // 2``.
 
     Args:
-        size: Size of the window.
+        size: Size of the window, odd.
 
     Returns:
         The offsets.

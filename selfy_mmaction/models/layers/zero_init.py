@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Blocks that can start from the backbone alone, as the released code's does."""
+"""Blocks that can start from the plain backbone, as in the official code."""
 
 from typing import TYPE_CHECKING
 
@@ -12,26 +12,27 @@ from .building import Module
 
 
 class ZeroInitBlock(Module):
-    """A block whose last norm's scale may start at zero.
+    """Block whose last norm can start with a scale of zero.
 
-    A subclass has ``last_norm``, and ``fusion`` where the norm is followed by one; it
-    calls :meth:`start_at_zero` when both are built.
+    Subclasses define ``last_norm`` and, if a fusion follows the norm, ``fusion``. They
+    call :meth:`start_at_zero` after building both.
     """
 
     zero_init_last_norm = False
     if TYPE_CHECKING:  # an attribute or a property
 
         @property
-        def last_norm(self) -> nn.Module | None: ...
+        def last_norm(self) -> nn.Module | None:
+            """The norm whose scale may start at zero."""
 
     def start_at_zero(self, zero_init_last_norm: bool) -> None:
         """Set the scale to zero, now and whenever the weights are initialized.
 
         Args:
-            zero_init_last_norm: Whether to do so.
+            zero_init_last_norm: Whether to start at zero.
 
         Raises:
-            ValueError: The block could never leave zero, or has no norm there.
+            ValueError: If the block could never leave zero or has no last norm.
         """
         self.zero_init_last_norm = check_bool(
             'zero_init_last_norm', zero_init_last_norm
@@ -41,9 +42,9 @@ class ZeroInitBlock(Module):
         if getattr(getattr(self, 'fusion', None), 'relu', None) == 'before':
             raise ValueError(
                 "zero_init_last_norm=True with fusion=dict(relu='before') (Eq. 9) "
-                "leaves the block without a gradient for ever, since ReLU'(0) = 0; "
-                "use fusion=dict(type='ResidualFusion', relu='after') as the "
-                "authors' code does, relu='none', or zero_init_last_norm=False"
+                "leaves the block permanently without a gradient, since ReLU'(0) = 0; "
+                "use fusion=dict(type='ResidualFusion', relu='after') as in the "
+                "official code, relu='none', or zero_init_last_norm=False"
             )
         if self.last_norm is None:
             steps = ', '.join(
@@ -52,13 +53,13 @@ class ZeroInitBlock(Module):
             )
             raise ValueError(
                 f'zero_init_last_norm=True, but none of {steps} has a last_norm; use '
-                "restoration=dict(type='TransposedConvRestoration') as the authors' "
-                'code does, or zero_init_last_norm=False'
+                "restoration=dict(type='TransposedConvRestoration') as in the official "
+                'code, or zero_init_last_norm=False'
             )
         constant_init(self.last_norm, 0)
 
     def init_weights(self) -> None:
-        """Initialize the weights; the last norm's scale as the option says."""
+        """Initialize the weights, then zero the scale of the last norm if set."""
         super().init_weights()
         if self.zero_init_last_norm:
             constant_init(self.last_norm, 0)

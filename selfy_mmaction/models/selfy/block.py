@@ -18,50 +18,48 @@ Config = dict[str, Any]
 
 @MODELS.register_module()
 class SELFYBlock(ZeroInitBlock):
-    """Self-similarity in space and time as generalized motion.
+    """Learns generalized motion from spatio-temporal self-similarity.
 
     Reduction -> STSS transformation -> extraction -> integration -> restoration ->
-    fusion. Each step is a registered module that a config replaces or changes; the
-    shapes between them are those of the docstrings of their ``forward``.
+    fusion. Each step is a registered module that a config can replace or change; see
+    the ``forward`` of each step for its shapes.
 
-    Any H and W; the clip's length T is ``num_segments``, unless :meth:`forward` is
-    given another.
+    Supports any H and W. The clip length T is ``num_segments`` unless passed to
+    :meth:`forward`.
 
     Args:
         in_channels: Channels C of the visual features.
         num_segments: Frames per clip, T. Default: 8.
-        scale: Side of the matching grid over the side of the input. Default: 0.5,
-            which is 14x14 after res3 at an input of 224x224.
-        offsets: Temporal offsets l, in frames; an int is a set of one. Default: -2 to
-            2, the paper's for 8 frames (-4 to 4 for 16).
-        window: Spatial window (U, V), odd; an int is the side of a square one.
+        scale: Side of the matching grid relative to that of the input. Default: 0.5,
+            which is 14x14 after res3 with 224x224 input.
+        offsets: Temporal offsets l, in frames. A single int is allowed. Default: -2 to
+            2, as in the paper for 8 frames (-4 to 4 for 16).
+        window: Spatial window (U, V), odd. An int gives a square window.
             Default: (9, 9).
-        reduced_channels: Channels that are compared. Default: 128.
-        reduction: Config of the reduction. Its ``in_channels`` may differ where
-            another module runs the steps, as :class:`SELFYNeck` does, which matches
-            features of another level. Default: :class:`ConvReduction`.
+        reduced_channels: Channels after the reduction. Default: 128.
+        reduction: Config of the reduction. Its ``in_channels`` may differ if another
+            module runs the steps, such as :class:`SELFYNeck`, which matches features of
+            another level. Default: :class:`ConvReduction`.
         transformation: Config of the transformation.
             Default: :class:`STSSTransformation`.
         extraction: Config of the extraction. Default: :class:`ConvExtraction`.
         integration: Config of the integration. Default: :class:`ConvIntegration`.
-        restoration: Config of the restoration, which leads from the width of the
-            integration (its own ``out_channels``) to C.
-            Default: :class:`UpsampleRestoration`.
-        fusion: Config of the fusion. Default: :class:`ResidualFusion` in the form of
-            Eq. 9.
-        zero_init_last_norm: Start the scale of :attr:`last_norm` at zero, as the
-            authors' code does, so that training starts from the backbone alone. Not
-            together with Eq. 9's ReLU, whose gradient at zero is zero.
-            Default: False.
-        with_cp: Compute the block again in the backward pass instead of keeping its
-            features (activation checkpointing), which saves memory and costs a forward
-            pass. Default: False.
+        restoration: Config of the restoration, which maps the ``out_channels`` of the
+            integration to C. Default: :class:`UpsampleRestoration`.
+        fusion: Config of the fusion. Default: :class:`ResidualFusion` as in Eq. 9.
+        zero_init_last_norm: Whether to initialize the scale of :attr:`last_norm` to
+            zero, as in the official code, so that training starts from the plain
+            backbone. Incompatible with the ReLU of Eq. 9, whose gradient at zero is
+            zero. Default: False.
+        with_cp: Whether to recompute the block in the backward pass instead of keeping
+            its features (activation checkpointing). Saves memory at the cost of an
+            extra forward pass. Default: False.
         norm_cfg: Config of the norms. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: An unusable argument or combination, or steps that do not fit one
-            another.
+        ValueError: If an argument is invalid, arguments are incompatible, or steps do
+            not fit together.
 
     Example:
         >>> import torch
@@ -149,7 +147,7 @@ class SELFYBlock(ZeroInitBlock):
 
     @property
     def last_norm(self) -> nn.Module | None:
-        """The norm before the fusion: the restoration's, else the integration's."""
+        """The norm before the fusion: that of the restoration or the integration."""
         steps = (self.restoration, self.integration)
         norms = (getattr(step, 'last_norm', None) for step in steps)
         return next((norm for norm in norms if norm is not None), None)
@@ -159,14 +157,14 @@ class SELFYBlock(ZeroInitBlock):
 
         Args:
             x: Visual features V, (N*T, C, H, W).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the block was built with.
+            num_segments: Frames per clip, T. Default: None, the block's
+                ``num_segments``.
 
         Returns:
             (N*T, C, H, W).
 
         Raises:
-            ValueError: N*T is no multiple of ``num_segments``.
+            ValueError: If N*T is not a multiple of ``num_segments``.
         """
         forward = partial(self._forward, num_segments=num_segments)
         if self.with_cp:

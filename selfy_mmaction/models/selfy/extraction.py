@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
+from selfy_mmaction.models.layers.whole_map_conv import WholeMapConv2d
 from selfy_mmaction.ops import (
     check_choice,
     check_ints,
@@ -26,31 +27,32 @@ Pair = tuple[int, int]
 class ConvExtraction(Module):
     """Convolutions over (l, u, v), Eq. 5 and 6.
 
-    1x3x3 kernels, each followed by norm and ReLU, that stride (U, V) down and keep L.
+    1x3x3 kernels, each followed by norm and ReLU, reduce (U, V) by strides and keep L.
 
-    The paper gives no strides. For 9x9 those of the official code are (1, 2, 2, 1),
-    with a padding of 1 except in the last layer. One rule, which gives these, serves
-    every odd window, rows and columns apart. Between the first and the last layer the
-    stride is 2 where 5 or more positions are left, with the padding, 1 or 0, that
-    leaves an odd number. The last layer has no padding and takes sides of up to 9 to 1.
-    Larger sides it takes to 2 or more, which are averaged: its stride is 2, with a
-    padding of 1 where 3 positions are left. Sides of 5, 9, 13 and 17 become 5-3-3-1,
-    9-5-3-1, 13-7-3-2 and 17-9-5-2; with these our counts of multiply-adds are 0.7 to
-    1.1 % below each of supplement Table 3a. Of all strides up to 4 and paddings up to
-    2, none that ends at 1 and sees every position comes within 6 % at 17.
+    The paper does not give the strides. For 9x9, the official code uses (1, 2, 2, 1),
+    with a padding of 1 except in the last layer. One rule reproduces these values and
+    covers every odd window, separately for rows and columns. Between the first and the
+    last layer, the stride is 2 if 5 or more positions are left, with the padding (1 or
+    0) that leaves an odd number. The last layer has no padding and reduces windows of
+    up to 9 to a single position. For larger windows, its stride is 2, with a padding of
+    1 if 3 positions are left, and the 2 or more positions that remain are averaged.
+    Sides of 5, 9, 13 and 17 become 5-3-3-1, 9-5-3-1, 13-7-3-2 and 17-9-5-2. The
+    resulting multiply-adds are 0.7 to 1.1 % below those of supplement Table 3a. For 17,
+    no choice of strides up to 4 and paddings up to 2 that covers every position and
+    ends at 1 comes within 6 %.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
         channels: Width of each layer; the last is C_F. Default: (4, 16, 64, 64), as
-            in the authors' code.
-        temporal_kernel: Size of the kernels along l, 1 or 3; 3 is that of supplement
-            Table 3d, padded by 1. Default: 1.
+            in the official code.
+        temporal_kernel: Size of the kernels along l, 1 or 3. Supplement Table 3d uses
+            3, which is padded by 1. Default: 1.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: There are no channels, another temporal kernel, or another
-            unusable argument.
+        ValueError: If ``channels`` is empty, ``temporal_kernel`` is not 1 or 3, or an
+            argument is invalid.
 
     Attributes:
         out_channels: C_F.
@@ -75,7 +77,10 @@ class ConvExtraction(Module):
             before: int, after: int, stride: tuple[int, ...], padding: tuple[int, ...]
         ) -> nn.Module:
             if temporal_kernel == 1:
-                kwargs = dict(norm_cfg=norm_2d(norm_cfg, channels, self))
+                kwargs = dict(
+                    conv_cfg=dict(type=WholeMapConv2d),
+                    norm_cfg=norm_2d(norm_cfg, channels, self),
+                )
             else:
                 stride, padding = (1, *stride), (1, *padding)
                 kwargs = dict(
@@ -95,7 +100,7 @@ class ConvExtraction(Module):
         )
 
     def forward(self, stss: Tensor) -> Tensor:
-        """Extract a feature per position and temporal offset.
+        """Extract one feature vector per position and temporal offset.
 
         Args:
             stss: STSS tensor S, (N, T, h, w, L, U, V).
@@ -104,8 +109,8 @@ class ConvExtraction(Module):
             STSS features F, (N, T, h, w, L, C_F).
         """
         if self.temporal_kernel == 1:
-            # A kernel of size 1 along l sees one offset at a time, so l joins the
-            # batch: the same sums as a 3D convolution, many times faster on a CPU.
+            # Kernels of size 1 along l see one offset at a time, so l moves to the
+            # batch. Equals a 3D convolution and is many times faster on a CPU.
             maps = stss.reshape(-1, 1, *stss.shape[-2:])  # (N*T*h*w*L, 1, U, V)
             feats = self.layers(maps).mean((-2, -1))  # (N*T*h*w*L, C_F)
         else:
@@ -115,7 +120,7 @@ class ConvExtraction(Module):
 
 
 def _choose_layout(window: Pair, num_layers: int) -> list[tuple[Pair, Pair]]:
-    """Strides and paddings, a pair each per layer, by the rule of ConvExtraction."""
+    """Return (strides, paddings) per layer by the rule of ConvExtraction."""
     rows, cols = (_choose_side_layout(side, num_layers) for side in window)
     return [
         ((row_stride, col_stride), (row_padding, col_padding))
@@ -126,7 +131,7 @@ def _choose_layout(window: Pair, num_layers: int) -> list[tuple[Pair, Pair]]:
 
 
 def _choose_side_layout(side: int, num_layers: int) -> list[tuple[int, int]]:
-    """Stride and padding per layer for one odd side of the window."""
+    """Return (stride, padding) per layer for one odd side of the window."""
     layout, left = [], side
     for layer in range(num_layers):
         if left == 1:
@@ -145,22 +150,22 @@ def _choose_side_layout(side: int, num_layers: int) -> list[tuple[int, int]]:
 
 @MODELS.register_module()
 class MLPExtraction(Module):
-    """Perceptrons on the flattened (U, V), Eq. 3 and 4.
+    """Perceptrons over the flattened (U, V), Eq. 3 and 4.
 
     Fully-connected layers, each followed by norm and ReLU, shared by all positions and
-    temporal offsets. Table 4b has four of them. The norm, which Eq. 3 does not write,
-    is that of the other extractions; a batch norm takes its statistics over all
-    positions and offsets.
+    temporal offsets. Table 4b uses four. Eq. 3 does not show a norm; as in
+    :class:`ConvExtraction`, each layer has one. Batch norm takes its statistics over
+    all positions and offsets.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
-        channels: Width of each layer; the last is C_F. Default: (64, 64, 64, 64). The
-            widths are not in the paper; C_F is that of the convolution.
+        channels: Width of each layer; the last is C_F. The paper does not give the
+            widths; C_F is that of :class:`ConvExtraction`. Default: (64, 64, 64, 64).
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: There are no channels, or unusable arguments.
+        ValueError: If ``channels`` is empty or an argument is invalid.
 
     Attributes:
         out_channels: C_F.
@@ -179,8 +184,8 @@ class MLPExtraction(Module):
         norm_cfg = norm_2d(norm_cfg, channels, self)
         self.out_channels = channels[-1]
         widths = (self.window[0] * self.window[1], *channels)
-        # A 1x1 convolution on 1x1 maps is a fully-connected layer to which every norm
-        # of the registry fits.
+        # Fully-connected layers as 1x1 convolutions on 1x1 maps, which support every
+        # registered norm.
         self.layers = Sequential(
             *(
                 ConvModule(before, after, kernel_size=1, norm_cfg=norm_cfg)
@@ -189,7 +194,7 @@ class MLPExtraction(Module):
         )
 
     def forward(self, stss: Tensor) -> Tensor:
-        """Extract a feature per position and temporal offset.
+        """Extract one feature vector per position and temporal offset.
 
         Args:
             stss: STSS tensor S, (N, T, h, w, L, U, V).
@@ -208,17 +213,17 @@ class SoftArgmaxExtraction(Module):
     .. math::
         F_{t,x,y,l} = \sum_{u,v} \mathrm{softmax}_{u,v}(S_{t,x,y,l} / \tau) \, [u; v]
 
-    The displacement is in cells of the matching grid, rows first, as the equation
-    writes it: ``u`` from ``-(U // 2)`` to ``U // 2``, ``v`` likewise. Positions outside
-    the frame take part with their similarity of zero. Computed in float32 at least.
+    The displacement is in cells of the matching grid, rows first as in the equation:
+    ``u`` from ``-(U // 2)`` to ``U // 2``, and ``v`` likewise. Positions outside the
+    frame contribute with similarity zero. Computed in at least float32.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
-        temperature: tau. Default: 0.01, the paper's.
+        temperature: Temperature tau. Default: 0.01, as in the paper.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: The temperature is not positive.
+        ValueError: If ``window`` is invalid or ``temperature`` is not positive.
 
     Attributes:
         out_channels: C_F = 2.
@@ -235,13 +240,12 @@ class SoftArgmaxExtraction(Module):
         super().__init__(init_cfg=init_cfg)
         self.window = check_window(window)
         self.temperature = check_positive('temperature', temperature)
-        # Buffers, so that they follow the module to its device; not persistent, since
-        # the window says them.
+        # Buffers move with the module. Not persistent, because the window defines them.
         self.register_buffer('u', _displacements(self.window[0]), persistent=False)
         self.register_buffer('v', _displacements(self.window[1]), persistent=False)
 
     def forward(self, stss: Tensor) -> Tensor:
-        """Extract a displacement per position and temporal offset.
+        """Extract one displacement per position and temporal offset.
 
         Args:
             stss: STSS tensor S, (N, T, h, w, L, U, V).
@@ -255,12 +259,13 @@ class SoftArgmaxExtraction(Module):
     def _soft_argmax(self, stss: Tensor) -> Tensor:
         weights = (stss / self.temperature).flatten(-2).softmax(-1)
         weights = weights.unflatten(-1, self.window)
-        # Sums of products rather than a matrix product, which autocast would round.
+        # Not a matrix product, which autocast would run in half precision.
         u = (weights.sum(-1) * self.u).sum(-1)
         v = (weights.sum(-2) * self.v).sum(-1)
         return torch.stack([u, v], -1)
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return f'window={self.window}, temperature={self.temperature}'
 
 
@@ -279,21 +284,21 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         F &= [\sum_{u,v} \mathrm{softmax}_{u,v}(G S^+ / \tau) [u / d_U; v / d_V];
         \max_{u,v} S^+_{u,v}]
 
-    ReLU and division by :math:`d_U = U // 2` and :math:`d_V`, which brings the
-    displacement to [-1, 1], are those of MotionSqueeze's code, which the supplement
-    says it follows; that code has v before u. No gradient flows through the arg max.
-    Of several maxima the first in the order of (u, v) counts. Computed in float32 at
-    least.
+    The ReLU and the division by :math:`d_U = U // 2` and :math:`d_V`, which scales the
+    displacement to [-1, 1], come from MotionSqueeze's code, which the supplement claims
+    to follow; that code orders v before u. No gradient flows through the arg max. Ties
+    resolve to the first maximum in (u, v) order. Computed in at least float32.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
-        temperature: tau. Default: 0.01, MotionSqueeze's.
-        sigma: Standard deviation of the Gaussian kernel, in grid cells. Default: 5,
-            MotionSqueeze's.
+        temperature: Temperature tau. Default: 0.01, as in MotionSqueeze.
+        sigma: Standard deviation of the Gaussian kernel, in grid cells. Default: 5, as
+            in MotionSqueeze.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: The temperature or sigma is not positive.
+        ValueError: If ``window`` is invalid, or ``temperature`` or ``sigma`` is not
+            positive.
 
     Attributes:
         out_channels: C_F = 3.
@@ -318,8 +323,8 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
             stss: STSS tensor S, (N, T, h, w, L, U, V).
 
         Returns:
-            (u, v) in [-1, 1] and the highest similarity, (N, T, h, w, L, 3), in the
-            dtype of ``stss``.
+            Displacement (u, v) in [-1, 1] and highest similarity, (N, T, h, w, L, 3),
+            in the dtype of ``stss``.
         """
         similarities = stss.to(torch.promote_types(stss.dtype, torch.float32)).relu()
         confidence, index = similarities.flatten(-2).max(-1)
@@ -328,7 +333,7 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         rows = self._kernel(u, index // self.window[1]).unsqueeze(-1)
         cols = self._kernel(v, index % self.window[1]).unsqueeze(-2)
         displacement = self._soft_argmax(rows * cols * similarities)
-        # A window of 1 has no displacement to scale.
+        # A side of 1 has no displacement; avoid dividing by zero.
         reach = displacement.new_tensor([max(1, size // 2) for size in self.window])
         out = torch.cat([displacement / reach, confidence.unsqueeze(-1)], -1)
         return out.to(stss.dtype)
@@ -338,4 +343,5 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         return torch.exp(-distance.square() / (2 * self.sigma**2))
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return f'{super().extra_repr()}, sigma={self.sigma}'

@@ -14,15 +14,15 @@ class ResidualFusion(Module):
     """Sum of the visual features and the STSS representation.
 
     Args:
-        relu: Where the ReLU stands. Default: 'before'.
+        relu: Position of the ReLU. Default: 'before'.
 
-            - 'before': V + ReLU(x), Eq. 9 of the paper.
-            - 'after': ReLU(V + x), the authors' released code. With x = 0 this is
-              the identity only where V >= 0, as after a ResNet's stages.
+            - 'before': V + ReLU(x), as in Eq. 9.
+            - 'after': ReLU(V + x), as in the official code. With x = 0, it is the
+              identity only if V >= 0, as after the stages of a ResNet.
             - 'none': V + x, for features that may be negative.
 
     Raises:
-        ValueError: Another value of relu.
+        ValueError: If ``relu`` is not supported.
     """
 
     def __init__(self, relu: str = 'before') -> None:
@@ -30,7 +30,7 @@ class ResidualFusion(Module):
         self.relu = check_choice('relu', relu, ('before', 'after', 'none'))
 
     def forward(self, visual: Tensor, stss: Tensor) -> Tensor:
-        """Fuse.
+        """Fuse visual and STSS features.
 
         Args:
             visual: Visual features V, (N*T, C, H, W).
@@ -45,27 +45,28 @@ class ResidualFusion(Module):
         return F.relu(out) if self.relu == 'after' else out
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return f'relu={self.relu!r}'
 
 
 @MODELS.register_module()
 class ReplacementFusion(Module):
-    """The STSS representation alone: Z = ReLU(x), supplement Table 3c.
+    """Only the STSS representation: Z = ReLU(x), supplement Table 3c.
 
-    Eq. 9 without the sum; the visual features go no further.
+    Eq. 9 without the sum; the visual features are dropped.
 
     Attributes:
-        relu: 'before', where the ReLU of Eq. 9 stands.
+        relu: 'before', the position of the ReLU in Eq. 9.
     """
 
-    # The block refuses to start the last norm at zero before this ReLU.
+    # Makes the block reject zero_init_last_norm, which this ReLU would trap at zero.
     relu = 'before'
 
     def forward(self, visual: Tensor, stss: Tensor) -> Tensor:
-        """Leave the visual features out.
+        """Replace the visual features.
 
         Args:
-            visual: Visual features V, (N*T, C, H, W). Not needed.
+            visual: Visual features V, (N*T, C, H, W). Ignored.
             stss: Restored STSS features, (N*T, C, H, W).
 
         Returns:

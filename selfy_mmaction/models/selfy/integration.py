@@ -18,27 +18,27 @@ from selfy_mmaction.ops import check_int, check_ints
 class ConvIntegration(Module):
     """Convolutions over (t, x, y) per temporal offset, then over all, Eq. 7 to 9.
 
-    1x3x3 kernels with norm and ReLU, shared by the offsets (Eq. 7 and 8), then a
-    1x1x1 convolution with norm from L * C_F channels to C (Eq. 9). The ReLU of Eq. 9
-    belongs to the fusion.
+    1x3x3 kernels with norm and ReLU, shared by all offsets (Eq. 7 and 8), then a 1x1x1
+    convolution with norm from L * C_F channels to C (Eq. 9). The ReLU of Eq. 9 is part
+    of the fusion.
 
     Args:
         in_channels: C_F, the width of the STSS features.
         out_channels: C, the width of the visual features.
         num_offsets: L, the number of temporal offsets.
         channels: Width of each 3x3 layer. Default: (64, 64, 64, 64), as in the
-            authors' code.
+            official code.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable widths, number of offsets or norm.
+        ValueError: If a width, ``num_offsets`` or ``norm_cfg`` is invalid.
 
     Attributes:
-        out_channels: Width of the result.
+        out_channels: Width of the output.
     """
 
-    # What the other forms of the step change.
+    # Overridden by the other forms of the step.
     _kernel_size = 3
     _project: dict[str, Any] = dict(kernel_size=1, act_cfg=None)
 
@@ -83,14 +83,14 @@ class ConvIntegration(Module):
         return self.project.norm
 
     def forward(self, feats: Tensor) -> Tensor:
-        """Integrate the features of a position's neighbors and offsets.
+        """Integrate features over neighboring positions and temporal offsets.
 
         Args:
             feats: STSS features F, (N, T, h, w, L, C_F).
 
         Returns:
-            The argument of Eq. 9's ReLU, (N*T, C, h, w); for
-            :class:`ReleasedIntegration` as many channels as ``out_channels`` says.
+            Input of the ReLU in Eq. 9, (N*T, C, h, w);
+            :class:`ReleasedIntegration` returns ``self.out_channels`` channels.
         """
         num_offsets = feats.size(4)
         x = feats.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)  # (N*T*L, C_F, h, w)
@@ -101,11 +101,10 @@ class ConvIntegration(Module):
 
 @MODELS.register_module()
 class MLPIntegration(ConvIntegration):
-    """A perceptron per temporal offset, then Eq. 9: Table 4b, "MLP".
+    """Perceptrons per temporal offset, then Eq. 9: "MLP" in Table 4b.
 
-    1x1x1 kernels with norm and ReLU, shared by the offsets, where
-    :class:`ConvIntegration` has 1x3x3 ones. As many and as wide by default; its
-    arguments are the same.
+    Uses 1x1x1 instead of 1x3x3 kernels; otherwise the same as
+    :class:`ConvIntegration`, including the arguments.
     """
 
     _kernel_size = 1
@@ -113,7 +112,7 @@ class MLPIntegration(ConvIntegration):
 
 @MODELS.register_module()
 class FCIntegration(ConvIntegration):
-    """Eq. 9 alone, one fully-connected layer over (L, C_F): Table 4b, "FC".
+    """Only Eq. 9, one fully-connected layer over (L, C_F): "FC" in Table 4b.
 
     Args:
         in_channels: C_F, the width of the STSS features.
@@ -136,26 +135,26 @@ class FCIntegration(ConvIntegration):
 
 @MODELS.register_module()
 class ReleasedIntegration(ConvIntegration):
-    """Integration of the released code, without the way to C channels.
+    """Integration of the official code, which does not expand to C channels.
 
-    1x3x3 kernels with norm and ReLU, all but the last shared by the offsets; the last
-    is over all of them, from L * 64 channels to 64.
-    :class:`TransposedConvRestoration` leads to C.
+    1x3x3 kernels with norm and ReLU. All but the last are shared by the offsets; the
+    last covers all offsets, from L * 64 channels to 64.
+    :class:`TransposedConvRestoration` expands the result to C.
 
     Args:
         in_channels: C_F, the width of the STSS features.
-        out_channels: C, the width of the visual features. Not needed.
+        out_channels: C, the width of the visual features. Only checked.
         num_offsets: L, the number of temporal offsets.
         channels: Width of each 3x3 layer. Default: (64, 64, 64, 64).
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: As :class:`ConvIntegration`, or no channels.
+        ValueError: If ``channels`` is empty or an argument is invalid.
 
     Attributes:
-        out_channels: The last of ``channels``.
-        last_norm: None; the block's last norm is the restoration's.
+        out_channels: Last entry of ``channels``.
+        last_norm: None; the last norm of the block is in the restoration.
     """
 
     _project = dict(kernel_size=3, padding=1)

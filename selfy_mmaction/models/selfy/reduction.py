@@ -17,23 +17,23 @@ SCALES = (0.25, 0.5, 1, 2)
 
 @MODELS.register_module()
 class ConvReduction(Module):
-    """3x3 convolution, norm and ReLU onto the grid on which frames are matched.
+    """3x3 convolution, norm and ReLU that map features to the matching grid.
 
-    The paper matches on 14x14 positions at an input of 224x224 pixels, wherever the
-    block stands: the convolution strides where the features are finer, the features
-    are repeated first (nearest neighbor) where they are coarser.
+    With 224x224 input, the paper always matches on 14x14 positions. Finer features are
+    reduced by a strided convolution; coarser ones are first upsampled (nearest
+    neighbor).
 
     Args:
         in_channels: Channels ``C`` of the visual features.
-        out_channels: Channels that are compared. Default: 128, as in the authors'
+        out_channels: Channels after the reduction. Default: 128, as in the official
             code.
-        scale: Side of the matching grid over the side of the input: 0.25, 0.5, 1
-            or 2. Default: 0.5, that of the features after res3.
+        scale: Side of the matching grid relative to that of the input: 0.25, 0.5, 1
+            or 2. Default: 0.5, for features after res3.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: Unusable widths, ``scale`` or norm.
+        ValueError: If a number of channels, ``scale`` or ``norm_cfg`` is invalid.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""From the matching grid back to the size of the visual features (supplement, A)."""
+"""Restoration of the size of the visual features (supplement, Section A)."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ from .reduction import SCALES
 
 @MODELS.register_module()
 class UpsampleRestoration(Module):
-    """Interpolation; the paper says "upsample" and no more.
+    """Interpolation; the paper only says "upsample".
 
     Args:
-        mode: Mode of `torch.nn.functional.interpolate`: 'nearest', 'bilinear', or
-            'area', which takes averages where the grid is the finer one, as before
-            :class:`SELFYNeck`'s fusion. Default: 'nearest', with which it does not
-            matter whether Eq. 9's ReLU comes before or after it.
+        mode: Mode of ``torch.nn.functional.interpolate``: 'nearest', 'bilinear', or
+            'area', which averages if the grid is finer than the features, as in
+            :class:`SELFYNeck`. Default: 'nearest', which commutes with the ReLU of
+            Eq. 9.
         in_channels: Width of the integrated features. Default: None, unchecked.
         out_channels: C, the width of the visual features. Default: None, unchecked.
 
     Raises:
-        ValueError: Another mode, unusable arguments, or widths that differ:
-            interpolation keeps them.
+        ValueError: If ``mode`` is not supported, a width is invalid, or the widths
+            differ, because interpolation keeps the width.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class UpsampleRestoration(Module):
             raise ValueError(
                 f'UpsampleRestoration keeps the in_channels={in_channels} of the '
                 f'integration, but the visual features have out_channels='
-                f'{out_channels}; use an integration that ends at them '
+                f'{out_channels}; use an integration that outputs as many channels '
                 '(ConvIntegration), or restoration='
                 "dict(type='TransposedConvRestoration')"
             )
@@ -69,7 +69,7 @@ class UpsampleRestoration(Module):
         if (height, width) == (rows, cols):
             return x
         if self.mode == 'nearest' and height % rows == 0 and width % cols == 0:
-            # The same values; on a CPU four times as fast.
+            # Equals interpolation and is four times as fast on a CPU.
             x = x.repeat_interleave(width // cols, -1)
             return x.repeat_interleave(height // rows, -2)
         return F.interpolate(x, size=size, mode=self.mode)
@@ -77,21 +77,21 @@ class UpsampleRestoration(Module):
 
 @MODELS.register_module()
 class TransposedConvRestoration(Module):
-    """1x1 transposed convolution with stride 2, then norm: the released code.
+    """1x1 transposed convolution with stride 2, then norm: the official form.
 
-    It writes every other row and column; the other three of four positions hold zeros
-    and get the norm's bias alone.
+    It writes every other row and column. The other three of four positions are zeros
+    before the norm.
 
     Args:
         in_channels: Width of the integrated features.
         out_channels: C, the width of the visual features.
-        scale: Side of the matching grid over the side of the visual features. Only
-            0.5. Default: 0.5.
+        scale: Side of the matching grid relative to that of the visual features; must
+            be 0.5. Default: 0.5.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
-        init_cfg: Initialization config. Default: Kaiming, as in the released code.
+        init_cfg: Initialization config. Default: Kaiming, as in the official code.
 
     Raises:
-        ValueError: Another scale, unusable widths or norm.
+        ValueError: If ``scale`` is not 0.5, or a width or ``norm_cfg`` is invalid.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class TransposedConvRestoration(Module):
         if check_choice('scale', scale, SCALES) != 0.5:
             raise ValueError(
                 'TransposedConvRestoration doubles the sides of the matching grid, '
-                f'which needs scale=0.5 (after res3), but got {scale}; use '
+                f'which requires scale=0.5 (after res3), but got {scale}; use '
                 "restoration=dict(type='UpsampleRestoration') with an integration "
-                'that ends at the channels of the visual features'
+                'that outputs the channels of the visual features'
             )
         self.conv = nn.ConvTranspose2d(
             in_channels, out_channels, kernel_size=1, stride=2, bias=False
@@ -126,7 +126,7 @@ class TransposedConvRestoration(Module):
         return self.norm
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Restore size and width of the visual features.
+        """Restore the size and width of the visual features.
 
         Args:
             x: Integrated features, (N*T, C', h, w).

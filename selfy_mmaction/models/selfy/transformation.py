@@ -22,21 +22,21 @@ from selfy_mmaction.ops import (
 
 @MODELS.register_module()
 class STSSTransformation(Module):
-    """Features to their spatio-temporal self-similarity, Eq. 1.
+    """Spatio-temporal self-similarity of features, Eq. 1.
 
     Args:
         num_segments: Frames per clip, T. Default: 8.
-        offsets: Temporal offsets l, in frames; any set. An int is a set of one.
-            Default: -2 to 2.
-        window: Spatial window (U, V), odd. An int is the side of a square one.
+        offsets: Set of temporal offsets l, in frames. A single int is allowed. Offsets
+            beyond the clip trigger a warning. Default: -2 to 2.
+        window: Spatial window (U, V), odd. An int gives a square window.
             Default: (9, 9).
         eps: Added to the squared norms of the cosine similarity; positive.
             Default: 1e-6.
-        backend: 'auto', 'torch' or 'triton', see
+        backend: 'auto', 'torch' or 'triton'; see
             :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
 
     Raises:
-        ValueError: An unusable argument. Offsets beyond the clip are warned of.
+        ValueError: If an argument is invalid.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class STSSTransformation(Module):
         self.backend = check_backend(backend)
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Transform the features.
+        """Transform features to the STSS tensor.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the step was built with.
+            num_segments: Frames per clip, T. Default: None, the step's
+                ``num_segments``.
 
         Returns:
             STSS tensor S, (N, T, h, w, L, U, V).
@@ -75,6 +75,7 @@ class STSSTransformation(Module):
         )
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return (
             f'num_segments={self.num_segments}, offsets={self.offsets}, '
             f'window={self.window}'
@@ -83,30 +84,30 @@ class STSSTransformation(Module):
 
 @MODELS.register_module()
 class EmbeddedGaussianTransformation(Module):
-    r"""Features to the attention weights of local self-attention, supplement Table 3e.
+    r"""Attention weights of local self-attention, supplement Table 3e.
 
     .. math::
         S_{t,x,y,l,u,v} = \mathrm{softmax}_{l,u,v}
         (\theta(V_{t,x,y}) \cdot \phi(V_{t+l,x+u,y+v}))
 
-    theta and phi are 1x1 convolutions without bias. The softmax leaves out positions
-    outside the frame and frames outside the clip: their values are zero, and all
-    others of a query (t, x, y) sum to 1. A query with no neighbor inside has zeros.
-    Products and softmax are computed in float32 at least.
+    theta and phi are 1x1 convolutions without bias. The softmax excludes positions
+    outside the frame and frames outside the clip: their values are zero, and the values
+    of the other neighbors sum to 1 per query (t, x, y). A query without neighbors has
+    only zeros. Products and softmax are computed in at least float32.
 
     Args:
         in_channels: C_r, the width of the reduced features.
         num_segments: Frames per clip, T. Default: 8.
-        offsets: Temporal offsets l, in frames; any set. An int is a set of one.
-            Default: -2 to 2.
-        window: Spatial window (U, V), odd. An int is the side of a square one.
+        offsets: Set of temporal offsets l, in frames. A single int is allowed. Offsets
+            beyond the clip trigger a warning. Default: -2 to 2.
+        window: Spatial window (U, V), odd. An int gives a square window.
             Default: (9, 9).
-        backend: 'auto', 'torch' or 'triton', see
+        backend: 'auto', 'torch' or 'triton'; see
             :func:`~selfy_mmaction.ops.self_similarity`. Default: 'auto'.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: An unusable argument. Offsets beyond the clip are warned of.
+        ValueError: If an argument is invalid.
     """
 
     def __init__(
@@ -124,17 +125,17 @@ class EmbeddedGaussianTransformation(Module):
         self.window = check_window(window)
         self.backend = check_backend(backend)
         check_int('in_channels', in_channels)
-        # Their width is not in the paper.
+        # The paper does not give their width.
         self.theta = nn.Conv2d(in_channels, in_channels, 1, bias=False)
         self.phi = nn.Conv2d(in_channels, in_channels, 1, bias=False)
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Transform the features.
+        """Transform features to the STSS tensor.
 
         Args:
             x: Reduced features, (N*T, C_r, h, w).
-            num_segments: Frames per clip, T, of these features. Default: None, the
-                ``num_segments`` that the step was built with.
+            num_segments: Frames per clip, T. Default: None, the step's
+                ``num_segments``.
 
         Returns:
             STSS tensor S, (N, T, h, w, L, U, V).
@@ -151,14 +152,14 @@ class EmbeddedGaussianTransformation(Module):
             backend=self.backend,
         )
         outside = ~self._inside(scores)
-        # The lowest number rather than minus infinity, whose softmax is NaN where a
-        # query has no neighbor at all.
+        # The lowest number instead of -inf: the softmax of a query without neighbors
+        # would be NaN.
         scores = scores.masked_fill(outside, torch.finfo(dtype).min)
         weights = scores.flatten(-3).softmax(-1).view_as(scores)
         return weights.masked_fill(outside, 0).to(x.dtype)
 
     def _inside(self, stss: Tensor) -> Tensor:
-        """Which neighbors lie inside clip and frame, (T, h, w, L, U, V)."""
+        """Return which neighbors are inside clip and frame, (T, h, w, L, U, V)."""
         (num_frames, height, width), (rows, cols) = stss.shape[1:4], self.window
         in_clip = neighbors_inside(num_frames, self.offsets, stss.device)
         in_rows = neighbors_inside(height, centered(rows), stss.device)
@@ -170,6 +171,7 @@ class EmbeddedGaussianTransformation(Module):
         )
 
     def extra_repr(self) -> str:
+        """Return the options to print."""
         return (
             f'num_segments={self.num_segments}, offsets={self.offsets}, '
             f'window={self.window}'

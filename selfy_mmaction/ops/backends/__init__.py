@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Which code computes Eq. 1: ``torch_backend``, or ``triton_backend`` on a GPU.
+"""Choice of the implementation of Eq. 1: ``torch_backend`` or ``triton_backend``.
 
-Triton is imported when it is first needed, and its kernels are used on a device after
-they have passed a test there.
+Triton is imported when first needed. Its kernels are used on a device only after they
+pass a test on it.
 """
 
 import logging
@@ -22,10 +22,10 @@ BACKENDS = ('auto', 'torch', 'triton')
 
 _logger = logging.getLogger(__name__)
 
-# What the kernels' tiles hold: channels by dtype, and columns of the window.
+# Limits of the kernels' tiles: channels by dtype, and columns of the window.
 _MAX_CHANNELS = {torch.float16: 512, torch.bfloat16: 512, torch.float32: 256}
 _MAX_COLUMNS = 17
-# Largest error that passes the test, relative to the largest value.
+# Largest error allowed in the self-test, relative to the largest value.
 _TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 1e-2, torch.float32: 1e-5}
 
 
@@ -39,7 +39,7 @@ def check_backend(name: str) -> str:
         The name.
 
     Raises:
-        ValueError: Another name.
+        ValueError: If the name is unknown.
     """
     return check_choice('backend', name, BACKENDS)
 
@@ -47,11 +47,11 @@ def check_backend(name: str) -> str:
 def choose_backend(
     name: str, feats: Tensor, offsets: Sequence[int], window: Sequence[int]
 ) -> ModuleType:
-    """Choose what computes the similarities of these features.
+    """Choose the backend that computes the self-similarity of these features.
 
-    'auto' takes Triton on CUDA devices where nothing speaks against it. What it takes
-    is logged once for each device and dtype: as a warning where a CUDA device has to
-    do without Triton, otherwise as information.
+    'auto' uses Triton on CUDA devices unless :func:`reasons_against_triton` finds a
+    reason not to. The choice is logged once per device and dtype: as a warning if a
+    CUDA device cannot use Triton, otherwise as information.
 
     Args:
         name: 'auto', 'torch' or 'triton'.
@@ -60,11 +60,11 @@ def choose_backend(
         window: ``(U, V)``.
 
     Returns:
-        The module, which has ``forward`` and ``backward``.
+        The backend module, which has ``forward`` and ``backward``.
 
     Raises:
-        RuntimeError: 'triton' cannot compute them. All reasons are named.
-        ValueError: Unknown name.
+        RuntimeError: If 'triton' cannot compute it; lists all reasons.
+        ValueError: If the name is unknown.
     """
     return _choose(
         check_backend(name),
@@ -76,8 +76,8 @@ def choose_backend(
     )
 
 
-# One decision for each kind of input; the tests of the devices are behind it. Sizes of
-# the features may go on varying.
+# One decision per kind of input; device tests are cached separately. Bounded, because
+# feature sizes may keep changing.
 @lru_cache(maxsize=128)
 def _choose(
     name: str,
@@ -122,25 +122,25 @@ def reasons_against_triton(
     num_offsets: int,
     window: tuple[int, int],
 ) -> list[str]:
-    """Find out why the Triton kernels cannot compute a self-similarity.
+    """List the reasons why the Triton kernels cannot compute a self-similarity.
 
     Args:
-        device: Where the features are.
-        dtype: Of the features.
+        device: Device of the features.
+        dtype: Dtype of the features.
         shape: (C, H, W).
         num_offsets: ``L``.
         window: ``(U, V)``.
 
     Returns:
-        All reasons, none if they can. Where only the device could speak against them,
-        they are tested there first, once for each dtype.
+        All reasons; empty if the kernels can be used. If nothing else is wrong, the
+        kernels are tested on the device, once per dtype.
     """
     reasons = []
     interpreted = False
     try:
         interpreted = import_module('.triton_backend', __package__).is_interpreted()
-    # Not ImportError alone: a Triton that does not fit its driver or torch fails in
-    # other ways, too.
+    # Not only ImportError: a Triton that does not match the driver or torch fails in
+    # other ways.
     except Exception as error:
         reasons.append(
             f'Triton cannot be imported ({type(error).__name__}: {error}); on Linux, '
@@ -152,21 +152,20 @@ def reasons_against_triton(
             'TRITON_INTERPRET=1 in the environment before it is imported'
         )
     if dtype not in _MAX_CHANNELS:
-        reasons.append(f'the features are {dtype}, which the kernels do not take')
+        reasons.append(f'the features are {dtype}, which the kernels do not support')
     channels, height, width = shape
     if channels > _MAX_CHANNELS.get(dtype, channels):
         reasons.append(
-            f'{channels} channels are more than {_MAX_CHANNELS[dtype]}, the most in '
-            f'{dtype}'
+            f'{channels} channels exceed {_MAX_CHANNELS[dtype]}, the maximum in {dtype}'
         )
     if window[1] > _MAX_COLUMNS:
         reasons.append(
-            f'a window of {window[1]} columns is wider than {_MAX_COLUMNS}, the most '
-            'that the kernels take'
+            f'a window of {window[1]} columns exceeds {_MAX_COLUMNS}, the maximum of '
+            'the kernels'
         )
     values = height * width * num_offsets * math.prod(window)
     if values >= 2**31:
-        reasons.append(f'{values} values in a frame are more than 2**31 - 1')
+        reasons.append(f'{values} values per frame exceed 2**31 - 1')
     if not reasons:
         reasons += _failures_on(device, dtype)
     return reasons
@@ -174,34 +173,34 @@ def reasons_against_triton(
 
 @cache
 def _failures_on(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
-    """What the kernels do wrong on this device, as a message or none."""
+    """Run the self-test and return a message if the kernels fail, else nothing."""
     try:
         errors = self_test(device, dtype)
     except Exception as error:
         return (f'the kernels fail on {device}: {type(error).__name__}: {error}',)
-    # Not `any(error > ...)`: NaN has to fail.
+    # Not `any(error > ...)`: NaN must fail.
     if all(error <= _TOLERANCES[dtype] for error in errors.values()):
         return ()
     figures = ', '.join(f'{name} {error:.1e}' for name, error in errors.items())
     return (
-        f'THE KERNELS ARE WRONG on {device} in {dtype} (largest relative errors: '
-        f'{figures}; {_TOLERANCES[dtype]:.0e} would pass). Please report it with the '
-        'versions of torch, triton and the driver',
+        f'the kernels compute wrong results on {device} in {dtype} (largest relative '
+        f'errors: {figures}; tolerance: {_TOLERANCES[dtype]:.0e}). Please report this '
+        'with the versions of torch, triton and the driver',
     )
 
 
 def self_test(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Hold the Triton kernels against pure PyTorch in float64 on the CPU.
+    """Compare the Triton kernels with pure PyTorch in float64 on the CPU.
 
-    Small features that take more than one tile in both directions: alone with the
-    cosine, with keys and products.
+    Tests the cosine similarity without keys and the dot product with keys, on small
+    features that span several tiles in both directions.
 
     Args:
-        device: Where the kernels run.
-        dtype: Of the features.
+        device: Device to run the kernels on.
+        dtype: Dtype of the features.
 
     Returns:
-        Largest error by name of what was computed, relative to the largest value.
+        Largest error per result, relative to the largest value.
     """
     triton_backend = import_module('.triton_backend', __package__)
     generator = torch.Generator().manual_seed(0)

@@ -1,12 +1,12 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Eq. 1 in pure PyTorch, for any device.
 
-A row of W queries sees U rows of neighbors. One matrix product gives all products of
-the two, a *band*, of which the windows are a strided view (:class:`_Bands`). There is
-memory for the bands of one pair of frames, used by one pair after the other.
+A row of W queries sees U rows of neighbors. One matrix product computes all products
+between them, a *band*; the windows are a strided view of it (:class:`_Bands`). All
+pairs of frames share the memory for the bands of one pair.
 
-Where the queries are their own neighbors, S(t, x, l, u) = S(t+l, x+u, -l, -u): the
-bands of an offset are read for its opposite, too, again by strides.
+Without separate keys, S(t, x, l, u) = S(t+l, x+u, -l, -u): the bands of an offset are
+also read for the opposite offset, through another strided view.
 """
 
 import itertools
@@ -27,17 +27,17 @@ class _Pairs:
 
     offset: int
     index: int  # of the offset in the set
-    mirror_index: int | None  # of the opposite offset, where the pairs serve it too
+    mirror_index: int | None  # of the opposite offset, if the pairs also serve it
     frames: range  # t
 
     def of(self, clips: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        """Clip and frame of the queries and of the neighbors, pair by pair."""
+        """Yield (clip, frame) of the queries and of the neighbors, per pair."""
         for clip, frame in itertools.product(range(clips), self.frames):
             yield (clip, frame), (clip, frame + self.offset)
 
 
 def _pairs(offsets: Sequence[int], num_segments: int, own: bool) -> Iterator[_Pairs]:
-    """What to compute; ``own`` where the queries are their own neighbors."""
+    """Yield the pairs to compute; ``own`` if queries and keys are the same."""
     for index, offset in enumerate(offsets):
         mirrored = own and -offset in offsets
         if abs(offset) >= num_segments or (mirrored and offset < 0):
@@ -59,12 +59,12 @@ def forward(
     eps: float,
     similarity: str,
 ) -> Tensor:
-    """Similarities of each position with its spatio-temporal neighbors.
+    """Compute the similarities of each position to its spatio-temporal neighbors.
 
     Args:
         feats: Features of the positions, (N*T, C, H, W).
-        keys: Features of their neighbors, in shape and dtype like ``feats``; None
-            for ``feats``.
+        keys: Features of the neighbors, with the shape and dtype of ``feats``. None
+            means ``feats``.
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
         num_segments: Frames per clip, ``T``.
@@ -104,20 +104,20 @@ def backward(
     eps: float,
     similarity: str,
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of :func:`forward` from its inputs alone.
+    """Compute the gradients of :func:`forward`, given only its inputs.
 
     Args:
         grad_stss: Gradient of the STSS tensor, (N, T, H, W, L, U, V).
-        feats: See :func:`forward`; so are all that follow.
-        keys: As in the forward pass.
-        offsets: As in the forward pass.
-        window: As in the forward pass.
-        num_segments: As in the forward pass.
-        eps: As in the forward pass.
-        similarity: As in the forward pass.
+        feats: See :func:`forward`.
+        keys: See :func:`forward`.
+        offsets: See :func:`forward`.
+        window: See :func:`forward`.
+        num_segments: See :func:`forward`.
+        eps: See :func:`forward`.
+        similarity: See :func:`forward`.
 
     Returns:
-        Gradients of ``feats`` and, unless None, of ``keys``.
+        Gradients of ``feats`` and of ``keys``; the latter is None if ``keys`` is.
     """
     unit, scale = prepare(feats, num_segments, eps, similarity)
     channels, height, width = unit.shape[2:]
@@ -142,7 +142,7 @@ def backward(
                     opposite = values[neighbor + (pairs.mirror_index,)]
                 bands.set_sum(by_queries=grad, by_neighbors=opposite)
                 bands.add_product(seen[neighbor], to=grad_queries[frame])
-                # Frames against themselves: the bands hold both sides already.
+                # For offset 0 without keys, the bands already hold both sides.
                 if keys is not None or pairs.offset:
                     bands.set_sum(by_queries=opposite, by_neighbors=grad)
                     bands.add_product(seen_back[frame], to=grad_keys[neighbor])
@@ -153,19 +153,21 @@ def backward(
 
 
 def prepare(
-    x: Tensor, num_segments: int, eps: float, similarity: str, may_look: bool = True
+    x: Tensor, num_segments: int, eps: float, similarity: str, may_inspect: bool = True
 ) -> tuple[Tensor, Tensor | None]:
-    """Features of which the similarities are products, and what they were scaled by.
+    """Scale features so that their similarities are plain products.
 
     Args:
         x: (N*T, C, H, W).
         num_segments: Frames per clip, ``T``.
         eps: Added to the squared norms.
         similarity: 'cosine' or 'dot'.
-        may_look: Whether values may decide which operations are done. Default: True.
+        may_inspect: Whether the choice of operations may depend on values.
+            Default: True.
 
     Returns:
-        (N, T, C, H, W) in float32 at least, and (N, T, 1, H, W) or None.
+        The scaled features, (N, T, C, H, W), in at least float32, and the scale,
+        (N, T, 1, H, W), or None for 'dot'.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     x = x.unflatten(0, (-1, num_segments))
@@ -173,11 +175,11 @@ def prepare(
         return x, None
     squares = x.square().sum(2, keepdim=True)
     overflow = squares == math.inf
-    # On other devices, waiting for a look costs more than it saves.
-    if may_look and x.device.type == 'cpu' and not overflow.any():
+    # On other devices, the synchronization costs more than it saves.
+    if may_inspect and x.device.type == 'cpu' and not overflow.any():
         scale = torch.rsqrt(squares + eps)
         return x * scale, scale
-    # A power of two, which rounds nothing. Infinite features become NaN.
+    # A power of two causes no rounding. Infinite features become NaN.
     exponent = math.frexp(torch.finfo(x.dtype).max)[1]
     shrink = torch.ones_like(squares)
     shrink = shrink.masked_fill(overflow, 2.0 ** -round(0.55 * exponent))
@@ -190,7 +192,7 @@ def prepare(
 def _backward_of_prepare(
     grad: Tensor, unit: Tensor, scale: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    """Gradient of the features, (N*T, C, H, W), from (N, T, H, W, C) of the scaled."""
+    """Map the gradient of scaled features, (N, T, H, W, C), to (N*T, C, H, W)."""
     grad = grad[..., : unit.size(-1), :].permute(0, 1, 4, 2, 3).contiguous()
     if scale is not None:
         grad = scale * (grad - unit * (unit * grad).sum(2, keepdim=True))
@@ -198,7 +200,7 @@ def _backward_of_prepare(
 
 
 def _clear_columns_outside(stss: Tensor) -> None:
-    """Zero the neighbors to the left and right of the frame, (N, T, H, W, L, U, V)."""
+    """Zero the neighbors left and right of the frame in (N, T, H, W, L, U, V)."""
     width, reach = stss.size(3), stss.size(-1) // 2
     for distance in range(min(reach, width)):  # from the edge
         stss[:, :, :, distance, :, :, : reach - distance] = 0
@@ -208,34 +210,34 @@ def _clear_columns_outside(stss: Tensor) -> None:
 class _Bands:
     """Products of each row of one frame with the rows that it sees in another.
 
-    Rows above and below the frame are zeros. Left and right of it there is nothing: the
-    views run over into the next row, where they read what is to be cleared and write
-    what has to be zero (:func:`_clear_columns_outside`). Rows are at least as wide as
-    the window, so that no query uses a product for two of its neighbors.
+    Rows above and below the frame are zeros. Columns left and right of it are not
+    padded: there, the views overrun into the next row. What they read must be cleared,
+    and what they write must be zero (:func:`_clear_columns_outside`). Rows are at least
+    as wide as the window, so no product serves two neighbors of a query.
 
     Args:
         height: Rows of a frame, H.
         width: Columns of a frame, W.
         window: ``(U, V)``.
-        like: Tensor of the dtype and device wanted.
+        like: Tensor with the desired dtype and device.
 
     Attributes:
-        products: (H, W, neighbors) of one pair of frames; the neighbors are U rows
-            and up to 15 more.
-        seen_by_queries: View of them, (H, W, U, V): at (x, u), the product of x and
-            x + u.
-        seen_by_neighbors: As seen from the other end: at (x, u), the product of x + u
-            and x.
+        products: Products of one pair of frames, (H, W, neighbors); the neighbors are
+            U rows plus up to 15 more.
+        seen_by_queries: View of the products, (H, W, U, V): at (x, u), the product of
+            query x and neighbor x + u.
+        seen_by_neighbors: The same from the neighbors' side: at (x, u), the product of
+            query x + u and neighbor x.
     """
 
     def __init__(self, height: int, width: int, window: Window, like: Tensor) -> None:
         self.height, self.width, self.window = height, width, window
         self.row = max(width, window[1])
-        # Multiples of 16 are faster to multiply, even though there are more of them.
+        # Padding to a multiple of 16 speeds up the product despite the extra columns.
         self.neighbors = -(-window[0] * self.row // 16) * 16
         band = self.row * self.neighbors
         above, left = window[0] // 2, window[1] // 2
-        # For the rows outside of the frame, and the columns outside of these.
+        # Room for the rows outside the frame and for their columns outside it.
         margin = above * band + left * self.neighbors
         self._memory = like.new_zeros(height * band + 2 * margin)
         self.products = self._memory[margin : margin + height * band].view(
@@ -246,7 +248,7 @@ class _Bands:
             (band, self.neighbors + 1, self.row, 1),
             margin - left,
         )
-        # The query at (y + u, x + v) has (y, x) in row U-1 - u of those it sees.
+        # The query at (y + u, x + v) sees (y, x) in row U-1 - u of its window.
         self.seen_by_neighbors = self._memory.as_strided(
             (height, width, *window),
             (band, self.neighbors + 1, band - self.row, self.neighbors),
@@ -254,14 +256,14 @@ class _Bands:
         )
 
     def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors of the products of each frame.
+        """Return the factors of the products.
 
         Args:
-            x: (N, T, C, H, W).
+            x: Scaled features, (N, T, C, H, W).
 
         Returns:
-            Queries (N, T, H, W, C) and what they see, (N, T, H, C, neighbors), two
-            views of the same padded frames.
+            Queries (N, T, H, W, C) and the neighbors that they see,
+            (N, T, H, C, neighbors), two views of the same padded frames.
         """
         above = self.window[0] // 2
         more = -(-(self.neighbors - self.window[0] * self.row) // self.row)
@@ -275,10 +277,10 @@ class _Bands:
         return inside.permute(0, 1, 3, 4, 2), seen
 
     def set_sum(self, by_queries: Tensor | None, by_neighbors: Tensor | None) -> None:
-        """Set the products to the sum of what is seen from both ends, where given.
+        """Set the products to the sum of the given values from both sides.
 
         Args:
-            by_queries: (H, W, U, V), zero in columns outside of the frame.
+            by_queries: (H, W, U, V), zero in columns outside the frame.
             by_neighbors: As ``by_queries``.
         """
         self._memory.zero_()
@@ -288,5 +290,5 @@ class _Bands:
             self.seen_by_neighbors.add_(by_neighbors)
 
     def add_product(self, seen: Tensor, to: Tensor) -> None:
-        """Multiply the bands with what is seen, (H, C, neighbors), and add it."""
+        """Add the product of the bands and ``seen``, (H, C, neighbors), to ``to``."""
         to.baddbmm_(self.products, seen.mT)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Eq. 1 and its gradients by the kernels of ``triton_kernels``: sizes and launches."""
+"""Launches of ``triton_kernels`` for Eq. 1 and its gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,9 +16,9 @@ Window = tuple[int, int]
 
 
 def is_interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter, for tensors on any device.
+    """Check whether kernels run in Triton's interpreter, which takes any device.
 
-    Triton decides that when it is imported, by ``TRITON_INTERPRET=1``.
+    Triton reads ``TRITON_INTERPRET=1`` when it is imported.
     """
     return isinstance(tl.cdiv, InterpretedFunction)
 
@@ -28,12 +28,12 @@ _TYPES = {
     torch.bfloat16: tl.bfloat16,
     torch.float32: tl.float32,
 }
-# Positions of a tile: rows, and columns, of which a row of 14 fills all but two.
+# Rows and columns of a tile of positions. A row of 14 leaves only two columns unused.
 _BLOCK_Y, _BLOCK_X = 4, 16
 
 
 def _blocks(width: int, window: Window) -> dict[str, int]:
-    """Sizes of tiles, of which those of neighbors are what a row of queries sees."""
+    """Return the tile sizes; the neighbor columns are those that a query row sees."""
     columns = max(16, window[1], min(width, _BLOCK_X + window[1] - 1))
     columns = triton.next_power_of_2(columns)
     return dict(
@@ -51,7 +51,7 @@ def _tiles(height: int, width: int, blocks: dict[str, int]) -> int:
 def _sizes(
     feats: Tensor, window: Window, num_segments: int, similarity: str
 ) -> dict[str, Any]:
-    """Constants that both kernels have."""
+    """Return the constants shared by both kernels."""
     _, channels, height, width = feats.shape
     u, v = window
     return dict(
@@ -74,13 +74,13 @@ def forward(
     eps: float,
     similarity: str,
 ) -> Tensor:
-    """Similarities of each position with its spatio-temporal neighbors.
+    """Compute the similarities of each position to its spatio-temporal neighbors.
 
     Args:
         feats: Features of the positions, (N*T, C, H, W), in float16, bfloat16 or
             float32.
-        keys: Features of their neighbors, in shape and dtype like ``feats``; None
-            for ``feats``.
+        keys: Features of the neighbors, with the shape and dtype of ``feats``. None
+            means ``feats``.
         offsets: Temporal offsets ``l``.
         window: ``(U, V)``.
         num_segments: Frames per clip, ``T``.
@@ -96,7 +96,7 @@ def forward(
         frames // num_segments, num_segments, height, width, len(offsets), *window
     )
     blocks = _blocks(width, window)
-    # Products in float32 go through registers: of 64 channels and more they spill.
+    # Float32 products go through registers and spill from 64 channels on.
     largest = 32 if feats.dtype == torch.float32 else 256
     dot_type = _TYPES[feats.dtype]
     if dot_type == tl.bfloat16 and is_interpreted():
@@ -130,20 +130,20 @@ def backward(
     eps: float,
     similarity: str,
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of :func:`forward` from its inputs alone.
+    """Compute the gradients of :func:`forward`, given only its inputs.
 
     Args:
         grad_stss: Gradient of the STSS tensor, (N, T, H, W, L, U, V).
-        feats: See :func:`forward`; so are all that follow.
-        keys: As in the forward pass.
-        offsets: As in the forward pass.
-        window: As in the forward pass.
-        num_segments: As in the forward pass.
-        eps: As in the forward pass.
-        similarity: As in the forward pass.
+        feats: See :func:`forward`.
+        keys: See :func:`forward`.
+        offsets: See :func:`forward`.
+        window: See :func:`forward`.
+        num_segments: See :func:`forward`.
+        eps: See :func:`forward`.
+        similarity: See :func:`forward`.
 
     Returns:
-        Gradients of ``feats`` and, unless None, of ``keys``.
+        Gradients of ``feats`` and of ``keys``; the latter is None if ``keys`` is.
     """
     offsets = tuple(offsets)
     nowhere = (-1,) * len(offsets)
@@ -160,8 +160,8 @@ def backward(
             gradient(feats, keys, SHIFTS=offsets, AS_QUERY=places, AS_KEY=nowhere),
             gradient(keys, feats, SHIFTS=opposite, AS_QUERY=nowhere, AS_KEY=places),
         )
-    # A pair of positions meets in both roles where the set has the opposite offset
-    # too: its products are weighed by both gradients at once.
+    # If the set also has the opposite offset, a pair of positions occurs in both roles;
+    # its products are weighted by both gradients at once.
     shifts = tuple(dict.fromkeys([*offsets, *(-offset for offset in offsets)]))
 
     def place(offset: int) -> int:
@@ -187,7 +187,7 @@ def _gradient(
     similarity: str,
     pairs: dict[str, tuple[int, ...]],
 ) -> Tensor:
-    """Gradient of ``x``, (N*T, C, H, W), which meets ``others`` in ``pairs``."""
+    """Compute the gradient of ``x``, (N*T, C, H, W), paired with ``others``."""
     frames, channels, height, width = x.shape
     grad = x.new_empty(x.shape)
     block_c = max(16, triton.next_power_of_2(channels))
@@ -207,8 +207,8 @@ def _gradient(
             FEATS_STRIDES=x.stride()[1:],
             KEYS_STRIDES=others.stride()[1:],
             **pairs,
-            # TF32 holds half-precision features exactly, and scaled gradients of any
-            # size, which float16 would not.
+            # TF32 represents half-precision features exactly and, unlike float16,
+            # scaled gradients of any magnitude.
             PRECISION='ieee' if x.dtype == torch.float32 else 'tf32',
             BLOCK_C=block_c,
             num_warps=8,

@@ -1,18 +1,18 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Eq. 1 as Triton kernels: one for the values, one for gradients.
+"""Triton kernels for Eq. 1: one for the values, one for the gradients.
 
-A program has 4 x 16 positions of one frame and goes through the rows of neighbors that
-they see in another, two at a time. One small matrix product gives all products of the
-two, of which the windows are a diagonal band. Features are read where they lie,
-whatever their strides; norms are taken of the tile at hand, and nothing but the result
-is written, each value by one program: runs repeat bit for bit.
+Each program handles 4 x 16 positions of one frame and loops over the neighbor rows that
+they see in another frame, two at a time. One small matrix product computes all products
+between them; the windows are a diagonal band of it. Features are read in place with any
+strides, and norms are computed per tile. Only the result is written, each value by one
+program, so runs are bitwise reproducible.
 
-Why 4 rows: at 14x14 and a window of 9x9, programs of one row read 106 rows of
-neighbors for each pair of frames, programs of 4 rows 36, and of 8 rows 22, but these
-waste as much on products that no window holds.
+Why 4 rows: at 14x14 with a 9x9 window, programs of 1 row read 106 neighbor rows per
+pair of frames, programs of 4 rows 36, and programs of 8 rows 22, but 8 rows lose as
+much again to products outside every window.
 """
 
-# Constants of a kernel are written in capitals, as in Eq. 1.
+# Kernel constants are capitalized, as in Eq. 1.
 # ruff: noqa: N803, N806
 
 import triton
@@ -21,7 +21,7 @@ import triton.language as tl
 
 @triton.jit
 def _element(values: tl.constexpr, index):
-    """Element of a tuple that the compiler knows, at an index that it does not."""
+    """Index a compile-time tuple with a runtime index."""
     found = -1
     for i in tl.static_range(len(values)):
         found = tl.where(index == i, values[i], found)
@@ -30,7 +30,7 @@ def _element(values: tl.constexpr, index):
 
 @triton.jit
 def _inverse_norm(squares, eps):
-    """NaN where the squares overflow: a zero would look like a similarity."""
+    """Return NaN if the squares overflow: a zero would look like a similarity."""
     return tl.where(squares == float('inf'), float('nan'), tl.rsqrt(squares + eps))
 
 
@@ -59,10 +59,11 @@ def forward_kernel(
     BLOCK_K: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
+    """Write the similarities of one tile of queries for one temporal offset."""
     L: tl.constexpr = len(OFFSETS)
     TILES_X: tl.constexpr = tl.cdiv(W, BLOCK_X)
     TILES_Y: tl.constexpr = tl.cdiv(H, BLOCK_Y)
-    # Programs next to one another read the same queries and write the same lines.
+    # Neighboring programs read the same queries and write the same cache lines.
     index = tl.program_id(0) % L
     tile = tl.program_id(0) // L
     x0 = tile % TILES_X * BLOCK_X
@@ -88,9 +89,9 @@ def forward_kernel(
         squares += tl.sum(queries.to(tl.float32) * queries.to(tl.float32), 1)
     query_scale = _inverse_norm(squares, eps).reshape(BLOCK_Y, BLOCK_X, 1, 1)
 
-    # A query sees V columns one after another, of which no two have the same remainder
-    # by BLOCK_K: those outside the frame take the places of columns it does not see,
-    # so that one store writes products and zeros.
+    # The V columns that a query sees are consecutive, so they differ modulo BLOCK_K.
+    # Columns outside the frame take the slots of columns that the query does not see,
+    # and one store writes both products and zeros.
     left = tl.maximum(x0 - V // 2, 0)
     key = tl.arange(0, BLOCK_U * BLOCK_K)
     key_x = left + key % BLOCK_K
@@ -114,7 +115,7 @@ def forward_kernel(
             products = tl.zeros((BLOCK_Y * BLOCK_X, BLOCK_U * BLOCK_K), tl.float32)
             key_squares = tl.zeros((BLOCK_U * BLOCK_K,), tl.float32)
             for start in tl.static_range(0, C, BLOCK_C):
-                if C > BLOCK_C:  # otherwise they are here already
+                if C > BLOCK_C:  # otherwise already loaded
                     queries = tl.load(
                         feats[:, None]
                         + ((channel + start).to(tl.int64) * FEATS_STRIDES[0])[None],
@@ -170,8 +171,8 @@ def backward_kernel(
     FEATS_STRIDES: tl.constexpr,  # of channel, row and column
     KEYS_STRIDES: tl.constexpr,
     SHIFTS: tl.constexpr,  # from frames of feats to those of keys
-    AS_QUERY: tl.constexpr,  # where in L feats are the queries of the pair, or -1
-    AS_KEY: tl.constexpr,  # where they are the keys
+    AS_QUERY: tl.constexpr,  # index in L where feats are the queries, or -1
+    AS_KEY: tl.constexpr,  # index in L where feats are the keys, or -1
     T: tl.constexpr,
     C: tl.constexpr,
     H: tl.constexpr,
@@ -186,6 +187,7 @@ def backward_kernel(
     BLOCK_K: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
+    """Write the gradient of one tile of features, summed over all pairs of frames."""
     TILES_X: tl.constexpr = tl.cdiv(W, BLOCK_X)
     TILES_Y: tl.constexpr = tl.cdiv(H, BLOCK_Y)
     x0 = tl.program_id(0) % TILES_X * BLOCK_X
@@ -203,8 +205,8 @@ def backward_kernel(
     v = key_x[None] - x[:, None] + V // 2
     sees_column = inside[:, None] & (key_x < W)[None] & (v >= 0) & (v < V)
 
-    # Where the gradient of (query, key) lies is a sum of what the query and what the
-    # key says, for both roles.
+    # The address of the gradient of (query, key) is the sum of one term from the query
+    # and one from the key, in both roles.
     grad_stss += frame // T * grad_stride_clip
     from_query = y * (grad_stride_y - grad_stride_u) + x * (
         grad_stride_x - grad_stride_v
@@ -238,7 +240,7 @@ def backward_kernel(
                     mask=is_pair & (as_query >= 0),
                     other=0,
                 ).to(tl.float32)
-                # Read with the position last, along which the gradients lie here.
+                # Read with the position last: gradients are contiguous along it here.
                 weights += tl.trans(
                     tl.load(
                         keys_at + center + other_as_query[:, None] + from_key[None],

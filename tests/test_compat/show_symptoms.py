@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Shows each gap before and after it is closed, as JSON on the last line."""
+"""Show each symptom without and with its workaround, as JSON on the last line."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from selfy_mmaction.compat import GAPS, close_gap
+from selfy_mmaction.compat import WORKAROUNDS, apply_workaround
 
 
 def mmcv_version():
@@ -25,8 +25,8 @@ def mmcv_version():
 
 
 def missing_drn():
-    # The failing import itself is tested in a process of its own: it leaves half
-    # of mmaction2 registered, which no second import survives.
+    # The failing import is tested in its own process: it leaves half of mmaction2
+    # registered, so a second import would fail.
     return 'see test_missing_drn.py'
 
 
@@ -208,9 +208,9 @@ def attempt(symptom):
 
 
 report = {}
-for gap in GAPS:
-    symptom = globals()[gap]
+for name in WORKAROUNDS:
+    symptom = globals()[name]
     before = attempt(symptom)
-    closed = [close_gap(gap), close_gap(gap)]
-    report[gap] = {'before': before, 'closed': closed, 'after': attempt(symptom)}
+    applied = [apply_workaround(name), apply_workaround(name)]
+    report[name] = {'before': before, 'applied': applied, 'after': attempt(symptom)}
 print(json.dumps(report))
