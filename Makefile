@@ -1,9 +1,9 @@
-# The two commands of the README are `make demo` and `make test`; `make help` lists all.
+# `make demo` and `make test` are the commands in the README; `make help` lists all.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= requirements/constraints.txt
-# One thread a process: several processes with several threads each slow one another.
+# One thread per process: the test suite runs several processes.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -18,37 +18,37 @@ $(BIN)/.installed: setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check \
 	    -c $(CONSTRAINTS) -e '.[mmcv-lite,optional,tests]' setuptools
-	# Left out by the package where decord has no wheel: docs/install.md
+	# Not a dependency of the package on platforms without a decord wheel: docs/install.md
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps \
 	    -c $(CONSTRAINTS) mmaction2
 	touch $@
 
-demo: venv  ## make the motion benchmark, train TSN with and without SELFY, show both
+demo: venv  ## generate the motion benchmark, train TSN with and without SELFY, compare
 	$(BIN)/python tools/motion_demo.py
 
-test: venv lint  ## lint and the whole test suite
+test: venv lint  ## lint, then the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Python 3.12 and newer can trace lines at no cost; before, it takes a half longer.
-coverage: venv  ## the whole test suite with coverage; fails below the floor
+# Tracing is nearly free on Python 3.12 and newer; older ones take 1.5 times as long.
+coverage: venv  ## run the test suite with coverage; fail if it is below the floor
 	COVERAGE_CORE=$$($(BIN)/python -c \
 	    'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile --cov
 
-test-docs: venv  ## links, snippets and tables of the pages
+test-docs: venv  ## check links, snippets and tables of the docs
 	$(BIN)/python -m pytest tests/test_links.py tests/test_snippets.py \
 	    tests/test_tools/test_write_tables.py
 
-lint: venv  ## ruff, spelling, types
+lint: venv  ## ruff, codespell, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-test-numpy1:  ## the test suite on numpy 1.26, in a venv of its own
+test-numpy1:  ## run `make test` on numpy 1.26 in a separate venv
 	sed -E '/^(numpy|opencv)/d' requirements/constraints.txt \
 	    | cat - requirements/constraints-numpy1.txt > .constraints-numpy1.txt
 	$(MAKE) test VENV=.venv-numpy1 CONSTRAINTS=.constraints-numpy1.txt
 
-clean-demo:  ## forget the demo's data and training
+clean-demo:  ## delete the demo's data and checkpoints
 	rm -rf data/motion work_dirs/motion

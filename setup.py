@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""All metadata of the package; pyproject.toml has the build system and the tools."""
+"""Package metadata. pyproject.toml configures the build system and the tools."""
 
 import os
 import runpy
@@ -11,18 +11,18 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-# What OpenMMLab's tools read from `.mim` in an installed package.
+# Read by OpenMMLab's tools from `.mim` in an installed package.
 MIM = ('configs', 'tools', 'model-index.yml')
 
 
 def requirements(name: str) -> list[str]:
-    """Requirements of requirements/NAME.txt, without comments."""
+    """Read requirements/NAME.txt without its comments."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
     return [line for line in lines if line and not line.startswith('#')]
 
 
 class BuildWithMim(build_py):
-    """Adds ``.mim``: copies in a wheel, links in an editable install."""
+    """Build step that adds ``.mim``: copies in a wheel, links in editable installs."""
 
     def run(self) -> None:
         if self.editable_mode:
@@ -33,7 +33,7 @@ class BuildWithMim(build_py):
 
 
 def mim_files() -> list[str]:
-    """Every file of ``.mim``, relative to the root."""
+    """List the files of ``.mim``, relative to the root."""
     paths = [path for name in MIM for path in (ROOT / name, *(ROOT / name).rglob('*'))]
     return sorted(
         str(path.relative_to(ROOT))
@@ -43,17 +43,17 @@ def mim_files() -> list[str]:
 
 
 def make_mim(folder: Path) -> None:
-    """Make ``.mim`` anew for an editable install."""
+    """Recreate ``.mim`` for an editable install."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name in MIM:
         try:
             os.symlink(Path('..', '..', name), folder / name, (ROOT / name).is_dir())
         except OSError as error:
-            # Windows lets only administrators and developer mode make links.
+            # Windows allows links only for administrators and in developer mode.
             warnings.warn(
-                f'{folder / name} is a copy, because a link cannot be made ({error}). '
-                'Install again after each change to it.',
+                f'{folder / name} is a copy because links cannot be created ({error}); '
+                'reinstall after each change to the original',
                 stacklevel=2,
             )
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -94,8 +94,8 @@ setup(
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
-    # All mmcv's share one folder of site-packages, both mmengines another, so none can
-    # be required without breaking the users of the others.
+    # All variants of mmcv install into the same folder, as do both mmengines. Requiring
+    # one would overwrite the other for users who have it.
     extras_require={
         'mmcv-lite': ['mmcv-lite>=2.1.0,<2.2.0', 'mmengine>=0.10.7,<1.0'],
         'mmcv': ['mmcv>=2.1.0,<2.2.0', 'mmengine>=0.10.7,<1.0'],

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The official code, of which one file is run."""
+"""Load ``ops/selfy.py`` of the official code as a baseline."""
 
 import contextlib
 import importlib.util
@@ -19,32 +19,33 @@ Forward = Callable[[Tensor], Tensor]
 def official(
     args: Namespace, cls: str, dtype: torch.dtype, *channels: int
 ) -> dict[str, nn.Module]:
-    """Modules of the official code that the command line asks for.
+    """Build the modules of the official code that the command line selects.
 
     Args:
         args: The case.
         cls: Name of the class.
-        dtype: Of the weights.
-        channels: Arguments of the class.
+        dtype: Data type of the weights.
+        channels: Positional arguments of the class.
 
     Returns:
-        Modules on the device, by name of the candidate.
+        Modules on the device, by candidate name. Their ``forward`` raises a
+        ``ValueError`` if the official code does not support the case.
 
     Raises:
-        FileNotFoundError: There is no official code.
-        ImportError: The compiled sampler is asked for and missing.
-        ValueError: In a pass: the official code does not run in this case.
+        FileNotFoundError: If the official code is missing.
+        ImportError: If ``--sampler`` is set and the compiled sampler is missing.
     """
     modules = {}
     for kind in ['fallback'] * bool(args.official) + ['sampler'] * args.sampler:
         code = _load(args, dtype)
         if kind == 'sampler' and not hasattr(code, 'SpatialCorrelationSampler'):
             raise ImportError(
-                '--sampler: the compiled sampler cannot be imported; run '
+                '--sampler: cannot import the compiled sampler; run '
                 '`pip install spatial-correlation-sampler`, which compiles it'
             )
         window = (args.l, args.window, args.window)
-        with contextlib.redirect_stdout(io.StringIO()):  # about a missing sampler
+        # Hide the message about a missing sampler.
+        with contextlib.redirect_stdout(io.StringIO()):
             module = getattr(code, cls)(*channels, num_segments=args.t, window=window)
         for part in module.modules():
             if hasattr(part, 'use_corr_sampler'):
@@ -60,23 +61,23 @@ def _naming(name: str, forward: Forward) -> Forward:
         try:
             return forward(x)
         except RuntimeError as error:
-            raise ValueError(f'{name} does not run in this case: {error}') from error
+            raise ValueError(f'{name} does not support this case: {error}') from error
 
     return named
 
 
 def _load(args: Namespace, dtype: torch.dtype) -> ModuleType:
-    """Run the one file, which imports nothing of the repository around it."""
+    """Execute ``ops/selfy.py``, which imports nothing else from its repository."""
     path = args.official / 'ops' / 'selfy.py'
     if not path.is_file():
         url = 'https://github.com/arunos728/SELFY'
-        raise FileNotFoundError(f'--official: no {path}; give a clone of {url}')
+        raise FileNotFoundError(f'--official: {path} not found; pass a clone of {url}')
     spec = importlib.util.spec_from_file_location('official_selfy', path)
     code = importlib.util.module_from_spec(spec)
     with contextlib.redirect_stdout(io.StringIO()):
         spec.loader.exec_module(code)
 
-    # Its fallback asks for memory on CUDA, whatever the device.
+    # The fallback allocates on CUDA regardless of the input's device.
     def zeros(size: tuple[int, ...], **_) -> Tensor:
         return torch.zeros(size, device=args.device, dtype=dtype)
 
@@ -85,7 +86,7 @@ def _load(args: Namespace, dtype: torch.dtype) -> ModuleType:
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Give the official block the weights of our block in the official form."""
+    """Copy the weights of our block in the official form to the official block."""
     state = theirs.state_dict()
     for name, value in ours.state_dict().items():
         other = official_name('backbone.inserted_blocks.layer2.' + name)

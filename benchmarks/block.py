@@ -1,9 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Time and memory of the SELFY block, of its steps, and of the official block.
+"""Time and memory of the SELFY block, its steps, and the official block.
 
     python benchmarks/block.py --official ../SELFY --sampler
 
-docs/performance.md says how to read the result.
+docs/performance.md explains the output.
 """
 
 from argparse import Namespace
@@ -21,7 +21,7 @@ OURS, OFFICIAL_FORM = 'ours', 'ours, official form'
 
 
 def build(args: Namespace) -> list[Candidate]:
-    """Our block in both forms, the official block, and each step of ours."""
+    """Build our block in both forms, the official block, and the steps of our block."""
     torch.manual_seed(0)
     shape = args.batch * args.t, args.channels, args.size, args.size
     # After a ReLU, as after a stage of a ResNet.
@@ -33,10 +33,10 @@ def build(args: Namespace) -> list[Candidate]:
         num_segments=args.t,
         offsets=args.offsets,
         window=args.window,
-        # Zeros would hide the block from the comparison of results.
+        # Zero-initialized, the block would be an identity and results always equal.
         zero_init_last_norm=False,
     )
-    pairs: dict[str, list[nn.Module]] = {}  # for inference and for training
+    pairs: dict[str, list[nn.Module]] = {}  # for inference and training
     for dtype in (args.dtype, args.training_dtype):
         blocks = {
             name: network.initialize(MODELS.build({**form, **options}))
@@ -50,7 +50,7 @@ def build(args: Namespace) -> list[Candidate]:
     infer, train = pairs[OURS]
     for step, module in infer.named_children():
         pairs[f'step: {step}'] = [module, train.get_submodule(step)]
-    inputs: dict[nn.Module, tuple] = {}  # of each block and step
+    inputs: dict[nn.Module, tuple] = {}  # by block and step
     with torch.no_grad(), register_module_forward_pre_hook(inputs.__setitem__):
         for name in (*blocks, *theirs):
             infer, train = pairs[name]

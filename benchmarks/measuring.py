@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Time, memory and arithmetic of candidates that take turns."""
+"""Measure time, memory and multiply-adds of candidates in interleaved rounds."""
 
 import itertools
 import math
@@ -22,19 +22,20 @@ from torch.autograd.profiler import MEMORY_EVENT_NAME
 from torch.utils.benchmark import timer
 from torch.utils.flop_counter import FlopCounterMode
 
-# Calls that are shorter are repeated until one timing takes this long.
+# Shorter calls are repeated until one timing takes this long.
 LEAST_SECONDS, MOST_CALLS = 0.02, 100
 
 
 class Candidate(NamedTuple):
-    """One way to compute something.
+    """Implementation to measure.
 
     Attributes:
-        name: For tables.
-        passes: What is timed, by name: functions that return a tensor or several.
-        like: Name of an earlier candidate that computes the same: the results are
-            compared, and the arithmetic is that candidate's. Default: None.
-        held: Tensors that count as memory of a pass, although they are there before it.
+        name: Name in the tables.
+        passes: Functions to time, by name of the pass. They return one or more tensors.
+        like: Name of an earlier candidate that computes the same. The results are
+            compared, and its multiply-adds are used for both. Default: None.
+        held: Tensors by name of the pass that count as its memory, although they exist
+            before the call.
     """
 
     name: str
@@ -48,12 +49,16 @@ def passes_of(
     inputs: Sequence[Sequence[Any]],
     autocast: Callable[[], AbstractContextManager],
 ) -> dict[str, Callable[[], Any]]:
-    """Inference, and training without the optimizer, of functions or modules.
+    """Create the inference pass and the training pass, without an optimizer.
 
     Args:
-        functions: For inference, and for training under ``autocast``.
+        functions: Two functions or modules: for inference, and for training under
+            ``autocast``.
         inputs: The arguments of each.
-        autocast: Of the case.
+        autocast: Creates the autocast context of the case.
+
+    Returns:
+        Passes 'forward' and 'forward and backward'.
     """
     infer, train = functions
     args = [
@@ -85,13 +90,13 @@ def passes_of(
 
 
 def check_results(candidates: Sequence[Candidate]) -> None:
-    """Check that candidates compute what those do that they are like.
+    """Check that candidates match the results of their ``like`` candidates.
 
     Args:
-        candidates: In float64, where rounding explains no difference.
+        candidates: Candidates in float64, which makes rounding errors negligible.
 
     Raises:
-        ValueError: One does not.
+        ValueError: If a result differs.
     """
     results = {}
     for candidate in candidates:
@@ -107,8 +112,8 @@ def check_results(candidates: Sequence[Candidate]) -> None:
                 torch.testing.assert_close(result, expected, rtol=0, atol=atol)
             except AssertionError as error:
                 raise ValueError(
-                    f'{candidate.name} does not compute what {candidate.like} does '
-                    f'({name}), so their times cannot be compared. {error}'
+                    f'{candidate.name} does not match {candidate.like} ({name}), so '
+                    f'their times cannot be compared. {error}'
                 ) from None
 
 
@@ -121,21 +126,21 @@ def measure(
     """Measure all passes of all candidates.
 
     Args:
-        candidates: What to compare; ratios refer to the first, which has all passes.
+        candidates: Candidates. Ratios refer to the first, which must have all passes.
         repeats: Number of rounds, 2 or more.
-        device: Where to run.
-        gmacs_per_s: What the machine can do, in G multiply-adds per second.
+        device: Device of the candidates.
+        gmacs_per_s: Peak rate of the machine in G multiply-adds per second.
 
     Returns:
-        A dict per pass and candidate, in which ``ms`` and ``ratio`` are quartiles.
+        One dict per pass and candidate. ``ms`` and ``ratio`` are quartiles.
     """
     rows = []
     for name in candidates[0].passes:
-        turns = {each.name: each for each in candidates if name in each.passes}
-        functions = {key: each.passes[name] for key, each in turns.items()}
+        present = {each.name: each for each in candidates if name in each.passes}
+        functions = {key: each.passes[name] for key, each in present.items()}
         peaks, gmacs = {}, {}
-        for key, each in turns.items():
-            functions[key]()  # warms up
+        for key, each in present.items():
+            functions[key]()  # warm-up
             held = sum(tensor.nbytes for tensor in each.held.get(name, ()))
             peaks[key] = (held + peak_bytes(functions[key], device)) / 2**20
             gmacs[key] = gmacs[each.like] if each.like else count_gmacs(functions[key])
@@ -148,7 +153,7 @@ def measure(
                 'candidate': key,
                 'pass': name,
                 'ms': ms,
-                # Within rounds: a machine that slows down slows down both sides.
+                # Taken within rounds, so that varying machine load cancels out.
                 'ratio': quartiles(map(truediv, values, baseline)),
                 'peak_mib': peaks[key],
                 'gmacs': gmacs[key],
@@ -162,10 +167,10 @@ def measure(
 def take_turns(
     functions: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[float]]:
-    """Time each function once per round, in another order each time.
+    """Time each function once per round, in random order.
 
     Returns:
-        Seconds per call, by name of the function.
+        Seconds per call in each round, by name of the function.
     """
     calls = {
         name: min(math.ceil(LEAST_SECONDS / seconds_per_call(function)), MOST_CALLS)
@@ -180,28 +185,28 @@ def take_turns(
 
 
 def seconds_per_call(function: Callable[[], Any], calls: int = 1) -> float:
-    """Wall time; ``timer`` waits for the accelerator."""
+    """Measure wall time; ``timer`` synchronizes the accelerator."""
     return timeit.timeit(function, timer=timer, number=calls) / calls
 
 
 def quartiles(values: Iterable[float]) -> list[float]:
-    """First quartile, median, third quartile."""
+    """Return the first quartile, the median and the third quartile."""
     return statistics.quantiles(values, n=4, method='inclusive')
 
 
 def count_gmacs(function: Callable[[], Any]) -> float:
-    """G multiply-adds of torch's own operators and ours."""
+    """Count the G multiply-adds of torch's operators and ours."""
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops() / 2e9
 
 
 def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
-    """Memory that a call needs at most, above what was in use before it.
+    """Measure the peak memory of a call beyond what was in use before it.
 
-    On CUDA that of torch's allocator. On a CPU the running sum of what torch's
-    allocator gives and takes back, from its profiler, which does not see buffers
-    inside libraries such as oneDNN.
+    On CUDA, torch's allocator reports it. On a CPU, it is the peak of the running sum
+    of allocations and frees in torch's profiler, which misses buffers inside libraries
+    such as oneDNN.
     """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
@@ -210,11 +215,11 @@ def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
         function()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    # Kineto reports its own start and stop otherwise.
+    # Silence Kineto's messages about its own start and stop.
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        result = function()  # alive until the end, as on CUDA
+        result = function()  # kept alive until the end, as on CUDA
     del result
     changes = sorted(
         (event.start_ns(), event.nbytes())
@@ -225,15 +230,16 @@ def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
 
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """What the machine can do with the threads that are set.
+    """Measure the peak rates of the machine with the current number of threads.
 
     Args:
-        device: Where to run.
-        dtype: Of the run. The faster of it and float32 counts.
+        device: Device to measure.
+        dtype: Data type of the run. The faster of it and float32 counts.
 
     Returns:
-        ``gmacs_per_s``, G multiply-adds of the fastest of several matrix products, and
-        ``gb_per_s``, GB read and written by a large copy.
+        ``gmacs_per_s``, the G multiply-adds per second of the fastest of several matrix
+        products, and ``gb_per_s``, the GB per second that a large copy reads and
+        writes.
     """
 
     def best_seconds(function: Callable[[], Any]) -> float:

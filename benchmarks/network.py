@@ -1,10 +1,10 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Inference and training of SELFYNet-TSM, and of its backbone, TSM.
+"""Time and memory of SELFYNet-TSM and of TSM, in inference and training.
 
     python benchmarks/network.py --official ../SELFY --sampler
 
 A training step is the forward pass, the loss, the backward pass and a step of SGD with
-momentum. docs/performance.md says how to read the result.
+momentum. docs/performance.md explains the output.
 """
 
 import logging
@@ -37,14 +37,14 @@ CONFIGS = {
 
 
 def load_model(name: str) -> ConfigDict:
-    """The model of one of ``CONFIGS``."""
+    """Load the model config of an entry of ``CONFIGS``."""
     init_default_scope('mmaction')
     folder = Path(__file__).resolve().parents[1] / 'configs' / 'selfy'
     return Config.fromfile(folder / CONFIGS[name]).model
 
 
 def initialize(module: BaseModule) -> BaseModule:
-    """Draw the weights, always the same, without mmengine's line for each."""
+    """Initialize the weights with a fixed seed and without mmengine's log lines."""
     torch.manual_seed(0)
     logging.disable(logging.INFO)
     try:
@@ -55,16 +55,16 @@ def initialize(module: BaseModule) -> BaseModule:
 
 
 def build_network(name: str, args: Namespace, **block: Any) -> nn.Module:
-    """A recognizer, in float32 on the CPU, with changes of the block's config."""
+    """Build a recognizer in float32 on the CPU, with changes to the block's config."""
     model = load_model(name)
     model.backbone.update(depth=args.depth, num_segments=args.t)
     model.backbone.update(pretrained=None, pretrained2d=False)
     width = 512 if args.depth < 50 else 2048
-    # Without dropout, losses can be compared.
+    # Dropout would make the losses differ.
     model.cls_head.update(num_segments=args.t, in_channels=width, dropout_ratio=0)
     if 'selfy' in model.backbone:
         changes = dict(offsets=args.offsets, window=args.window)
-        # Zeros would hide the block from the comparison of results.
+        # Zero-initialized, the block would be an identity and results always equal.
         model.backbone.selfy.block.update(changes, zero_init_last_norm=False, **block)
     return initialize(MODELS.build(model))
 
@@ -84,7 +84,7 @@ def build_networks(args: Namespace, dtype: torch.dtype) -> dict[str, nn.Module]:
 
 
 def build(args: Namespace) -> list[Candidate]:
-    """The backbone, ours in both forms and with_cp, and TSM with the official block."""
+    """Build TSM, ours in both forms and with ``with_cp``, and the official block."""
     torch.manual_seed(0)
     clips = torch.randn(args.batch, args.t, 3, args.size, args.size)
     infer_clips = clips.to(args.device, args.dtype)
@@ -93,7 +93,7 @@ def build(args: Namespace) -> list[Candidate]:
     candidates = []
     for name, network in build_networks(args, args.dtype).items():
         passes, held = {}, {}
-        if name != WITH_CP:  # which changes nothing in inference
+        if name != WITH_CP:  # with_cp has no effect on inference
             forward = partial(scores, network.eval(), infer_clips)
             passes['forward'] = torch.no_grad()(forward)
             held['forward'] = [infer_clips, *network.state_dict().values()]
@@ -109,7 +109,7 @@ def build(args: Namespace) -> list[Candidate]:
 def training_step(
     network: nn.Module, clips: Tensor, args: Namespace
 ) -> Callable[[], Tensor]:
-    """A function that makes a step and returns the loss."""
+    """Return a function that runs one training step and returns the loss."""
     network.train()
     optimizer = torch.optim.SGD(
         network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4
@@ -128,7 +128,7 @@ def training_step(
 
 
 def scores(network: nn.Module, clips: Tensor) -> Tensor:
-    """Scores of a recognizer, (N, classes)."""
+    """Compute the scores of a recognizer, (N, classes)."""
     return network.extract_feat(clips, stage='head')[0]
 
 

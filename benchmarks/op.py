@@ -1,9 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Time and memory of the self-similarity (Eq. 1), and of other ways to compute it.
+"""Time and memory of the STSS transformation (Eq. 1) and of alternatives.
 
     python benchmarks/op.py --official ../SELFY --sampler
 
-docs/performance.md says how to read the result.
+docs/performance.md explains the output.
 """
 
 from argparse import Namespace
@@ -27,9 +27,10 @@ def similarity_of_all_pairs(
     num_segments: int,
     eps: float = 1e-6,
 ) -> Tensor:
-    """Eq. 1 in the plainest matrix form: all pairs of positions, windows by strides.
+    """Compute Eq. 1 as one matrix product over all pairs of positions.
 
-    Arguments and result are those of :func:`selfy_mmaction.ops.self_similarity`.
+    Windows are strided views of the products. Arguments and result are those of
+    :func:`selfy_mmaction.ops.self_similarity`.
     """
     clips = feats * torch.rsqrt(feats.square().sum(1, keepdim=True) + eps)
     clips = clips.unflatten(0, (-1, num_segments))
@@ -55,7 +56,7 @@ def similarity_of_all_pairs(
 
 
 def build(args: Namespace) -> list[Candidate]:
-    """Our operator, its backends, a plain form, and the official code."""
+    """Build our operator, its backends, the all-pairs form and the official code."""
     torch.manual_seed(0)
     shape = args.batch * args.t, args.channels, args.size, args.size
     # After a ReLU, as in the block.
@@ -63,7 +64,7 @@ def build(args: Namespace) -> list[Candidate]:
     options = dict(offsets=args.offsets, window=(args.window,) * 2, num_segments=args.t)
     ours = partial(self_similarity, **options)
     functions = {'ours': ours}
-    # In float64, in which results are compared, there is no Triton.
+    # Results are compared in float64, which the Triton backend does not support.
     for backend in args.backend * (args.dtype != torch.float64):
         functions[f'ours, {backend}'] = partial(ours, backend=backend)
     functions['all pairs'] = partial(similarity_of_all_pairs, **options)
@@ -84,9 +85,9 @@ def build(args: Namespace) -> list[Candidate]:
 
 if __name__ == '__main__':
     parser = make_parser(__doc__, size=14, channels=128)
-    text = "backends of our operator to compare with its own choice, 'auto'"
+    text = "backends of our operator to compare with 'auto'"
     choices = ['torch', 'triton']
     parser.add_argument('--backend', nargs='+', default=[], choices=choices, help=text)
-    text = 'what to vary, each on its own'
+    text = 'quantities to vary, one at a time'
     parser.add_argument('--scale', nargs='+', default=[], choices=SCALES, help=text)
     run(parser, build, size=6, channels=8)

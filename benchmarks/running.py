@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The command line that the benchmarks share, and their report."""
+"""Command line and report of the benchmarks."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from measuring import Candidate, check_results, measure, measure_rates
 
 import selfy_mmaction
 
-# What --scale varies, and the values.
+# Values of each quantity that --scale can vary.
 SCALES = {
     't': (4, 8, 16, 32),
     'l': (1, 3, 5, 7, 9),
@@ -33,31 +33,31 @@ SCALES = {
 
 
 def make_parser(doc: str, **inputs: int) -> ArgumentParser:
-    """The options that all benchmarks have.
+    """Create a parser with the options that all benchmarks share.
 
     Args:
-        doc: What the benchmark does.
-        inputs: Defaults of options of its own, for the sizes of the input.
+        doc: Description of the benchmark.
+        inputs: Extra options for sizes of the input, with their defaults.
     """
     parser = ArgumentParser(description=doc, formatter_class=Formatter)
     add = parser.add_argument
     add('--device', choices=['cpu', 'cuda'], default='cpu')
     add('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32')
     for name, default, text in (
-        ('threads', 1, 'of the CPU'),
+        ('threads', 1, 'CPU threads'),
         ('repeats', 20, 'rounds'),
         ('batch', 1, 'clips'),
         ('t', 8, 'frames per clip'),
-        ('l', 5, 'temporal offsets, an odd number: from -(l // 2) to l // 2'),
-        ('window', 9, 'U and V, an odd number'),
+        ('l', 5, 'number of temporal offsets, odd: from -(l // 2) to l // 2'),
+        ('window', 9, 'U and V, odd'),
         *((name, default, 'of the input') for name, default in inputs.items()),
     ):
         text += f' (default: {default})'
         add(f'--{name}', type=_positive, default=default, help=text)
     add('--official', type=Path, metavar='PATH', help='checkout of the official code')
-    text = 'run the official code with its compiled sampler, too'
+    text = 'also run the official code with its compiled sampler'
     add('--sampler', action='store_true', help=text)
-    text = 'two rounds of tiny sizes, to see that everything runs'
+    text = 'run two rounds with tiny sizes, as a smoke test'
     add('--quick', action='store_true', help=text)
     add('--out', type=Path, default='work_dirs/benchmarks', help='folder of the report')
     return parser
@@ -75,13 +75,13 @@ def run(
     build: Callable[[Namespace], list[Candidate]],
     **quick: int,
 ) -> None:
-    """Read the command line, measure, and write the report after each table.
+    """Run a benchmark and write the report after each table.
 
     Args:
-        parser: Of :func:`make_parser`, with options of its own.
-        build: Makes the candidates of a case; ratios refer to the first. A case is the
-            command line, with what :func:`_case` adds.
-        quick: Defaults under ``--quick``.
+        parser: Result of :func:`make_parser`, possibly with more options.
+        build: Builds the candidates of a case, which is the command line extended by
+            :func:`_case`. Ratios refer to the first candidate.
+        quick: Defaults of options under ``--quick``.
     """
     args = parser.parse_args()
     if args.quick:
@@ -122,21 +122,21 @@ def run(
 
 def _check(parser: ArgumentParser, args: Namespace) -> None:
     if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('--device cuda: torch finds no CUDA device here')
+        parser.error('--device cuda: torch finds no CUDA device')
     if args.threads > os.cpu_count():
-        parser.error(f'--threads {args.threads}: there are {os.cpu_count()} CPUs')
+        parser.error(f'--threads {args.threads}: only {os.cpu_count()} CPUs available')
     if args.repeats < 2:
-        parser.error(f'--repeats {args.repeats}: quartiles need 2 or more')
+        parser.error(f'--repeats {args.repeats}: must be 2 or more')
     if args.l % 2 == 0 or args.window % 2 == 0:
         parser.error(f'--l {args.l} --window {args.window}: both must be odd')
     if args.sampler and not args.official:
-        parser.error('--sampler needs --official PATH')
+        parser.error('--sampler requires --official PATH')
 
 
 def _case(args: Namespace, **changes: Any) -> Namespace:
     case = Namespace(**(vars(args) | changes))
     case.offsets = range(-(case.l // 2), case.l // 2 + 1)
-    # In half precision, training runs under autocast with weights in float32.
+    # Half-precision training runs under autocast with float32 weights.
     case.training_dtype = torch.promote_types(case.dtype, torch.float32)
     options = dict(dtype=case.dtype, enabled=case.dtype.itemsize < 4)
     case.autocast = partial(torch.autocast, case.device.type, **options)
@@ -144,7 +144,7 @@ def _case(args: Namespace, **changes: Any) -> Namespace:
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """What a figure depends on."""
+    """Describe the hardware and software that results depend on."""
     cpus = Path('/proc/cpuinfo')
     model = re.search('model name.*: (.*)', cpus.read_text() if cpus.exists() else '')
     return dict(
@@ -160,7 +160,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def markdown(data: dict[str, Any]) -> str:
-    """All tables, and what they depend on."""
+    """Format all tables and their settings as Markdown."""
     facts = {**data['machine'], **data['options'], **data['rates']}
     lines = [f'`{data["command"]}`, {data["date"]}', '']
     lines.append(', '.join(f'{key} {value}' for key, value in facts.items()))
@@ -180,7 +180,7 @@ def markdown(data: dict[str, Any]) -> str:
 
 
 def draw(tables: list[dict[str, Any]]) -> Figure:
-    """Median times over each quantity that was varied."""
+    """Plot median times over each quantity that was varied."""
     points: dict[str, list[tuple[int, list]]] = {}
     for table in tables:
         ((name, value),) = table['change'].items()

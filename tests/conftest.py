@@ -23,27 +23,27 @@ ROOT = Path(__file__).parents[1]
 
 
 def _set_scope() -> None:
-    """What a config says with ``default_scope = 'mmaction'``."""
+    """Set the scope like ``default_scope = 'mmaction'`` in a config."""
     init_default_scope('mmaction')
 
 
-# For the fixtures of a module and again for each test: a runner in a test before may
-# have left another scope behind.
+# Set for module fixtures and again for each test, because a runner in an earlier test
+# may have changed the scope.
 _scope_of_module = pytest.fixture(_set_scope, autouse=True, scope='module')
 _scope_of_test = pytest.fixture(_set_scope, autouse=True)
 
 
 @pytest.fixture(autouse=True)
-def _no_shapes_of_other_tests():
-    # torch.compile remembers which sizes of a module's code differed between calls, and
-    # makes symbols of them: minutes of algebra for a network of other tests.
+def _reset_compiler():
+    # torch.compile makes sizes symbolic if they differed in earlier calls of the same
+    # code. Across tests, this would cost minutes of symbolic algebra.
     yield
     torch.compiler.reset()
 
 
 @pytest.fixture
 def log() -> Iterator[list[str]]:
-    """Messages of mmengine's current logger."""
+    """Collect the messages of mmengine's current logger."""
     messages = []
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: messages.append(record.getMessage())
@@ -55,7 +55,7 @@ def log() -> Iterator[list[str]]:
 
 @pytest.fixture
 def run_script(monkeypatch) -> Callable[..., None]:
-    """Run a script in this process as ``python SCRIPT ARGS...`` does in its own."""
+    """Run a script like ``python SCRIPT ARGS...``, but in this process."""
 
     def run(script: Path, *args: object) -> None:
         monkeypatch.setattr(sys, 'argv', [str(script), *map(str, args)])
@@ -73,8 +73,9 @@ def motion_tiny(tmp_path_factory) -> Path:
 
 
 def _run(*command, cwd: Path, ok: bool = True) -> str:
-    """Run a command without the checkout's place in its environment."""
-    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    """Run a command without PYTHONPATH and return its output, warnings first."""
+    removed = ('PYTHONPATH', 'PYTHONUNBUFFERED')
+    env = {key: value for key, value in os.environ.items() if key not in removed}
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -89,12 +90,12 @@ def _run(*command, cwd: Path, ok: bool = True) -> str:
 
 @pytest.fixture(scope='session')
 def source(tmp_path_factory) -> Path:
-    """A copy of the checkout as git has it. Builds take another: they leave folders."""
+    """A clean copy of the checkout. Builds need their own copy: they leave folders."""
     source = tmp_path_factory.mktemp('source') / 'checkout'
-    of_root = ('.git', '.venv*', '.*_cache', 'data', 'work_dirs', 'build', '*.egg-info')
+    at_root = ('.git', '.venv*', '.*_cache', 'data', 'work_dirs', 'build', '*.egg-info')
 
     def ignored(path: str, names: list[str]) -> set[str]:
-        patterns = of_root if Path(path) == ROOT else ('.mim', '__pycache__')
+        patterns = at_root if Path(path) == ROOT else ('.mim', '__pycache__')
         return shutil.ignore_patterns(*patterns)(path, names)
 
     shutil.copytree(ROOT, source, ignore=ignored)
@@ -112,26 +113,26 @@ def wheel(source, tmp_path_factory) -> Path:
 
 
 class UserProject(NamedTuple):
-    """A folder with an environment that has the wheel, and no checkout in sight."""
+    """Folder with an environment that has the wheel but no access to the checkout."""
 
     folder: Path
 
     def python(self, *arguments, ok: bool = True) -> str:
-        """Output of the environment's interpreter, run in the folder."""
+        """Run the environment's interpreter in the folder and return its output."""
         command = (self.folder / 'env' / 'bin' / 'python', *arguments)
         return _run(*command, cwd=self.folder, ok=ok)
 
 
 @pytest.fixture(scope='session')
 def make_user_project(wheel) -> Callable[[Path], UserProject]:
-    """Give a folder the environment of a user."""
+    """Create a user's environment in a folder."""
 
     def make(folder: Path) -> UserProject:
         venv.create(folder / 'env', with_pip=False)
         site_packages = next((folder / 'env' / 'lib').glob('python*/site-packages'))
-        # It sees the locked packages, but not this checkout, which an editable install
-        # shows through a .pth file of its own. That of setuptools it needs: mmengine
-        # imports distutils, which Python 3.12 has no more.
+        # Expose the locked packages, but not this checkout: Python does not read the
+        # .pth files in that folder, such as the one of an editable install. mmengine
+        # needs the one of setuptools, as it imports distutils (removed in Python 3.12).
         locked = Path(sysconfig.get_path('purelib'))
         lines = [str(locked)]
         lines += [path.read_text() for path in locked.glob('distutils-precedence.pth')]

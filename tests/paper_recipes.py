@@ -1,16 +1,16 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The recipe of the paper, typed from its sources, for ``test_recipes.py``.
+"""Recipes of the paper, transcribed from their sources, for ``test_recipes.py``.
 
 Each entry names its source:
 
 - ``Sec. 4.2``, ``Table 4a``: the paper. ``Sup. A``, ``Sup. Table 3b``: its supplement.
 - ``official``: the official training log of SELFYNet-TSM-R50 on Something-Something V1
-  (``tests/data/golden/official_training_log.yml``) and the code of the same commit,
-  where the paper is silent.
-- ``host``: mmaction2's recipe of TSM, where both are silent.
-- ``ours``: no source says it.
+  (``tests/data/golden/official_training_log.yml``) and the code of the same commit, for
+  values that the paper does not specify.
+- ``host``: mmaction2's recipe of TSM, for values that neither specifies.
+- ``ours``: no source; our choice.
 
-Nothing here is computed from the configs or the package. Keys are parts of the configs'
+Nothing here is computed from the configs or the package. Keys are parts of config
 names, ``<model>_<GPUs>xb<batch>-<clip>-<epochs>e_<dataset>-rgb.py``.
 """
 
@@ -18,23 +18,23 @@ import re
 
 # --- Data ---------------------------------------------------------------------------
 
-# All datasets. Width before height, as in mmcv.
+# For all datasets. Width before height, as in mmcv.
 TRAINING = dict(
     resize=(320, 240),  # Sup. A: "240x320"
-    scales=(1, 0.875, 0.75, 0.66),  # Sup. A: "random scaling"; the scales: official
+    scales=(1, 0.875, 0.75, 0.66),  # Sup. A: "random scaling"; values: official
     fixed_crops=13,  # official
     distortion=1,  # official
     crop=224,  # Sup. A
-    flip_ratio=0.5,  # Sup. A: "horizontal flipping"; how often: official
+    flip_ratio=0.5,  # Sup. A: "horizontal flipping"; ratio: official
     mean=(123.675, 116.28, 103.53),  # official: ImageNet
     std=(58.395, 57.12, 57.375),  # official: ImageNet
     batch_size=8,  # official: 64; Sup. A: 8 GPUs
 )
 # Sup. A: 240x320, "crop their centers as 224x224".
 CENTER = dict(resize=(320, 240), crop='CenterCrop', size=224)
-# flip: Sup. A. On Something-Something not if the label holds "left" or "right".
+# flip: Sup. A; on Something-Something, not if the label contains "left" or "right".
 # sampling: Sup. A, "segment-based"; Sup. B, "dense".
-# clips and views: at test.
+# clips, views: at test time.
 # lists, train, val (folders of the clips), media: ours, docs/data.md.
 DATASETS = {
     'sthv1': dict(
@@ -74,7 +74,7 @@ DATASETS = {
         num_classes=99,  # Sec. 4.2
         flip='Flip',
         sampling='segments',
-        clips=1,  # ours: Table 3 does not say
+        clips=1,  # ours: not specified in Table 3
         views=CENTER,
         lists='gym/gym99',
         train='gym/subactions',
@@ -85,7 +85,7 @@ DATASETS = {
         num_classes=288,  # Sec. 4.2
         flip='Flip',
         sampling='segments',
-        clips=1,  # ours: Table 3 does not say
+        clips=1,  # ours: not specified in Table 3
         views=CENTER,
         lists='gym/gym288',
         train='gym/subactions',
@@ -97,7 +97,7 @@ DATASETS = {
         flip='Flip',
         sampling='dense',
         clips=10,  # Sup. B
-        # Sup. B: "the strategy of non-local networks [...] 3 crops": of 256x256.
+        # Sup. B: "the strategy of non-local networks [...] 3 crops", each 256x256.
         views=dict(resize=(-1, 256), crop='ThreeCrop', size=256),
         test_batch_size=1,  # host: 30 views at once
         lists='kinetics400/kinetics400',
@@ -107,9 +107,9 @@ DATASETS = {
     ),
 }
 
-# --- How long, and at which learning rate -------------------------------------------
+# --- Schedules ----------------------------------------------------------------------
 
-# Epoch (from 0): learning rate at its first iteration. 'last': at the very last one.
+# Learning rate at the first iteration of an epoch, from 0; 'last': last iteration.
 STEPS = dict(
     epochs=50,  # Sup. A
     rates={  # Sup. A: 0.01, "decayed by 1/10 after 30th and 40th epochs"
@@ -119,7 +119,7 @@ STEPS = dict(
     },
 )
 # Sup. A, B: cosine after "the first 10 epochs for gradual warm-up" to 0.01. Warm-up
-# from a tenth of it: ours.
+# starts at a tenth of it: ours.
 WARM_UP = {0: 0.001, 1: 0.0019, 5: 0.0055, 9: 0.0091, 10: 0.01}
 COSINE_30 = dict(
     epochs=30,  # Sup. A
@@ -144,19 +144,19 @@ SGD = dict(
     ),
     clip_grad=dict(max_norm=20, norm_type=2),  # official
     # official: weights x1; biases x2 without decay; norms x1 without decay; the last
-    # layer like any other (fc_lr5=False). On Kinetics-400, which the log does not show,
-    # the official code has x5 and x10 for the last layer; ours: as elsewhere.
+    # layer is no exception (fc_lr5=False). On Kinetics-400, which the log does not
+    # cover, the official code uses x5 and x10 for the last layer; ours: no exception.
     constructor='TSMOptimWrapperConstructor',
     paramwise_cfg=dict(fc_lr5=False),
 )
 
 # --- Recipes ------------------------------------------------------------------------
 
-# Frames: Sec. 4.1 and Sup. A, 8 or 16; FineGym: Table 3, 3 or 8.
+# Frames: 8 or 16, Sec. 4.1 and Sup. A; for FineGym 3 or 8, Table 3.
 RECIPES = {
     '8xb8-1x1x8-50e_sthv1': dict(frames=8, schedule=STEPS),
     '8xb8-1x1x16-50e_sthv1': dict(frames=16, schedule=STEPS),
-    # The official form: configs for official checkpoints.
+    # Official form: configs for official checkpoints.
     '1x1x8_sthv1': dict(frames=8, schedule=STEPS, official_form=True),
     '8xb8-1x1x8-50e_sthv2': dict(frames=8, schedule=STEPS),
     '8xb8-1x1x16-50e_sthv2': dict(frames=16, schedule=STEPS),
@@ -175,22 +175,22 @@ OFFSETS = {8: (-2, -1, 0, 1, 2), 16: (-4, -3, -2, -1, 0, 1, 2, 3, 4)}
 
 
 def selfy(after: str | list[str] = 'res3', frames: int = 8, **changes) -> dict:
-    """The SELFY block of the paper; after res3: Sup. A."""
+    """Return the SELFY block of the paper; after res3: Sup. A."""
     block = dict(type='SELFYBlock', offsets=OFFSETS[frames], window=(9, 9))
     return dict(after=after, block={**block, **changes})
 
 
 def other(type: str, **options) -> dict:
-    """Another block at the same place."""
+    """Return another block in the same position."""
     return dict(after='res3', block=dict(type=type, **options))
 
 
 def chain(type: str, *blocks: str) -> dict:
-    """Two blocks at the same place."""
+    """Return a combination of blocks in the same position."""
     return other(type, blocks=[dict(type=block) for block in blocks])
 
 
-# Table 1 to 3, Sup. Table 2. None: no block.
+# Tables 1 to 3, Sup. Table 2. None: no block.
 NETWORKS = {
     ('tsn-r18', 8): None,
     ('tsm-r18', 8): None,
@@ -204,7 +204,7 @@ NETWORKS = {
     ('selfy-tsm-r50', 8): selfy(),
     ('selfy-tsm-r50', 16): selfy(frames=16),
 }
-# official; layer by layer: tests/test_models/test_official_recipe.py.
+# official; compared per layer in tests/test_models/test_official_recipe.py.
 OFFICIAL_BLOCK = selfy(
     integration=dict(type='ReleasedIntegration'),
     restoration=dict(type='TransposedConvRestoration'),
@@ -216,9 +216,10 @@ L7 = (-3, -2, -1, 0, 1, 2, 3)
 FC, MLP = dict(type='FCIntegration'), dict(type='MLPIntegration')
 KS_CM = dict(type='KernelSoftArgmaxExtraction')
 WITH_T = dict(temporal_kernel=3)
-# The tables' rows, in their order, as metafile.yml numbers them: network, block and
-# recipe, if another one than:
+# Default recipe of the ablations.
 ABLATION = '8xb8-1x1x8-50e_sthv1'
+# Rows of the tables, numbered as in metafile.yml: network, block and, if it is not the
+# default, recipe.
 ABLATIONS = {
     'table4a': [
         ('tsn-r18', None),
@@ -290,7 +291,7 @@ ABLATIONS = {
             other(
                 'LocalSelfAttentionBlock',
                 reduced_channels=32,
-                # "followed by feature integration layers"; their widths: official code
+                # "followed by feature integration layers"; widths: official code
                 integration=dict(channels=(64, 64, 64, 64)),
             ),
         ),
@@ -318,7 +319,7 @@ ABLATIONS = {
     ],
 }
 
-# --- The motion benchmark: ours, docs/motion-benchmark.md ---------------------------
+# --- Motion benchmark: ours, docs/motion-benchmark.md -------------------------------
 
 SLIM_BLOCK = dict(
     type='SELFYBlock',
@@ -431,9 +432,9 @@ MOTION = {
     ),
 }
 
-# --- Other networks: mmaction2's recipe with a block --------------------------------
+# --- Other hosts: mmaction2's recipe with a block -----------------------------------
 
-# ours: where the block is. By the start of the name; all are SELFYBlock's defaults.
+# ours: position of the block, by prefix of the name. All blocks use the defaults.
 MIXING = {
     'selfy-i3d_': dict(after='layer2', input_shape=(1, 3, 32, 224, 224)),
     'selfy-r2plus1d_': dict(after='layer2', input_shape=(1, 3, 8, 224, 224)),
@@ -442,7 +443,7 @@ MIXING = {
         after='layers.1',
         layout='n t h w c',
         input_shape=(1, 3, 32, 224, 224),
-        # The recipe trains the backbone at a tenth of the rate; the block is new.
+        # The recipe trains the backbone at a tenth of the rate, but the block is new.
         paramwise=dict(lr_mult=10),
     ),
     'selfy-timesformer_': dict(
@@ -454,7 +455,7 @@ MIXING = {
     'selfy-tsm_imagenet-pretrained-mobilenetv2_': dict(after='layer3'),
 }
 
-# --- What every config has ----------------------------------------------------------
+# --- Common to all configs ----------------------------------------------------------
 
 HOOKS = [
     dict(type='ClipLengthCheckHook'),
@@ -465,7 +466,7 @@ HOOKS = [
     dict(type='ExactResumeHook'),
 ]
 IMPORTS = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
-RUNTIME = dict(  # host, but for our hooks
+RUNTIME = dict(  # host, except for our hooks
     custom_imports=IMPORTS,
     custom_hooks=HOOKS,
     default_scope='mmaction',
@@ -488,7 +489,7 @@ RUNTIME = dict(  # host, but for our hooks
     test_evaluator=dict(type='AccMetric'),
 )
 
-# === The tables as a config =========================================================
+# === Expected configs ===============================================================
 
 
 def loop(epochs: int) -> dict:
@@ -506,7 +507,7 @@ def loader(batch_size: int, shuffle: bool, dataset: dict, **options) -> dict:
 
 
 def sampling(data: dict, frames: int, split: str) -> list[dict]:
-    """The steps that choose frames."""
+    """Return the steps that sample frames."""
     step = dict(clip_len=1, frame_interval=1, num_clips=frames)
     at_test = {} if split == 'train' else dict(test_mode=True)
     if data['sampling'] == 'dense':
@@ -518,7 +519,7 @@ def sampling(data: dict, frames: int, split: str) -> list[dict]:
         step['twice_sample'] = True
     return [
         dict(type='SampleFrames', **step, **at_test),
-        dict(type='ShortClips', **at_test),  # official: fewer frames than segments
+        dict(type='ShortClips', **at_test),  # official: for fewer frames than segments
     ]
 
 
@@ -548,18 +549,18 @@ def pipeline(data: dict, frames: int, split: str) -> list[dict]:
     else:
         views = data['views'] if split == 'test' else CENTER
         resize = dict(type='Resize', scale=views['resize'])
-        if -1 not in views['resize']:  # else the short side
+        if -1 not in views['resize']:  # -1: resizes the short side
             resize['keep_ratio'] = False
         steps += [resize, dict(type=views['crop'], crop_size=views['size'])]
     pack = dict(type='PackActionInputs')
     if split != 'train':
-        # ours: the clip's name, by which tools/ensemble.py matches dumps
+        # ours: clip names, which tools/ensemble.py uses to match dumps
         pack['meta_keys'] = ('img_shape', 'filename', 'frame_dir')
     return [*steps, dict(type='FormatShape', input_format='NCHW'), pack]
 
 
 def dataset(data: dict, frames: int, split: str) -> dict:
-    part = 'train' if split == 'train' else 'val'  # tables.yml: on the validation set
+    part = 'train' if split == 'train' else 'val'  # tables.yml: validation set
     media, folder = data['media'], f'data/{data[part]}'
     files = dict(
         rawframes=dict(
@@ -574,7 +575,7 @@ def dataset(data: dict, frames: int, split: str) -> dict:
         ann_file=f'data/{data["lists"]}_{part}_list_{media}.txt',
         num_classes=data['num_classes'],
         pipeline=pipeline(data, frames, split),
-        # ours: a clip that cannot be read stops the training
+        # ours: unreadable clips stop the training
         **(dict(on_unreadable='fail') if part == 'train' else dict(test_mode=True)),
     )
 
@@ -618,17 +619,17 @@ def recognizer(network: str, block: dict | None, recipe: dict, classes: int) -> 
 
 
 def expected_config(key: str, network: str, block: dict | None) -> dict:
-    """The config of a row of RECIPES and one of NETWORKS or ABLATIONS.
+    """Return the config for a row of RECIPES and a row of NETWORKS or ABLATIONS.
 
-    ``model.backbone.shift`` is for the class of the backbone: TSM's or TSN's, of this
-    package or of mmaction2.
+    ``model.backbone.shift`` stands for the class of the backbone: with or without TSM's
+    temporal shift, from this package or from mmaction2.
     """
     recipe, data = RECIPES[key], DATASETS[key.rpartition('_')[2]]
     train, val, test = (
         dataset(data, recipe['frames'], split) for split in ('train', 'val', 'test')
     )
     batch_size = TRAINING['batch_size']
-    # official: the last, incomplete batch of an epoch is left out
+    # official: drops the last, incomplete batch of an epoch
     options = dict(drop_last=True) if 'official_form' in recipe else {}
     return dict(
         RUNTIME,
@@ -636,7 +637,7 @@ def expected_config(key: str, network: str, block: dict | None) -> dict:
         train_dataloader=loader(batch_size, True, train, **options),
         val_dataloader=loader(batch_size, False, val),
         test_dataloader=loader(data.get('test_batch_size', batch_size), False, test),
-        test_pipeline=test['pipeline'],  # what inference_recognizer reads
+        test_pipeline=test['pipeline'],  # used by inference_recognizer
         train_cfg=loop(recipe['schedule']['epochs']),
         optim_wrapper=SGD,
         auto_scale_lr=dict(enable=False, base_batch_size=64),  # official
@@ -644,11 +645,11 @@ def expected_config(key: str, network: str, block: dict | None) -> dict:
 
 
 def expected_motion_config(network: str) -> dict:
-    """The row of a config in ``motion``."""
+    """Return the config for a row of MOTION."""
     row = MOTION[network]
     in_3d = row['head']['type'] != 'TSMHead'
     shape = [dict(type='FormatShape', input_format='NCHW')]
-    if in_3d:  # 8 clips of one frame become one of 8
+    if in_3d:  # 8 clips of 1 frame become 1 clip of 8 frames
         shape = [
             dict(type='FormatShape', input_format='NCTHW'),
             dict(type='Transpose', keys=['imgs'], order=(2, 1, 0, 3, 4)),

@@ -1,8 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Run a snippet of the docs as a reader would who pastes it into a new process.
+"""Run a snippet of the docs as if pasted into a new process.
 
-A config is read as mmengine reads it, and what it describes is built as mmaction2's
-tools build it. Plain Python gets no help at all.
+mmengine reads configs, and their model is built as in mmaction2's tools. Plain Python
+runs without any preparation.
 """
 
 import doctest
@@ -22,8 +22,8 @@ def run_python(path: str) -> None:
     namespace = {}
     if '_base_' not in text:
         exec(compile(text, path, 'exec'), namespace)
-    described = [namespace.get(name) for name in ('model', 'backbone')]
-    if '_base_' in text or any(isinstance(each, dict) for each in described):
+    parts = [namespace.get(name) for name in ('model', 'backbone')]
+    if '_base_' in text or any(isinstance(part, dict) for part in parts):
         build_config(path)
 
 
@@ -34,13 +34,13 @@ def build_config(path: str) -> None:
     from mmaction.registry import MODELS
     from mmaction.utils import register_all_modules
 
-    import selfy_mmaction  # noqa: F401  as custom_imports of a whole config
+    import selfy_mmaction  # noqa: F401  custom_imports of a full config
 
     register_all_modules()
     part = config.get('model') or config.backbone
     while 'type' not in part:
         part = part.backbone
-    if 'timm.' not in str(part):  # timm cannot be installed without torchvision
+    if 'timm.' not in str(part):  # timm requires torchvision
         MODELS.build(part)
 
 

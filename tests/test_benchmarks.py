@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The benchmarks, as a user runs them, on sizes that say nothing about speed."""
+"""The benchmarks run from the command line on tiny sizes."""
 
 import json
 import re
@@ -13,8 +13,8 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 DOCS = (ROOT / 'docs' / 'performance.md').read_text()
-# The official code as far as the benchmark of the operator calls it. Like the official
-# one, it asks for CUDA.
+# Stand-in for the official code, as far as op.py calls it. Like the original, it
+# allocates on CUDA.
 OFFICIAL = """
 import torch as tr
 from selfy_mmaction.ops import self_similarity
@@ -39,8 +39,8 @@ class STSSTransformation(tr.nn.Module):
 
 @pytest.fixture(autouse=True)
 def run(monkeypatch, tmp_path):
-    """Run a benchmark; return the rows of the main table, and the JSON file."""
-    monkeypatch.syspath_prepend(ROOT / 'benchmarks')  # as for a script
+    """Run a benchmark; return the rows of the main table and the JSON report."""
+    monkeypatch.syspath_prepend(ROOT / 'benchmarks')  # as Python does for a script
     threads = torch.get_num_threads()
 
     def run(name: str, *args: str) -> tuple[dict, dict]:
@@ -56,7 +56,7 @@ def run(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['op', 'block', 'network'])
-def test_commands_of_the_docs_exist(run, name, capsys):
+def test_options_in_the_docs_exist(run, name, capsys):
     commands = re.findall(rf'python benchmarks/{name}.py(.*?)[`\n]', DOCS)
     assert len(commands) >= 2
     with pytest.raises(SystemExit):
@@ -73,7 +73,7 @@ def test_rows_of_the_operator(run, tmp_path, capsys):
     for (name, pass_), row in rows.items():
         times = {'forward': 1, 'forward and backward': 3}[pass_]
         assert row['gmacs'] == pytest.approx(times * 8 * values / 1e9)
-        assert row['peak_mib'] >= 4 * values / 2**20  # the result at least
+        assert row['peak_mib'] >= 4 * values / 2**20  # at least the result
         seconds = row['all_seconds']
         ratios = np.divide(seconds, rows['ours', pass_]['all_seconds'])
         assert row['ms'][1] == pytest.approx(1000 * np.median(seconds)), name
@@ -109,12 +109,12 @@ def test_rows_of_the_networks(run):
     names.append('SELFYNet-TSM, with_cp')
     tsm, plain, _, cp = (rows[name, 'training step']['peak_mib'] for name in names)
     assert tsm < cp <= plain
-    # 11.2 M weights; in training they, gradients and momentum.
+    # 11.2 M weights; training adds gradients and momentum.
     assert tsm > 3 * 11.2e6 * 4 / 2**20
     assert rows['TSM', 'forward']['peak_mib'] > 11.2e6 * 4 / 2**20
 
 
-def test_official_code_is_run_on_demand(run, tmp_path, capsys):
+def test_official_code_as_baseline(run, tmp_path, capsys):
     path = tmp_path / 'ops' / 'selfy.py'
     path.parent.mkdir()
     path.write_text(OFFICIAL)
@@ -124,10 +124,10 @@ def test_official_code_is_run_on_demand(run, tmp_path, capsys):
         rows, _ = run('op', *args, *options)
         assert [name for name, pass_ in rows if pass_ == 'forward'] == names[:count]
     for old, new, message in (
-        ('(out +', '(1.0001 * out +', 'fallback does not compute what ours does (for'),
-        ('Sampler(out)', 'Sampler(out[1:])', 'sampler does not compute what ours does'),
-        ('self.downsample(x)', 'x @ x[:, :2]', 'fallback does not run in this case'),
-        ('\nSpatial', '\nNo', '--sampler: the compiled sampler cannot be imported'),
+        ('(out +', '(1.0001 * out +', 'fallback does not match ours (for'),
+        ('Sampler(out)', 'Sampler(out[1:])', 'sampler does not match ours'),
+        ('self.downsample(x)', 'x @ x[:, :2]', 'fallback does not support this case'),
+        ('\nSpatial', '\nNo', '--sampler: cannot import the compiled sampler'),
         ('import torch as tr', 'import no_einops', "No module named 'no_einops'"),
     ):
         path.write_text(OFFICIAL.replace(old, new))
@@ -136,7 +136,7 @@ def test_official_code_is_run_on_demand(run, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_peak_memory_counts_what_is_held_at_once():
+def test_peak_memory_counts_simultaneous_tensors():
     from measuring import peak_bytes
 
     def function() -> torch.Tensor:
@@ -151,15 +151,15 @@ def test_peak_memory_counts_what_is_held_at_once():
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        ('--threads 4096', '--threads 4096: there are'),
+        ('--threads 4096', '--threads 4096: only'),
         ('--batch 0', 'argument --batch: must be 1 or more, but got 0'),
-        ('--repeats 1', '--repeats 1: quartiles need 2 or more'),
+        ('--repeats 1', '--repeats 1: must be 2 or more'),
         ('--window 8', '--l 3 --window 8: both must be odd'),
-        ('--sampler', '--sampler needs --official PATH'),
-        ('--official nowhere', 'no nowhere/ops/selfy.py; give a clone of https://'),
+        ('--sampler', '--sampler requires --official PATH'),
+        ('--official nowhere', 'nowhere/ops/selfy.py not found; pass a clone of'),
     ],
 )
-def test_bad_options_are_refused(run, capsys, args, message):
+def test_invalid_options(run, capsys, args, message):
     with pytest.raises(SystemExit, match='2'):
         run('op', *args.split())
     assert message in capsys.readouterr().err

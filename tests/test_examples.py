@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""examples/external_project as a user has it: installed, and far from our checkout."""
+"""examples/external_project, installed without access to our checkout."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ EXTRACTION = f'selfy-moments-tsn-r18-slim{RECIPE}'
 BLOCK = f'difference-tsm-mobilenet-v2{RECIPE}'
 INSERTED_EXTRACTION = f'selfy-moments-tsm-mobilenet-v2{RECIPE}'
 TOP1 = r'acc/top1: (\S+)'
-# Eight of the clips in two steps, and as many to validate and test.
+# Eight clips for training (in two steps), validation and testing.
 FEW = (
     'train_cfg.max_epochs=1',
     'train_dataloader.batch_size=4',
@@ -26,21 +26,21 @@ FEW = (
 
 @pytest.fixture(scope='module')
 def project(make_user_project, motion_tiny, tmp_path_factory):
-    """A copy of the example in an environment with the wheel, as its README says."""
+    """Install a copy of the example next to the wheel, as its README describes."""
     folder = tmp_path_factory.mktemp('external') / 'project'
     made = ('data', 'work_dirs', 'build', '*.egg-info', '__pycache__')
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(*made))
     (folder / 'data').mkdir()
     (folder / 'data' / 'motion').symlink_to(motion_tiny)
     project = make_user_project(folder)
-    # With its dependencies, which are there: without an index nothing can be fetched.
+    # All dependencies must be installed already, as there is no index.
     offline = ('--no-index', '--no-build-isolation', '--disable-pip-version-check')
     project.python('-m', 'pip', 'install', *offline, '-e', '.')
     return project
 
 
 def train(project, name: str, ok: bool = True) -> str:
-    """Train with mmaction2's own tool."""
+    """Train with mmaction2's train.py."""
     tool, config = tools_folder() / 'train.py', f'configs/{name}.py'
     return project.python(tool, config, '--cfg-options', *FEW, ok=ok)
 
@@ -60,18 +60,16 @@ def test_extraction_in_our_backbone(project, output_of_extraction):
     state = weights(project, EXTRACTION)
     extraction = 'backbone.inserted_blocks.layer2.extraction.'
     assert state[f'{extraction}layer.conv.weight'].shape == (16, 6, 1, 1)
-    # It took part in both steps.
+    # The extraction ran in both steps.
     assert state[f'{extraction}layer.bn.num_batches_tracked'] == 2
-    # Of the extraction that it replaces nothing is left.
+    # No key of the replaced extraction is left.
     parts = {key.removeprefix(extraction).split('.')[0] for key in state
              if key.startswith(extraction)}  # fmt: skip
     assert parts == {'layer'}
 
 
-def test_checkpoint_is_tested_with_the_config_that_training_wrote(
-    project, output_of_extraction
-):
-    # Without bases, so that only its custom_imports register our modules and theirs.
+def test_dumped_config_tests_the_checkpoint(project, output_of_extraction):
+    # The dump has no bases, so only custom_imports can register the modules.
     work_dir = project.folder / 'work_dirs' / EXTRACTION
     config = work_dir / f'{EXTRACTION}.py'
     assert 'selfy_mmaction' not in config.read_text()
@@ -92,7 +90,7 @@ def test_extraction_in_a_network_of_mmaction2(project):
 def test_block_in_a_network_of_mmaction2(project):
     output = train(project, BLOCK)
     assert "FrameDifferenceBlock after 'layer3': '(n t) c h w' with t=8" in output
-    # The scale has left zero, where it starts.
+    # The scale is initialized to zero and has been trained.
     scale = weights(project, BLOCK)['backbone.inserted_blocks.layer3.norm.weight']
     assert scale.shape == (32,)
     assert scale.abs().min() > 0
@@ -107,8 +105,8 @@ def test_forgotten_custom_imports(project):
     output = train(project, 'forgotten', ok=False)
     last = output.strip().splitlines()[-1]
     assert "a registered module, but got type='MomentExtraction'" in last
-    assert 'by custom_imports' in last
-    # The message that the README explains.
+    assert 'custom_imports' in last
+    # The README explains this message.
     readme = (EXAMPLE / 'README.md').read_text()
     assert "a registered module, but got type='MomentExtraction'" in readme
 

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Links between the pages lead to files and headings that exist."""
+"""Links in the docs point to existing files and headings."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ HEADING = re.compile(r'^#+ +(.+?) *#*$', re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """Of the headings, as GitHub makes them."""
+    """Return the anchors that GitHub generates for the headings."""
     text = re.sub(r'^```.*?^```', '', page.read_text(), flags=re.DOTALL | re.MULTILINE)
     found = set()
     for heading in HEADING.findall(text):
@@ -34,7 +34,7 @@ def broken_links(page: Path) -> list[str]:
     links = [a or b for a, b in LINK.findall(CODE.sub('', page.read_text()))]
     broken = []
     for link in links:
-        if re.match(r'[a-z]+:', link):  # https: and the like
+        if re.match(r'[a-z]+:', link):  # URLs such as https:
             continue
         name, _, anchor = link.partition('#')
         target = page.parent / name if name else page

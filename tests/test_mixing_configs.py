@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Recipes of mmaction2 with a block, and small ones of other hosts on the benchmark.
+"""mmaction2's recipes with a block, and small hosts on the motion benchmark.
 
-That only the backbone differs from mmaction2's: ``tests/test_recipes.py``.
+``tests/test_recipes.py`` checks that only the backbone differs from mmaction2's recipe.
 """
 
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from config_files import LEAVES, read
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -16,18 +17,16 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
-LEAVES = sorted(path.name for path in (CONFIGS / 'mixing').glob('*.py'))
-ON_MOTION = sorted(path.name for path in (CONFIGS / 'motion').glob('selfy-*.py'))
-OTHER_HOSTS = [name for name in ON_MOTION if not re.match('selfy-ts[mn]-', name)]
+MIXING = [name for name in LEAVES if name.startswith('mixing/')]
+OTHER_HOSTS = [name for name in LEAVES if re.match('motion/selfy-(?!ts[mn]-)', name)]
 
 HOST, NARROW = 'model.backbone.backbone', {'model.backbone.backbone.base_channels': 8}
 HEAD_WIDTH = 'model.cls_head.in_channels'
-# What makes a leaf small, as --cfg-options; and the shape of a clip then.
+# Options that make a leaf small, and the resulting shape of a clip.
 SMALL = {
     'selfy-i3d': ({**NARROW, HEAD_WIDTH: 256}, (3, 16, 32, 32)),
     'selfy-r2plus1d': (
-        # SyncBN does not train on a CPU.
+        # SyncBN cannot train on a CPU.
         {**NARROW, HEAD_WIDTH: 64, f'{HOST}.norm_cfg.type': 'BN3d'},
         (3, 8, 64, 64),
     ),
@@ -59,15 +58,11 @@ SMALL = {
     ),
     'selfy-tsm': ({}, (8, 3, 64, 64)),
 }
-every_leaf = pytest.mark.parametrize('name', LEAVES, ids=lambda name: name[:25])
-
-
-def read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / 'mixing' / name)
+every_leaf = pytest.mark.parametrize('name', MIXING, ids=lambda name: name[7:32])
 
 
 def make_small(name: str) -> tuple[Config, tuple[int, ...]]:
-    (start,) = (start for start in SMALL if name.startswith(start))
+    (start,) = (start for start in SMALL if name.startswith(f'mixing/{start}'))
     options, shape = SMALL[start]
     config = read(name)
     config.merge_from_dict(options)
@@ -76,15 +71,15 @@ def make_small(name: str) -> tuple[Config, tuple[int, ...]]:
     return config, shape
 
 
-def test_the_hosts_of_the_docs_are_there():
+def test_hosts_in_the_docs_have_configs():
     hosts = ('tsm_imagenet-pretrained-mobilenetv2', 'slowonly_r50', 'i3d_', 'r2plus1d_')
     hosts += ('timesformer_', 'swin-tiny', 'tpn-')
     for host in hosts:
-        assert any(name.startswith(f'selfy-{host}') for name in LEAVES)
+        assert any(name.startswith(f'mixing/selfy-{host}') for name in MIXING)
 
 
 @every_leaf
-def test_leaf_is_the_same_after_a_dump(name):
+def test_leaf_survives_a_dump(name):
     config = read(name)
     assert Config.fromstring(config.pretty_text, '.py').to_dict() == config.to_dict()
 
@@ -99,7 +94,7 @@ def test_block_matches_on_14x14_positions_and_learns_like_the_head(name):
     num_positions = 14 if 'timesformer' in name else 28
     assert block.reduction.scale * num_positions == 14, spec
 
-    config.optim_wrapper.type = 'OptimWrapper'  # AmpOptimWrapper wants a GPU
+    config.optim_wrapper.type = 'OptimWrapper'  # AmpOptimWrapper requires a GPU
     rates = {}
     groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
     for group in groups:
@@ -114,12 +109,12 @@ def test_block_matches_on_14x14_positions_and_learns_like_the_head(name):
 def test_one_training_step_and_views_of_one_video(name):
     torch.manual_seed(0)
     config, shape = make_small(name)
-    # Not the identity, which would group any frames.
+    # With an identity block, wrong grouping of frames would go unnoticed.
     config.merge_from_dict({'model.backbone.blocks.0.block.zero_init_last_norm': False})
     model = MODELS.build(config.model)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            # The statistics of the training step; with the initial ones signals vanish.
+            # Use the statistics of the training step; initial ones make signals vanish.
             module.momentum = None
     first, second = torch.randint(0, 256, (2, 1, *shape)).byte()
 
@@ -130,7 +125,7 @@ def test_one_training_step_and_views_of_one_video(name):
         return model(**model.data_preprocessor(data, mode == 'loss'), mode=mode)
 
     def predict(*views):
-        # Networks of frames get those of all clips one after the other.
+        # 2D networks receive the frames of all clips concatenated.
         views = torch.cat(views)
         frames = views if shape[0] == 3 else views.flatten(0, 1)
         (result,) = run([frames], 'predict')
@@ -150,7 +145,7 @@ def test_one_training_step_and_views_of_one_video(name):
 
 
 def on_motion(motion: Path, work_dir: Path, config: Config) -> Config:
-    """The recipe with a few clips of the benchmark, for a run of seconds."""
+    """Reduce a recipe to a few clips of the motion benchmark."""
     options = dict(work_dir=str(work_dir))
     for loader in ('train', 'val', 'test'):
         split = 'train' if loader == 'train' else 'val'
@@ -171,7 +166,7 @@ def on_motion(motion: Path, work_dir: Path, config: Config) -> Config:
 
 
 def train_and_test(config: Config) -> Path:
-    """Run; give the config that the runner wrote down."""
+    """Train and test; return the config file that the runner dumped."""
     runner = Runner.from_cfg(config)
     runner.train()
     runner.test()
@@ -180,15 +175,15 @@ def train_and_test(config: Config) -> Path:
 
 
 def test_leaf_runs_as_the_base_of_a_users_config(motion_tiny, tmp_path):
-    (name,) = (name for name in LEAVES if name.startswith('selfy-slowonly'))
+    (name,) = (name for name in MIXING if 'selfy-slowonly' in name)
     child = tmp_path / 'child.py'
-    child.write_text(f"_base_ = 'selfy_mmaction::mixing/{name}'\n")
+    child.write_text(f"_base_ = 'selfy_mmaction::{name}'\n")
     config = on_motion(motion_tiny, tmp_path / 'run', Config.fromfile(child))
     config.merge_from_dict(
         {
             **SMALL['selfy-slowonly'][0],
             'model.backbone.blocks.0.block.offsets': (-1, 0, 1),
-            # Frames of 32x32 pixels instead of 224x224, and of 256x256 in the test.
+            # 32x32 pixels instead of 224x224, and instead of 256x256 at test time.
             'train_dataloader.dataset.pipeline.5.scale': (32, 32),
             'val_dataloader.dataset.pipeline.4.crop_size': 32,
             'test_dataloader.dataset.pipeline.3.scale': (-1, 32),
@@ -200,13 +195,13 @@ def test_leaf_runs_as_the_base_of_a_users_config(motion_tiny, tmp_path):
 
 
 @pytest.mark.parametrize('name', OTHER_HOSTS)
-def test_small_hosts_on_the_benchmark_differ_in_the_block_alone(name):
-    plain = Config.fromfile(CONFIGS / 'motion' / name.removeprefix('selfy-')).to_dict()
-    leaf = Config.fromfile(CONFIGS / 'motion' / name).to_dict()
+def test_small_hosts_on_the_benchmark_differ_only_in_the_block(name):
+    plain = read(name.replace('selfy-', '')).to_dict()
+    leaf = read(name).to_dict()
     backbone = leaf['model']['backbone']
     leaf['model']['backbone'] = backbone['backbone']
     assert leaf == plain
-    # Not the grid for 224x224 pixels: 8x8 positions, as in selfy-tsn-r18-slim.
+    # The matching grid is 8x8, as in selfy-tsn-r18-slim.
     model = MODELS.build(backbone)
     (block,) = model.inserted_blocks.values()
     grids = []
@@ -217,8 +212,7 @@ def test_small_hosts_on_the_benchmark_differ_in_the_block_alone(name):
 
 def test_one_epoch_of_a_small_host(motion_tiny, tmp_path):
     (name,) = (name for name in OTHER_HOSTS if 'timesformer' in name)
-    config = Config.fromfile(CONFIGS / 'motion' / name)
-    config = on_motion(motion_tiny, tmp_path, config)
+    config = on_motion(motion_tiny, tmp_path, read(name))
     config.merge_from_dict(
         {f'{x}_dataloader.dataset.num_classes': 4 for x in ('train', 'val', 'test')}
     )

@@ -1,14 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Every config, and what its training really does, against the recipe of the paper.
+"""Every config, and the training it produces, match the recipes of the paper.
 
-The expectations are the tables of ``paper_recipes.py``.
+The expected values are the tables in ``paper_recipes.py``.
 """
 
 import inspect
 import json
 import re
 from collections import Counter
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import mmaction
 import pytest
 import torch
 import yaml
+from config_files import CONFIGS, LEAVES, read
 from mmaction.models.backbones.resnet_tsm import TemporalShift
 from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
@@ -40,39 +40,20 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / 'configs'
 HOST_CONFIGS = Path(mmaction.__file__).parent / '.mim' / 'configs'
 LOG = yaml.safe_load((ROOT / 'tests/data/golden/official_training_log.yml').read_text())
-LEAVES = sorted(
-    path.relative_to(CONFIGS).as_posix()
-    for path in CONFIGS.rglob('*.py')
-    if '_base_' not in path.parts
-)
 ON_HOSTS = [name for name in LEAVES if name.startswith('mixing/')]
 OURS = [name for name in LEAVES if name not in ON_HOSTS]
-# What the runner reads of a config, but for how it shows and where it runs.
+# Config keys that the runner reads, except for logging and environment.
 READ = set(inspect.signature(Runner).parameters)
 READ -= {'work_dir', 'experiment_name', 'launcher', 'env_cfg', 'cfg'}
 READ -= {'log_processor', 'log_level', 'visualizer'}
 READ |= {'custom_imports', 'test_pipeline', 'sync_bn', 'model_wrapper_cfg'}
 
 
-@pytest.fixture(autouse=True, scope='module')
-def _default_decoder():
-    """Without a decoder of the user's in the environment (``SELFY_DECODER``)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv('SELFY_DECODER', raising=False)
-        yield
-
-
-@cache
-def read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / name)
-
-
 @cache
 def metafile_rows() -> dict[str, list[tuple[str, int]]]:
-    """Rows of the paper's tables, by the config that metafile.yml gives them."""
+    """Read the rows of the paper's tables per config from the metafiles."""
     rows = {}
     for path in CONFIGS.rglob('metafile.yml'):
         for model in yaml.safe_load(path.read_text())['Models']:
@@ -89,13 +70,13 @@ def name_of(path: str) -> str:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Network and recipe of a config."""
+    """Split a config name into network and recipe."""
     network, _, recipe = Path(name).stem.removesuffix('-rgb').partition('_')
     return network, recipe
 
 
 def rows_of(name: str) -> list[dict]:
-    """What the tables say of a config; all of it must agree."""
+    """Return the expected configs of a config: one per row that names it."""
     network, recipe = split_name(name)
     if name.startswith('motion/'):
         assert network in MOTION, f'{name} has no row in MOTION'
@@ -121,11 +102,11 @@ def rates_of(name: str) -> dict:
 
 
 def recipe_in(config: dict) -> dict:
-    """A config without what makes no difference, in the tables' terms."""
-    config = deepcopy({key: config[key] for key in config.keys() & READ})
-    del config['param_scheduler']  # test_learning_rates
+    """Reduce a config to the keys that the tables specify."""
+    config = {key: config[key] for key in config.keys() & READ}
+    del config['param_scheduler']  # see test_learning_rates
     config['default_hooks'].pop('logger', None)
-    # Defaults that a config may spell out.
+    # Values that configs may omit because they are defaults.
     config['optim_wrapper'].setdefault('type', 'OptimWrapper')
     for split in ('train', 'val', 'test'):
         loader = config[f'{split}_dataloader']
@@ -136,13 +117,13 @@ def recipe_in(config: dict) -> dict:
                 flip = inspect.signature(TRANSFORMS.get('SelectiveFlip'))
                 step.setdefault('flip_ratio', flip.parameters['flip_ratio'].default)
     backbone = config['model']['backbone']
-    if re.fullmatch('ResNet(TSM)?(SELFY)?', backbone['type']):  # the host's or ours
+    if re.fullmatch('ResNet(TSM)?(SELFY)?', backbone['type']):  # of mmaction2 or ours
         backbone['shift'] = 'TSM' in backbone.pop('type')
     return config
 
 
 def flatten(value, key: str = '') -> dict:
-    """Dotted keys. None is as good as no entry, and a tuple as a list."""
+    """Flatten to dotted keys, dropping None and treating tuples as lists."""
     if isinstance(value, dict | list | tuple):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         out = {key: type(value)()} if not value else {}
@@ -162,7 +143,7 @@ def differences(found: dict, expected: dict) -> dict[str, tuple]:
 
 
 @pytest.mark.parametrize('name', OURS, ids=name_of)
-def test_config_is_its_row(name):
+def test_config_matches_its_rows(name):
     found = recipe_in(read(name).to_dict())
     for expected in rows_of(name):
         assert differences(found, expected) == {}, 'key: (found, expected)'
@@ -181,7 +162,7 @@ def test_every_row_has_a_config():
 
 
 @pytest.mark.parametrize('name', ON_HOSTS, ids=name_of)
-def test_mixing_is_the_hosts_recipe_with_a_block(name, tmp_path):
+def test_mixing_config_is_a_host_recipe_with_a_block(name, tmp_path):
     leaf = read(name).to_dict()
     backbone = leaf['model']['backbone']
     leaf['model']['backbone'] = backbone.pop('backbone')
@@ -209,7 +190,7 @@ def test_mixing_is_the_hosts_recipe_with_a_block(name, tmp_path):
     assert differences(leaf, expected) == {}, 'key: (found, expected)'
 
 
-# === What training really does ======================================================
+# === Training built from the configs ================================================
 
 
 ITERATIONS = 100  # per epoch
@@ -217,7 +198,7 @@ ITERATIONS = 100  # per epoch
 
 @cache
 def learning_rates(schedule: str, work_dir: Path) -> list[float]:
-    """The rate of each iteration, from schedulers that the runner builds."""
+    """Return the rate of each iteration, using schedulers built by the runner."""
     config = json.loads(schedule)
     loader = dict(
         batch_size=1,
@@ -248,7 +229,7 @@ def learning_rates(schedule: str, work_dir: Path) -> list[float]:
     rates = []
     for iteration in range(runner.max_epochs * ITERATIONS):
         rates.append(group['lr'])
-        # As mmengine's ParamSchedulerHook.
+        # Like mmengine's ParamSchedulerHook.
         for scheduler in schedulers:
             if not scheduler.by_epoch or (iteration + 1) % ITERATIONS == 0:
                 scheduler.step()
@@ -272,13 +253,13 @@ def test_learning_rates(name, work_dir):
     rates = learning_rates(json.dumps(schedule), work_dir)
     for epoch, expected in rates_of(name).items():
         iteration = -1 if epoch == 'last' else round(epoch * ITERATIONS)
-        # The warm-up reaches its end one iteration early.
+        # The tolerance allows for the warm-up ending one iteration early.
         tolerance = dict(rel=0.02, abs=1e-6)
         assert rates[iteration] == pytest.approx(expected, **tolerance), epoch
 
 
 def one_config_per_recipe() -> list[str]:
-    """One per row of RECIPES, with a block where there is one."""
+    """Choose one config per row of RECIPES, preferably with a SELFY block."""
     chosen = {}
     for name in OURS:
         network, recipe = split_name(name)
@@ -294,13 +275,13 @@ one_per_recipe = pytest.mark.parametrize('name', one_config_per_recipe(), ids=na
 
 @cache
 def build(name: str) -> nn.Module:
-    """The network, of no memory."""
+    """Build the network on the meta device, which allocates no memory."""
     with torch.device('meta'):
         return MODELS.build(read(name).model)
 
 
 def build_optimizer(name: str) -> tuple[OptimWrapper, dict[nn.Parameter, dict]]:
-    """The optimizer of all parameters, and the group of each."""
+    """Build the optimizer and map each parameter to its group."""
     model, config = build(name), read(name).optim_wrapper
     wrapper = build_optim_wrapper(model, config)
     groups = wrapper.optimizer.param_groups
@@ -319,7 +300,7 @@ def test_optimizer(name):
     tensors, numel = Counter(), Counter()
     for path, module in build(name).named_modules():
         for kind, parameter in module.named_parameters(recurse=False):
-            # official: multipliers of the learning rate and of the weight decay
+            # official: multipliers of learning rate and weight decay
             multipliers = (2, 0) if kind == 'bias' else (1, 1)
             if isinstance(module, _BatchNorm):
                 multipliers = (1, 0)
@@ -372,7 +353,7 @@ def test_network_in_training(name):
         assert tuple(block.transformation.window) == (9, 9)
 
 
-def test_table_agrees_with_the_official_log():
+def test_tables_agree_with_the_official_log():
     recipe = RECIPES['1x1x8_sthv1']
     head = expected_config('1x1x8_sthv1', 'tsm-r50', None)['model']['cls_head']
     log = dict(LOG['hyperparameters'])

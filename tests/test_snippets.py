@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Every Python snippet of the README, the docs and the docstrings runs as pasted."""
+"""Every Python snippet in README, docs and docstrings runs as is."""
 
 import ast
 import re
@@ -41,7 +41,7 @@ def test_runs_in_a_bare_process(tmp_path, text, suffix):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_pages_have_snippets():
+def test_snippets_are_found():
     assert {page.name for page in PAGES if BLOCK.search(page.read_text())} >= {
         'README.md',
         'mixing.md',

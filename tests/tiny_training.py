@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The smallest training that mmengine's runner does, with everything random in it."""
+"""Minimal training with mmengine's runner that uses every source of randomness."""
 
 import os
 import random
@@ -26,7 +26,7 @@ CHECKPOINTS = dict(
 
 
 class Noise(Dataset):
-    """Eight rows with noise from every generator that a pipeline may use."""
+    """Dataset of eight rows with noise from each generator that pipelines use."""
 
     metainfo = {}
 
@@ -39,7 +39,7 @@ class Noise(Dataset):
 
 
 class Regression(BaseModel):
-    """A layer with dropout."""
+    """Model of one layer with dropout and a norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,19 +53,19 @@ class Regression(BaseModel):
 
 
 class Batches(BaseMetric):
-    """Batches that the network was trained on: each epoch is the best one."""
+    """Metric that counts training batches, so that each epoch is the best one."""
 
     def process(self, data_batch: list, data_samples: list) -> None:
-        """Keep their number."""
+        """Store the counts."""
         self.results += [sample.item() for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict:
-        """The same in all of them."""
+        """Return the mean of the counts, which are all equal."""
         return dict(batches=float(np.mean(results)))
 
 
 def make_runner(work_dir: Path, max_epochs: int = 3, **options) -> Runner:
-    """A runner; ``options`` replace its arguments."""
+    """Create a runner; ``options`` replace its default arguments."""
     loader = dict(
         dataset=Noise(),
         batch_size=4,
@@ -91,7 +91,7 @@ def make_runner(work_dir: Path, max_epochs: int = 3, **options) -> Runner:
         ],
         randomness=dict(seed=1),
         default_scope='mmaction',
-        # mmengine refuses two runners of one name in a process.
+        # mmengine requires a unique name per runner in a process.
         experiment_name=f'tiny_{random.SystemRandom().getrandbits(64)}',
         cfg=Config(dict(work_dir=str(work_dir))),
     )
@@ -99,10 +99,10 @@ def make_runner(work_dir: Path, max_epochs: int = 3, **options) -> Runner:
 
 
 def in_child(function: Callable, *args, **kwargs) -> int:
-    """Call a function in a fork of this process, which must not have trained itself.
+    """Call a function in a fork of this process, which must not have trained before.
 
     Returns:
-        The exit status, or minus the signal that ended it.
+        The exit status, or the negative number of the signal that ended the fork.
     """
     pid = os.fork()
     if pid == 0:
@@ -116,12 +116,12 @@ def in_child(function: Callable, *args, **kwargs) -> int:
 
 
 def kill_myself() -> None:
-    """As ``kill -9`` does."""
+    """End this process like ``kill -9``."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def comparable(value: object) -> object:
-    """Nested plain data, equal only where all tensors are to the last bit."""
+    """Convert tensors in nested data to bytes, so that == compares them bit for bit."""
     if isinstance(value, torch.Tensor):
         return value.dtype, value.numpy().tobytes()
     if isinstance(value, dict):
@@ -132,7 +132,7 @@ def comparable(value: object) -> object:
 
 
 def files_of(work_dir: Path) -> dict[str, object]:
-    """Checkpoints of a folder by name: weights, optimizer, schedules, best score."""
+    """Read all checkpoints: weights, optimizer, schedulers and best score."""
     files = {}
     for path in work_dir.glob('*.pth'):
         checkpoint = torch.load(path)

@@ -3,15 +3,15 @@
 
     python tools/convert_official.py IN.pth.tar OUT.pth [--kind tsm]
 
-Checkpoints of the SELFY code (ResNet-18, -34, -50 or -101, for 8 or 16 frames) become
-checkpoints of ``Recognizer2D`` with ``ResNetTSMSELFY``, with the released form of the
-block or, for its ``--arch TSM``, without a block. Checkpoints of the TSM code become
-those of mmaction2's ``ResNetTSM``. Both may have been trained with ``--dropout 0``.
-torchvision's ImageNet files need no conversion: mmaction2 reads them through
-``pretrained=``.
+Checkpoints of the SELFY code (ResNet-18, -34, -50 or -101, 8 or 16 frames) become
+checkpoints of ``Recognizer2D`` with ``ResNetTSMSELFY``, using the official form of the
+block or, for its ``--arch TSM``, no block. Checkpoints of the TSM code become
+checkpoints of mmaction2's ``ResNetTSM``. Checkpoints trained with ``--dropout 0`` are
+supported for both. torchvision's ImageNet files need no conversion: mmaction2 reads
+them through ``pretrained=``.
 
-OUT holds ``state_dict`` and ``meta``, whose ``cfg`` is the text of the config that it
-fits. Nothing is written unless every key fits.
+OUT holds ``state_dict`` and ``meta``; ``meta['cfg']`` is the text of the matching
+config. Nothing is written unless every key matches.
 """
 
 import argparse
@@ -37,30 +37,30 @@ OFFICIAL = Path(__file__).resolve().parents[1] / 'configs' / 'selfy' / 'official
 
 
 def default_config(depth: int) -> Path:
-    """The config of the official form with the blocks of a depth."""
+    """Return the official-form config for a ResNet depth."""
     name = 'r18' if depth < 50 else 'r50'
     return OFFICIAL / f'selfy-tsm-{name}_1x1x8_sthv1-rgb.py'
 
 
 def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
-    """Convert a checkpoint to one of ours.
+    """Convert an official checkpoint.
 
     Args:
-        source: The official checkpoint.
-        out: Where to write ours.
+        source: Official checkpoint.
+        out: Path of the converted checkpoint.
         kind: 'selfy' or 'tsm'.
-        config: Config that must fit. None for :func:`default_config`, changed to the
-            depth, offsets and classes of the checkpoint.
+        config: Config that the checkpoint must match. None: :func:`default_config`,
+            adapted to the depth, offsets and classes of the checkpoint.
 
     Raises:
-        OSError: ``source`` cannot be read or ``out`` cannot be written.
-        ValueError: ``source`` is damaged, would run code, or does not fit; ``config``
-            is none of a recognizer; or ``out`` is ``source``.
+        OSError: If ``source`` cannot be read or ``out`` cannot be written.
+        ValueError: If ``source`` is damaged, would run code or does not match; if
+            ``config`` does not build a recognizer; or if ``out`` is ``source``.
     """
     if out.resolve() == source.resolve():
         raise ValueError(f'OUT {out} would overwrite it')
     if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(f'OUT {out} is in a folder that does not exist')
+        raise FileNotFoundError(f'the folder of OUT {out} does not exist')
     state = load_official(source)
     init_default_scope('mmaction')
     if config is None:
@@ -71,10 +71,10 @@ def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
         try:
             cfg = Config.fromfile(config)
             model = _build(cfg)
-        except Exception as error:  # whatever is wrong in a file of the user's
+        except Exception as error:  # a user's config can raise anything
             raise ValueError(
-                f'--config {config} builds no recognizer: {type(error).__name__}: '
-                f'{error}'
+                f'--config {config} does not build a recognizer: '
+                f'{type(error).__name__}: {error}'
             ) from error
     meta = dict(
         cfg=cfg.pretty_text,
@@ -85,12 +85,12 @@ def convert(source: Path, out: Path, kind: str, config: Path | None) -> None:
     try:
         with replacing(out) as partial:
             torch.save(checkpoint, partial)
-    except RuntimeError as error:  # torch's, where writing fails
+    except RuntimeError as error:  # raised by torch when writing fails
         raise OSError(f'{out} cannot be written: {error}') from error
 
 
 def _build(config: Config) -> nn.Module:
-    """The model, of no memory."""
+    """Build the model on the meta device, which allocates no memory."""
     with torch.device('meta'):
         return MODELS.build(config.model)
 
@@ -100,14 +100,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('source', metavar='IN', type=Path, help='the official file')
-    parser.add_argument('out', metavar='OUT', type=Path, help='the file to write')
-    parser.add_argument('--kind', choices=KINDS, default='selfy', help='whose file')
+    parser.add_argument('source', metavar='IN', type=Path, help='official checkpoint')
+    parser.add_argument('out', metavar='OUT', type=Path, help='converted checkpoint')
+    parser.add_argument('--kind', choices=KINDS, default='selfy', help='source of IN')
     parser.add_argument(
         '--config',
         type=Path,
-        help='config that must fit; default: the one of configs/selfy/official for the '
-        'depth in the file, with the offsets and classes of the file',
+        help='config that IN must match; default: the one in configs/selfy/official '
+        'for the depth of IN, with the offsets and classes of IN',
     )
     args = parser.parse_args()
     try:

@@ -1,10 +1,10 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Accuracy of predictions of ``test.py --dump``, and of their weighted sum.
+"""Report the accuracy of ``test.py --dump`` files and of their weighted sum.
 
     python tools/ensemble.py 8_frames.pkl 16_frames.pkl --weights 1 1 --out both.pkl
 
-The figures are those of mmaction2's ``report_accuracy.py``. Dumps of other clips, or
-with another order of classes, are refused.
+The metrics match mmaction2's ``report_accuracy.py``. Dumps must hold the same clips and
+the same class order.
 """
 
 import argparse
@@ -26,28 +26,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='of test.py --dump')
+    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='from test.py --dump')
     parser.add_argument(
-        '--weights', nargs='+', type=float, help='one a dump (default: 1 for each)'
+        '--weights', nargs='+', type=float, help='one per dump (default: all 1)'
     )
     parser.add_argument(
         '--apply-softmax',
         action='store_true',
-        help="turn scores into probabilities first (our configs' dumps hold "
-        "probabilities; those with average_clips='score' do not)",
+        help='convert scores to probabilities first; needed only for dumps of configs '
+        "with average_clips='score'",
     )
     parser.add_argument(
         '--out',
         type=Path,
-        help='write the weighted mean as a dump, .pkl or .pickle',
+        help='write the weighted mean as a .pkl or .pickle dump',
     )
     args = parser.parse_args()
     if args.out and args.out.suffix not in ('.pkl', '.pickle'):
         parser.error(f'--out {args.out} must end in .pkl or .pickle')
     if args.out and any(args.out.resolve() == Path(p).resolve() for p in args.dumps):
-        parser.error(f'--out {args.out} would overwrite a dump that is read')
+        parser.error(f'--out {args.out} would overwrite an input dump')
     if len({Path(path).resolve() for path in args.dumps}) < len(args.dumps):
-        parser.error(f'a dump is given twice: {" ".join(args.dumps)}; use --weights')
+        parser.error(f'duplicate dump: {" ".join(args.dumps)}; use --weights instead')
     try:
         dumps = [load_dump(path) for path in args.dumps]
         scores = fuse(dumps, args.weights, args.apply_softmax)
@@ -62,8 +62,8 @@ def main() -> None:
     nameless = [dump.path for dump in dumps if not all(dump.names)]
     if nameless and len(dumps) > 1:
         print(
-            f'warning: {", ".join(nameless)}: no names of clips, so that only labels '
-            "tell whether the order is the same; add 'filename' to the meta_keys of "
+            f'warning: {", ".join(nameless)}: no clip names, so the clip order is '
+            "checked by label only; add 'filename' to the meta_keys of "
             'PackActionInputs',
             file=sys.stderr,
         )

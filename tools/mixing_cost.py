@@ -1,11 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""What an inserted block costs in any config, as a row of the table of docs/mixing.md.
+"""Print the cost of an inserted block as a row of the table in docs/mixing.md.
 
     python tools/mixing_cost.py CONFIG --after LAYER --shape 8 3 224 224
 
-CONFIG is a file, or a path below the recognition configs of the installed mmaction2.
-Parameters and multiply-adds of the backbone are counted on one clip, from shapes alone;
-nothing is downloaded.
+CONFIG is a file, or a path relative to the recognition configs of the installed
+mmaction2. Parameters and multiply-adds of the backbone are counted for one clip from
+shapes only; nothing is downloaded.
 """
 
 import argparse
@@ -33,22 +33,26 @@ def main() -> None:
         '--shape',
         type=int,
         nargs='+',
-        help='one clip at the input: T 3 H W or 1 3 T H W; default: as InsertBlocks',
+        help='input of one clip: T 3 H W or 1 3 T H W; default: as in InsertBlocks',
     )
     parser.add_argument('--block', default='SELFYBlock', metavar='TYPE')
-    parser.add_argument('--num-segments', type=int, help='where the host says none')
+    parser.add_argument(
+        '--num-segments', type=int, help='required if the host has none'
+    )
     parser.add_argument('--layout', help="such as 'n (t h w) c'; default: that of maps")
-    parser.add_argument('--output', type=int, help='which of several the layer gives')
+    parser.add_argument(
+        '--output', type=int, help='index, if the layer returns several'
+    )
     args = parser.parse_args()
     path = Path(args.config)
     found = [place for place in (path, RECOGNITION / path) if place.is_file()]
     if not found:
-        raise SystemExit(f'{path} is neither a file nor one below {RECOGNITION}')
+        raise SystemExit(f'{path} is neither a file nor a path in {RECOGNITION}')
     cfg = Config.fromfile(found[0])
     init_default_scope('mmaction')
     backbone = cfg.model.backbone
     if 'pretrained' in backbone:
-        # Some backbones load in their constructor.
+        # Some backbones load weights in their constructor.
         backbone.pretrained = None
     block = {'type': args.block}
     if args.num_segments:

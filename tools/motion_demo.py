@@ -1,9 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Make the motion benchmark, train TSN with and without SELFY on it, show the result.
+"""Generate the motion benchmark, train TSN with and without SELFY, show the results.
 
-Training and testing are mmaction2's own ``train.py`` and ``test.py``, as their
-commands printed here show. What is finished is not done again: run the same command
-to resume.
+Training and testing run mmaction2's own ``train.py`` and ``test.py``; the commands are
+printed. Finished parts are skipped: run the same command again to resume.
 """
 
 import argparse
@@ -38,13 +37,13 @@ PRESET = 'small'
 
 
 def config_path(model: str) -> Path:
-    """The config of a model on the motion benchmark."""
+    """Return the motion benchmark config of a model."""
     (path,) = (ROOT / 'configs' / 'motion').glob(f'{MODELS[model]}-slim_*.py')
     return path
 
 
 def train_command(model: str, data: Path, work_dir: Path) -> list[str]:
-    """Command that trains a model, or goes on where it stopped."""
+    """Return the command that trains a model or resumes its training."""
     return [
         sys.executable,
         str(tools_folder() / 'train.py'),
@@ -59,7 +58,7 @@ def train_command(model: str, data: Path, work_dir: Path) -> list[str]:
 def test_command(
     model: str, data: Path, checkpoint: Path, split: str, dump: Path
 ) -> list[str]:
-    """Command that tests a model on a split."""
+    """Return the command that tests a model on a split."""
     return [
         sys.executable,
         str(tools_folder() / 'test.py'),
@@ -72,7 +71,7 @@ def test_command(
 
 
 def data_options(loader: str, annotations: Path, data: Path) -> list[str]:
-    """Options that point a data loader to where the data are."""
+    """Return the options that point a data loader to the generated data."""
     dataset = f'{loader}_dataloader.dataset'
     return [
         f'{dataset}.ann_file={annotations}',
@@ -81,31 +80,34 @@ def data_options(loader: str, annotations: Path, data: Path) -> list[str]:
 
 
 def lock(work_dir: Path) -> TextIO:
-    """Wait until no other run is at work in a folder, and keep others out.
+    """Lock a work directory, waiting for other runs to end first.
 
     Returns:
-        The lock, held until this process and all that inherit it have ended: where a
-        demo was killed, its training may go on.
+        The lock. It is held until this process and all processes that inherit it have
+        ended, because training continues when the demo is killed.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     file = (work_dir / '.lock').open('w')
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f'Waiting for the run that is at work in {work_dir} to end', flush=True)
+        print(f'Waiting for another run in {work_dir} to end', flush=True)
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:
-        pass  # a file system without locks
+        pass  # the file system does not support locks
     return file
 
 
 def run_side_by_side(commands: dict[str, list[str]], logs: Path, held: TextIO) -> None:
-    """Run commands at once, show their progress, keep their output.
+    """Run commands in parallel, show their progress and save their output.
 
     Args:
-        commands: Command by name.
+        commands: Commands by name.
         logs: Folder of the full outputs.
-        held: Lock that they inherit.
+        held: Lock that the commands inherit.
+
+    Raises:
+        SystemExit: If a command fails.
     """
     if not commands:
         return
@@ -129,7 +131,7 @@ def run_side_by_side(commands: dict[str, list[str]], logs: Path, held: TextIO) -
             ]
             for each in following:
                 each.result()
-        except BaseException:  # an interruption, too: leave none of them at work
+        except BaseException:  # including interruptions: leave no process running
             for process in processes.values():
                 process.terminate()
             raise
@@ -152,21 +154,22 @@ def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
-    """The checkpoint of the last epoch; None if it is missing or damaged."""
+    """Return the checkpoint of the last epoch, or None if it is missing or damaged."""
     path = work_dir / f'epoch_{epochs}.pth'
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception:  # whatever torch makes of a damaged file
+    except Exception:  # torch raises various errors for damaged files
         return None
     whole = isinstance(checkpoint, dict) and 'state_dict' in checkpoint
     return path if whole else None
 
 
 def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | None:
-    """The predictions of a checkpoint for a split, if the test is finished.
+    """Return the predictions of a checkpoint for a split if the test is finished.
 
-    None if they are missing, damaged, older than the checkpoint, or of other clips
-    than the list of the split.
+    Returns:
+        The dump, or None if it is missing, damaged, older than the checkpoint, or does
+        not match the annotation list of the split.
     """
     try:
         if path.stat().st_mtime <= checkpoint.stat().st_mtime:
@@ -186,8 +189,8 @@ def main() -> None:
     args = parser.parse_args()
     if re.search('[ ,]', str(args.data)):
         parser.error(
-            f"--data {str(args.data)!r} has a blank or a comma, which mmaction2's "
-            '--cfg-options would change; choose another folder'
+            f"--data {str(args.data)!r} contains a space or a comma, which mmaction2's "
+            '--cfg-options cannot pass on; choose another folder'
         )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
     try:
@@ -199,9 +202,9 @@ def main() -> None:
 
 
 def run_demo(data: Path, work_dir: Path) -> None:
-    """Do what is not done yet, and show the results."""
+    """Run the unfinished parts and show the results."""
     held = lock(work_dir)
-    print(f'Step 1 of 4: the benchmark, preset {PRESET!r}, into {data}', flush=True)
+    print(f'Step 1 of 4: benchmark with preset {PRESET!r} in {data}', flush=True)
     make_motion(data, PRESET)
     names = class_names(PRESET)
     epochs = {
@@ -217,7 +220,7 @@ def run_demo(data: Path, work_dir: Path) -> None:
         if finished_checkpoint(folders[model], epochs[model]) is None
     }
     if not commands:
-        print('finished before')
+        print('already finished')
     run_side_by_side(commands, work_dir / 'logs' / 'train', held)
     checkpoints = {}
     for model, folder in folders.items():
@@ -246,9 +249,9 @@ def run_demo(data: Path, work_dir: Path) -> None:
         for model, _, dump in tests:
             results[model][split] = load_dump(dump)
     if not tested:
-        print('finished before')
+        print('already finished')
 
-    print('\nStep 4 of 4: table and picture', flush=True)
+    print('\nStep 4 of 4: table and figure', flush=True)
     table = show_table(results, names)
     (work_dir / 'table.md').write_text(table + '\n')
     curves = {model: read_curves(folders[model]) for model in MODELS}
@@ -256,7 +259,7 @@ def run_demo(data: Path, work_dir: Path) -> None:
     clips = len(results['TSN-R18']['val'].labels)
     print(f'Top-1 accuracy in percent on {clips} clips:\n')
     print(table)
-    print(f'\nPicture: {work_dir / "demo.png"}')
+    print(f'\nFigure: {work_dir / "demo.png"}')
 
 
 if __name__ == '__main__':

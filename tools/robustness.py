@@ -1,12 +1,12 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Accuracy under occlusion and motion blur of one frame (section 4.7, Fig. 5).
+"""Measure accuracy with one frame occluded or motion-blurred (Sec. 4.7, Fig. 5).
 
     python tools/robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...] --out DIR
 
-Each network is tested by mmaction2's test loop on clean clips and on six levels of each
-corruption of the supplement. DIR gets robustness.json, robustness.md and
-robustness.png, with one curve a network. Run the same command again to resume; add a
-network to it, and only that one is tested.
+mmaction2's test loop tests each network on clean clips and on the supplement's six
+levels of each corruption. DIR gets robustness.json, robustness.md and robustness.png,
+with one curve per network. Run the same command again to resume; networks can be added
+to it without testing the others again.
 """
 
 import argparse
@@ -21,13 +21,15 @@ from selfy_mmaction.evaluation.robustness_figure import draw_curves, show_tables
 
 
 def name_networks(pairs: list[tuple[str, str]], names: list[str] | None) -> list[str]:
-    """Names for tables and figure.
+    """Choose the names for the tables and the figure.
 
-    Those of the configs if none are given, with that of the checkpoint where a config
-    occurs twice.
+    Args:
+        pairs: Config and checkpoint of each network.
+        names: Names given by the user. None: the config's name, followed by the
+            checkpoint's if a config occurs twice.
 
     Raises:
-        ValueError: There is not one name of its own for each network.
+        ValueError: If the networks do not have one unique name each.
     """
     if names is None:
         configs = [Path(config).stem for config, _ in pairs]
@@ -37,8 +39,8 @@ def name_networks(pairs: list[tuple[str, str]], names: list[str] | None) -> list
         ]
     if len(names) != len(pairs) or len(set(names)) != len(names):
         raise ValueError(
-            f'{len(pairs)} networks have the names {names}; give each its own with '
-            '--names'
+            f'{len(pairs)} networks have the names {names}; give each a unique name '
+            'with --names'
         )
     return names
 
@@ -67,25 +69,26 @@ def main() -> None:
     parser.add_argument(
         '--frame',
         type=int,
-        help='frame of the clip to corrupt, from 0 (default: the center, which is 3, '
-        'the 4th, of 8)',
+        help='index of the frame to corrupt, from 0 (default: the center, which is 3 '
+        'for 8 frames)',
     )
     parser.add_argument('--metric', default='acc/top1', help='default: %(default)s')
     parser.add_argument(
-        '--seed', type=int, default=0, help="of the blur's angles (default: 0)"
+        '--seed', type=int, default=0, help='seed of the blur angles (default: 0)'
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='changes of all configs, as of test.py',
+        help='changes to all configs, in the format of test.py',
     )
     try:
         args = parser.parse_args()
-    except ValueError as error:  # DictAction's, without a word on the option
+    except ValueError as error:  # raised by DictAction, which does not name the option
         parser.error(f'--cfg-options must be KEY=VALUE: {error}')
     if len(args.networks) % 2:
-        parser.error(f'{len(args.networks)} files are no pairs of CONFIG CHECKPOINT')
+        number = len(args.networks)
+        parser.error(f'expected pairs of CONFIG CHECKPOINT, but got {number} files')
     if args.seed < 0:
         parser.error(f'--seed {args.seed} must be at least 0')
     pairs = list(zip(args.networks[::2], args.networks[1::2], strict=True))

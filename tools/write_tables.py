@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Write the result tables of README.md and docs/ablations.md from the metafiles."""
+"""Generate the result tables of README.md and docs/ablations.md from the metafiles."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ BEGIN, END = '<!-- begin {} -->\n', '<!-- end {} -->\n'
 
 
 def read_models() -> dict[str, list[dict]]:
-    """Models of all metafiles by the paper's table, in the order of its rows."""
+    """Read the models of all metafiles, grouped by table, in row order."""
     tables: dict[str, list[dict]] = {}
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     for path in index['Import']:
@@ -24,13 +24,13 @@ def read_models() -> dict[str, list[dict]]:
 
 
 def render(models: list[dict]) -> str:
-    """One table of the paper, as Markdown.
+    """Format one table of the paper as Markdown.
 
     Args:
         models: Entries of a metafile.
 
     Returns:
-        A row per entry: config, dataset, our and the paper's FLOPs, and the
+        One row per entry: config, dataset, our FLOPs, the paper's FLOPs, and the
         accuracies that the paper reports.
     """
     rows = [
@@ -67,12 +67,12 @@ def update(text: str, tables: dict[str, list[dict]], up: str) -> str:
     """Replace each table between its two markers.
 
     Args:
-        text: A Markdown file.
-        tables: What :func:`read_models` returns.
+        text: Text of a Markdown file.
+        tables: Result of :func:`read_models`.
         up: Path from the file's folder to the root, '' or '../'.
 
     Returns:
-        The file with current tables.
+        The text with current tables.
     """
     for name, models in tables.items():
         begin, end = BEGIN.format(name), END.format(name)
@@ -84,7 +84,7 @@ def update(text: str, tables: dict[str, list[dict]], up: str) -> str:
 
 
 def main() -> None:
-    """Write the tables, or check that they are current."""
+    """Write the tables, or check that they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--check', action='store_true', help='write nothing, fail if out of date'

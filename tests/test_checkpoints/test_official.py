@@ -347,7 +347,7 @@ def test_invalid_config(name, content, monkeypatch, tmp_path):
     config = tmp_path / name
     config.write_text(content)
     state = {'base_model.conv1.weight': torch.zeros(1)}
-    with pytest.raises(SystemExit, match=f'--config .*{name} builds no recognizer'):
+    with pytest.raises(SystemExit, match=f'--config .*{name} does not build'):
         run(monkeypatch, tmp_path, state, '--config', str(config))
 
 
@@ -357,7 +357,7 @@ def test_output_that_cannot_be_written(state, monkeypatch, tmp_path):
     before = source.read_bytes()
     for out, message in (
         (source, 'would overwrite it'),
-        (tmp_path / 'no_such_folder' / 'out.pth', 'folder that does not exist'),
+        (tmp_path / 'no_such_folder' / 'out.pth', 'the folder of OUT'),
         (tmp_path, str(tmp_path)),
     ):
         arguments = ['convert_official.py', str(source), str(out)]

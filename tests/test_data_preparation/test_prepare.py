@@ -403,7 +403,7 @@ def test_tool(sthv2, run_tool, capsys):
     assert run_tool('sthv2', '--raw', sthv2, '--out', out, '--allow-partial') == 0
     assert 'sthv2_train_list_videos.txt: 3 clips' in capsys.readouterr().out
     assert run_tool('sthv2', '--out', out) == 2
-    assert 'error: --raw is needed' in capsys.readouterr().err
+    assert 'error: --raw is required' in capsys.readouterr().err
     assert run_tool('sthv2', '--raw', sthv2, '--out', out, '--workers', '0') == 2
     assert '--workers must be at least 1, got 0' in capsys.readouterr().err
     tool = ('sthv2', '--raw', sthv2, '--out')

@@ -1,8 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The installed mmaction2's own tools, unmodified, on the motion benchmark.
+"""The unmodified tools of the installed mmaction2 on the motion benchmark.
 
-One tiny network is trained, resumed, tested and read by every tool that the README
-names. Each tool is a process of its own, as for a user.
+Every tool in the README runs on one tiny network, in a separate process.
 """
 
 import os
@@ -47,7 +46,7 @@ test_dataloader = val_dataloader
 
 
 def run(*command, ok=True, **env) -> str:
-    """Run a command as a user would, from the environment of this interpreter."""
+    """Run a command in the environment of this interpreter; return its output."""
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     result = subprocess.run(
         [str(part) for part in command],
@@ -72,14 +71,14 @@ def run_two_processes(name, *args) -> str:
 
 
 def accuracy(output: str) -> float:
-    """The last top-1 accuracy in a log."""
+    """Parse the last top-1 accuracy in a log."""
     return float(re.findall(r'acc/top1: (\S+)', output)[-1])
 
 
 @pytest.fixture(scope='module')
 def config(motion_tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('tools')
-    # An odd number, so that two processes cannot share it evenly.
+    # An odd number, which two processes cannot split evenly.
     lines = (motion_tiny / 'val.txt').read_text().splitlines()[:15]
     (folder / 'val.txt').write_text('\n'.join(lines))
     path = folder / 'tiny.py'
@@ -89,7 +88,7 @@ def config(motion_tiny, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def checkpoint(config) -> Path:
-    """Trained for an epoch by train.py, then resumed for another."""
+    """Train for one epoch with train.py, then resume for another."""
     work_dir = config.parent / 'train'
     args = (config, '--work-dir', work_dir, '--seed', '0')
     output = run_tool('train.py', *args)
@@ -106,7 +105,7 @@ def checkpoint(config) -> Path:
 
 @pytest.fixture(scope='module')
 def dump(config, checkpoint) -> tuple[Path, float]:
-    """Predictions and accuracy of test.py, in one process."""
+    """Return the predictions and the accuracy of test.py in one process."""
     path = config.parent / 'one.pkl'
     work_dir = config.parent / 'test'
     output = run_tool(
@@ -143,7 +142,7 @@ def test_two_processes_give_the_same_metrics(dump, dump_of_two_processes):
 
 
 def test_report_accuracy(config, dump, dump_of_two_processes):
-    # Fused with itself, a prediction does not change.
+    # Averaging a prediction with itself does not change it.
     output = run_tool(
         'analysis_tools/report_accuracy.py',
         *('--preds', dump[0], dump_of_two_processes[0]),
@@ -159,7 +158,7 @@ def test_dist_train(config):
     output = run_two_processes(
         'dist_train.sh', config, 2, '--work-dir', work_dir, '--seed', '0'
     )
-    assert 'Epoch(train) [1][3/3]' in output  # 24 clips, 2 processes, 4 each
+    assert 'Epoch(train) [1][3/3]' in output  # 24 clips, 2 processes, batches of 4
     assert (work_dir / 'epoch_1.pth').is_file()
 
 
@@ -188,7 +187,7 @@ def test_inference_recognizer(config, checkpoint, motion_tiny):
     assert result.pred_score.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_bad_data_stop_training_before_it_starts(config):
+def test_wrong_labels_fail_before_training(config):
     output = run_tool(
         'train.py',
         config,

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The parts of the demo that are not mmaction2's tools."""
+"""The parts of the demo besides mmaction2's tools."""
 
 import os
 import pickle
@@ -21,7 +21,7 @@ def demo() -> dict:
     return runpy.run_path(str(TOOL))
 
 
-def test_only_a_whole_last_checkpoint_is_the_end(demo, tmp_path):
+def test_training_is_finished_only_with_an_intact_last_checkpoint(demo, tmp_path):
     finished = demo['finished_checkpoint']
     path = tmp_path / 'epoch_6.pth'
     assert finished(tmp_path, 6) is None
@@ -29,7 +29,7 @@ def test_only_a_whole_last_checkpoint_is_the_end(demo, tmp_path):
     assert finished(tmp_path, 6) is None
     torch.save(dict(state_dict=dict(weight=torch.zeros(99)), meta={}), path)
     assert finished(tmp_path, 6) == path
-    # Whatever mmengine noted: it may have been killed before or while it did.
+    # mmengine may have been killed before or while it wrote last_checkpoint.
     (tmp_path / 'last_checkpoint').touch()
     assert finished(tmp_path, 6) == path
     whole = path.read_bytes()
@@ -46,7 +46,7 @@ class _Payload:
         return os.mkdir, (str(self.path),)
 
 
-def test_only_a_whole_dump_of_the_clips_is_a_finished_test(demo, tmp_path):
+def test_test_is_finished_only_with_an_intact_dump_of_the_clips(demo, tmp_path):
     path, clips, checkpoint = (tmp_path / name for name in ('val.pkl', 'val.txt', 'c'))
     checkpoint.touch()
     clips.write_text('a.avi 1\nb.avi 0\n')
@@ -77,7 +77,7 @@ def test_only_a_whole_dump_of_the_clips_is_a_finished_test(demo, tmp_path):
     assert not target.exists()
 
 
-def test_commands_run_at_once_and_may_print_anything(demo, tmp_path, capfd):
+def test_commands_run_in_parallel_and_may_print_any_bytes(demo, tmp_path, capfd):
     program = "import sys; sys.stdout.buffer.write(b'Epoch(val) \\xff' + b'x' * 99999)"
     with demo['lock'](tmp_path) as held:
         commands = {name: [sys.executable, '-c', program] for name in 'ab'}
@@ -86,7 +86,7 @@ def test_commands_run_at_once_and_may_print_anything(demo, tmp_path, capfd):
     assert (tmp_path / 'logs' / 'b.log').stat().st_size > 99999
 
 
-def test_a_command_that_fails_is_named_with_its_last_lines(demo, tmp_path):
+def test_failed_command_is_reported_with_its_last_lines(demo, tmp_path):
     program = "print('the reason'); raise SystemExit(3)"
     with demo['lock'](tmp_path) as held:
         commands = dict(SELFY=[sys.executable, '-c', program])
@@ -94,7 +94,7 @@ def test_a_command_that_fails_is_named_with_its_last_lines(demo, tmp_path):
             demo['run_side_by_side'](commands, tmp_path / 'logs', held)
 
 
-def test_output_that_cannot_be_kept_ends_the_commands(demo, tmp_path):
+def test_commands_end_if_their_output_cannot_be_saved(demo, tmp_path):
     (tmp_path / 'logs' / 'a.log').mkdir(parents=True)
     endless = "while True: print('x' * 99)"
     with demo['lock'](tmp_path) as held:
@@ -103,7 +103,7 @@ def test_output_that_cannot_be_kept_ends_the_commands(demo, tmp_path):
             demo['run_side_by_side'](commands, tmp_path / 'logs', held)
 
 
-def test_a_run_waits_for_what_a_killed_one_left_at_work(demo, tmp_path, capfd):
+def test_run_waits_for_commands_of_a_killed_run(demo, tmp_path, capfd):
     program = (
         'import pathlib, time\n'
         "print('Epoch(val) started', flush=True)\n"
@@ -124,9 +124,9 @@ def test_a_run_waits_for_what_a_killed_one_left_at_work(demo, tmp_path, capfd):
         held = demo['lock'](tmp_path)
         first = pool.submit(demo['run_side_by_side'], commands, tmp_path, held)
         wait_for('started')
-        held.close()  # as the end of the process would
+        held.close()  # like the end of the process
         second = pool.submit(demo['lock'], tmp_path)
-        wait_for('Waiting for the run that is at work in')
+        wait_for('Waiting for another run in')
         assert not second.done()
         (tmp_path / 'flag').touch()
         second.result(timeout=60).close()
@@ -140,7 +140,7 @@ def test_a_run_waits_for_what_a_killed_one_left_at_work(demo, tmp_path, capfd):
         (['--data', 'file'], 'file is not a folder'),
     ],
 )
-def test_what_stops_the_demo_is_named(demo, options, message, tmp_path, monkeypatch):
+def test_errors_are_reported(demo, options, message, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['motion_demo.py', *options])
@@ -150,10 +150,10 @@ def test_what_stops_the_demo_is_named(demo, options, message, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize('folder', ['my data', 'a,b'])
-def test_a_folder_that_options_would_change_is_refused(
+def test_folder_that_cfg_options_cannot_pass_on_is_rejected(
     demo, folder, monkeypatch, capsys
 ):
     monkeypatch.setattr(sys, 'argv', ['motion_demo.py', '--data', folder])
     with pytest.raises(SystemExit):
         demo['main']()
-    assert f"--data '{folder}' has a blank or a comma" in capsys.readouterr().err
+    assert f"--data '{folder}' contains a space or a comma" in capsys.readouterr().err

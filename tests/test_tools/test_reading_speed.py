@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The benchmark of reading, on two clips."""
+"""tools/data/reading_speed.py on two clips."""
 
 import re
 import runpy
@@ -21,11 +21,11 @@ def test_every_reader_is_measured(tool, monkeypatch, capsys):
     sizes = ['--clips', '2', '--frames', '10', '--repeats', '2', '--workers', '0']
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *sizes])
     tool['main']()
-    MMLogger._instance_dict.pop('reading_speed')  # its silence is not for other tests
+    MMLogger._instance_dict.pop('reading_speed')  # undo its log level
     printed = capsys.readouterr().out
     assert '2 clips of 10 frames, 240x427' in printed
     rows = re.findall(r'^\| (.+?) \| ([\d.]+) \|', printed, re.MULTILINE)
-    names = [name for name, _ in rows if name != 'PyAV']  # where it is installed
+    names = [name for name, _ in rows if name != 'PyAV']  # if installed
     assert names == [
         *(f'Decord, num_threads={number}' for number in (1, 2, 4, 0)),
         "Decord, num_threads=1, on_unreadable='skip'",
@@ -35,7 +35,7 @@ def test_every_reader_is_measured(tool, monkeypatch, capsys):
     assert all(float(speed) > 0 for _, speed in rows)
 
 
-def test_datasets_differ_as_their_names_say(tool, tmp_path):
+def test_datasets_match_their_names(tool, tmp_path):
     tool['write_data'](tmp_path, 1, 9)
     for how in tool['READERS']:
         dataset = tool['build'](tmp_path, **how)
@@ -46,7 +46,7 @@ def test_datasets_differ_as_their_names_say(tool, tmp_path):
         assert dataset[0]['inputs'].shape == (8, 3, 224, 224)
 
 
-def test_ratios_are_to_the_same_round(tool):
+def test_ratios_are_taken_per_round(tool):
     rows = tool['table']({'Shipped': [10, 20], 'Other': [5, 40]}).splitlines()
     assert rows[2] == '| Shipped | 15.0 | 1.00 | 1.00 to 1.00 |'
     assert rows[3] == '| Other | 22.5 | 1.25 | 0.50 to 2.00 |'
@@ -60,7 +60,7 @@ def test_ratios_are_to_the_same_round(tool):
         (['--workers', '-1'], '--workers must be at least 0, got -1'),
     ],
 )
-def test_bad_options_are_named(tool, options, message, monkeypatch, capsys):
+def test_invalid_options(tool, options, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *options])
     with pytest.raises(SystemExit, match='2'):
         tool['main']()

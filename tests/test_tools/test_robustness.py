@@ -1,8 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Robustness of untrained networks, as a user runs it.
+"""tools/robustness.py on untrained networks.
 
-The accuracy of an untrained network says nothing, so a metric of ours watches what the
-test loop feeds it.
+Their accuracy is meaningless, so a custom metric records the input of the test loop.
 """
 
 import json
@@ -37,7 +36,7 @@ test_evaluator = [dict(type='AccMetric'), dict(type='InputMetric')]
 
 @METRICS.register_module()
 class InputMetric(BaseMetric):
-    """Black pixels and sharpness of the 4th frame, and of the other frames."""
+    """Metric of black pixels and sharpness in the 4th frame and in the others."""
 
     default_prefix = 'input'
 
@@ -61,7 +60,7 @@ class InputMetric(BaseMetric):
 
 @pytest.fixture(scope='module')
 def networks(motion_tiny, tmp_path_factory) -> list[str]:
-    """CONFIG CHECKPOINT CONFIG CHECKPOINT."""
+    """Write two networks; return CONFIG CHECKPOINT CONFIG CHECKPOINT."""
     folder = tmp_path_factory.mktemp('networks')
     lines = (motion_tiny / 'val.txt').read_text().splitlines()[:6]
     (folder / 'val.txt').write_text('\n'.join(lines))
@@ -81,19 +80,8 @@ def networks(motion_tiny, tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture
-def run(run_script, capsys):
-    """Run the tool and return what it prints."""
-
-    def run_tool(*args) -> str:
-        run_script(TOOL, *args)
-        return capsys.readouterr().out
-
-    return run_tool
-
-
-@pytest.fixture
 def tested(monkeypatch) -> list[tuple]:
-    """The tests that run: name of the network and step of the pipeline."""
+    """Record the tests that run: name of the network and step of the pipeline."""
     seen = []
     original = frame_robustness.run_test
 
@@ -106,7 +94,7 @@ def tested(monkeypatch) -> list[tuple]:
 
 
 def read(out: Path) -> dict:
-    """Metrics by corruption and level, of one network."""
+    """Read the metrics of one network by corruption and level."""
     results = json.loads((out / 'robustness.json').read_text()).values()
     return {(r['corruption'], r['level']): r['metrics'] for r in results}
 
@@ -122,14 +110,14 @@ def test_all_levels_reach_the_network(run, networks, tmp_path):
     assert all(
         m['input/sharp_others'] == clean['input/sharp_others'] for m in metrics.values()
     )
-    # Sides of 40, 80 ... px of 224, for 64 px.
+    # Sides of 40, 80, ... of 224 px, scaled to 64 px.
     sides = np.array([11, 23, 34, 46, 57, 64])
     black = np.array([metrics['occlusion', i]['input/black'] for i in range(1, 7)])
     at_least = sides**2 / 64**2
     assert (black >= at_least - 1e-6).all()
     assert (black <= at_least + clean['input/black'] + 1e-6).all()
     assert black[-1] == 1
-    # By length of the trail: (10, 8) is weaker than (15, 5) in no image here.
+    # Ordered by length of the trail; level 2, (10, 8), has a shorter one than level 1.
     sharp = [metrics['motion_blur', i]['input/sharp'] for i in (1, 3, 4, 5, 6)]
     assert clean['input/sharp'] > sharp[0] > sharp[1] > sharp[2] > sharp[3] > sharp[4]
 
@@ -141,7 +129,7 @@ def test_all_levels_reach_the_network(run, networks, tmp_path):
     assert png.startswith(b'\x89PNG')
 
 
-def test_what_is_finished_is_not_run_again(run, tested, networks, tmp_path):
+def test_finished_tests_are_skipped(run, tested, networks, tmp_path):
     args = ('--out', tmp_path, '--levels', 6, '--corruptions', 'occlusion')
     occlusion = dict(type='OccludeFrame', level=6, frame=None)
     run(*networks[:2], *args)
@@ -156,14 +144,14 @@ def test_what_is_finished_is_not_run_again(run, tested, networks, tmp_path):
     assert '| selfy-tsn-r18 | ' in table
     tested.clear()
 
-    # A name or a metric to show is no reason to test again; a frame is.
+    # Another name or metric needs no new test; another frame does.
     run(*networks, *args, '--names', 'a', 'b', '--metric', 'acc/mean1')
     assert tested == []
     run(*networks[:2], *args, '--frame', 0)
     assert tested == [('tsn-r18', dict(occlusion, frame=0))]
 
 
-def test_another_checkpoint_or_list_is_tested_again(run, tested, networks, tmp_path):
+def test_new_checkpoint_or_list_is_tested_again(run, tested, networks, tmp_path):
     args = ('--out', tmp_path, '--levels', 1, '--corruptions', 'occlusion')
     config, checkpoint = networks[:2]
     run(config, checkpoint, *args)
@@ -183,7 +171,7 @@ def test_another_checkpoint_or_list_is_tested_again(run, tested, networks, tmp_p
     assert len(tested) == 2
 
 
-def test_goes_on_after_an_interruption(run, networks, tmp_path, monkeypatch, capsys):
+def test_resumes_after_an_interruption(run, networks, tmp_path, monkeypatch, capsys):
     calls = []
 
     def interrupted(network, step, work_dir):
@@ -204,25 +192,17 @@ def test_goes_on_after_an_interruption(run, networks, tmp_path, monkeypatch, cap
     assert '| tsn-r18 | 25.0 | 50.0 | 100.0 |' in output
 
 
-def refused(capsys, run, *args) -> str:
-    """Message of a run that must stop with exit code 2."""
-    with pytest.raises(SystemExit) as stopped:
-        run(*args)
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (['{0}'], '1 files are no pairs of CONFIG CHECKPOINT'),
+        (['{0}'], 'expected pairs of CONFIG CHECKPOINT, but got 1 files'),
         (['{0}', 'absent.pth'], "'absent.pth' of 'tsn-r18' does not exist"),
         (['absent.py', '{1}'], "'absent.py' of 'absent' does not exist"),
         (['{0}', '{3}'], 'selfy-tsn-r18.pth cannot be loaded into'),
         (['{2}', '{1}'], 'tsn-r18.pth cannot be loaded into'),
         (['{0}', '{0}'], 'tsn-r18.py cannot be loaded into'),
-        (['{0}', '{1}', '{0}', '{1}'], 'give each its own with --names'),
-        (['{0}', '{1}', '--names', 'a', 'b'], 'give each its own with --names'),
+        (['{0}', '{1}', '{0}', '{1}'], 'give each a unique name with --names'),
+        (['{0}', '{1}', '--names', 'a', 'b'], 'give each a unique name with --names'),
         (['{0}', '{1}', '--levels', '0'], 'level 0 does not exist'),
         (['{0}', '{1}', '--corruptions', 'fog'], "corruption 'fog' does not exist"),
         (['{0}', '{1}', '--frame', '8'], 'frame 8 does not exist in clips of 8'),
@@ -257,44 +237,42 @@ def refused(capsys, run, *args) -> str:
         ),
     ],
 )
-def test_everything_is_checked_first(
-    run, capsys, tested, networks, tmp_path, change, message
+def test_arguments_are_checked_before_testing(
+    refused, tested, networks, tmp_path, change, message
 ):
     args = [arg.format(*networks) for arg in change]
-    assert message in refused(capsys, run, *args, '--out', tmp_path)
+    assert message in refused(*args, '--out', tmp_path)
     assert tested == []
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_metric_names_those_there_are(run, capsys, networks, tmp_path):
+def test_unknown_metric_lists_the_available_ones(refused, networks, tmp_path):
     args = (*networks[:2], '--out', tmp_path, '--levels', 1, '--metric', 'acc/top3')
-    message = refused(capsys, run, *args)
+    message = refused(*args)
     assert "not report 'acc/top3', only acc/top1, acc/top5, acc/mean1" in message
 
 
-def test_a_folder_that_cannot_be_written_stops_first(
-    run, capsys, tested, networks, tmp_path
-):
+def test_unwritable_folder_fails_before_testing(refused, tested, networks, tmp_path):
     (tmp_path / 'file').touch()
     for out in ('file', 'file/folder'):
-        message = refused(capsys, run, *networks[:2], '--out', tmp_path / out)
+        message = refused(*networks[:2], '--out', tmp_path / out)
         assert str(tmp_path / 'file') in message
     assert tested == []
 
 
 @pytest.mark.parametrize('content', ['', 'def', 'model = dict()'])
-def test_a_config_that_is_none_is_named(run, capsys, networks, tmp_path, content):
+def test_invalid_config(refused, networks, tmp_path, content):
     config = tmp_path / 'config.py'
     config.write_text(content)
-    message = refused(capsys, run, config, networks[1], '--out', tmp_path)
+    message = refused(config, networks[1], '--out', tmp_path)
     assert 'config.py does not define a network that can be tested' in message
 
 
 @pytest.mark.parametrize('size', [0, 9, 5000, -99])
-def test_a_damaged_checkpoint_is_named(run, capsys, networks, tmp_path, size):
+def test_damaged_checkpoint(refused, networks, tmp_path, size):
     checkpoint = tmp_path / 'cut.pth'
     checkpoint.write_bytes(Path(networks[1]).read_bytes()[:size])
-    message = refused(capsys, run, networks[0], checkpoint, '--out', tmp_path)
+    message = refused(networks[0], checkpoint, '--out', tmp_path)
     assert 'cut.pth cannot be loaded into the network of' in message
 
 
@@ -302,10 +280,10 @@ def test_a_damaged_checkpoint_is_named(run, capsys, networks, tmp_path, size):
     'content',
     [b'text' * 99, b'\x80\x04]\x94.', b'PK\x05\x06' + bytes(18), b'{"a": 1}'],
 )
-def test_a_file_of_another_kind_is_named(run, capsys, networks, tmp_path, content):
+def test_checkpoint_of_another_format(refused, networks, tmp_path, content):
     checkpoint = tmp_path / 'other.pth'
     checkpoint.write_bytes(content)
-    message = refused(capsys, run, networks[0], checkpoint, '--out', tmp_path)
+    message = refused(networks[0], checkpoint, '--out', tmp_path)
     assert 'other.pth cannot be loaded into the network of' in message
     assert 'weights_only' not in message
 
@@ -314,8 +292,8 @@ def test_a_file_of_another_kind_is_named(run, capsys, networks, tmp_path, conten
     'content',
     ['{"a": ', '[]', '5', '{"a": 1}', '{"a": {}}', '{"a": {"metrics": {"acc": "1"}}}'],
 )
-def test_a_damaged_file_is_not_overwritten(run, capsys, networks, tmp_path, content):
+def test_damaged_results_are_not_overwritten(refused, networks, tmp_path, content):
     (tmp_path / 'robustness.json').write_text(content)
-    message = refused(capsys, run, *networks[:2], '--out', tmp_path)
+    message = refused(*networks[:2], '--out', tmp_path)
     assert 'robustness.json is damaged' in message
     assert (tmp_path / 'robustness.json').read_text() == content

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Write the motion benchmark, see docs/motion-benchmark.md."""
+"""Generate the motion benchmark; see docs/motion-benchmark.md."""
 
 import argparse
 
@@ -7,17 +7,18 @@ from selfy_mmaction.motion_benchmark import PRESETS, make_motion
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
-        description='Write the motion benchmark: videos, annotation lists and '
+        description='Generate the motion benchmark: videos, annotation lists and '
         'motion.json. Run the same command again to resume an interrupted run.'
     )
-    parser.add_argument('out', help='folder to write to, created if need be')
+    parser.add_argument('out', help='output folder, created if missing')
     parser.add_argument(
         '--preset', default='small', help=f'one of {", ".join(PRESETS)} (default small)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='at least 0 (default 0)')
+    parser.add_argument('--seed', type=int, default=0, help='0 or greater (default 0)')
     parser.add_argument(
-        '--workers', type=int, help='processes (default: the number of processors)'
+        '--workers', type=int, help='processes (default: number of CPUs)'
     )
     args = parser.parse_args()
     try:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Make lists from an official download, or check them; see docs/data.md."""
+"""Create the lists of an official download, or check them; see docs/data.md."""
 
 import argparse
 import json
@@ -12,11 +12,12 @@ from selfy_mmaction.data_preparation import DATASETS, check, prepare, show
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Create the parser, with one subcommand per dataset."""
     parser = argparse.ArgumentParser(
         description='Write the lists that the configs read, the class names and '
-        'preparation.json from an official download; with --check, tell whether '
-        'training on a prepared folder would be right. Run the same command again to '
-        'resume an interrupted run.'
+        'preparation.json from an official download; with --check, check that a '
+        'prepared folder is correct for training. Run the same command again to resume '
+        'an interrupted run.'
     )
     commands = parser.add_subparsers(dest='dataset', required=True, metavar='DATASET')
     for name, dataset in DATASETS.items():
@@ -27,42 +28,42 @@ def make_parser() -> argparse.ArgumentParser:
         add(
             '--check',
             action='store_true',
-            help='check --out, change nothing but its check.json; exit code 0 when '
-            'training on it would be right, 1 when it would be wrong, 2 when it could '
-            'not be checked',
+            help='check --out and write only its check.json; exit code 0 if the folder '
+            'is correct for training, 1 if it is not, 2 if it could not be checked',
         )
-        add('--full', action='store_true', help='--check decodes every clip')
+        add('--full', action='store_true', help='decode every clip with --check')
         add(
             '--sample',
             type=int,
             default=100,
-            help='clips of each list that --check decodes (default 100)',
+            help='clips that --check decodes per list (default 100)',
         )
-        add('--json', help='report of --check (default check.json in --out)')
+        add('--json', help='path of the --check report (default: check.json in --out)')
         if len(dataset.arrange) > 1:
             add(
                 '--label-order',
                 choices=list(dataset.arrange),
-                help=f'order of the classes (default {next(iter(dataset.arrange))})',
+                help=f'class order (default {next(iter(dataset.arrange))})',
             )
         if dataset.default_version:
             versions = list(dataset.label_sets[0].published)
             add(
                 '--label-version',
                 choices=versions,
-                help=f'version of the labels (default {dataset.default_version})',
+                help=f'label version (default {dataset.default_version})',
             )
         add(
             '--allow-partial',
             action='store_true',
-            help='note missing clips and other numbers instead of refusing them',
+            help='report missing clips and unexpected counts instead of failing',
         )
         add('--overwrite', action='store_true', help='replace lists that differ')
-        add('--workers', type=int, help='threads (default: number of processors)')
+        add('--workers', type=int, help='threads (default: number of CPUs)')
     return parser
 
 
 def run_check(args: argparse.Namespace) -> bool:
+    """Check a prepared folder, write the report and return its verdict."""
     report = check(
         DATASETS[args.dataset],
         args.out,
@@ -80,8 +81,9 @@ def run_check(args: argparse.Namespace) -> bool:
 
 
 def run_prepare(args: argparse.Namespace) -> bool:
+    """Write the lists of a dataset and print a summary."""
     if args.raw is None:
-        raise ValueError('--raw is needed: the folder of the download')
+        raise ValueError('--raw is required: the folder of the download')
     record = prepare(
         DATASETS[args.dataset],
         args.raw,
@@ -102,14 +104,15 @@ def run_prepare(args: argparse.Namespace) -> bool:
                 f'{args.out}/{name}: {facts["samples"]} clips, '
                 f'{facts["left_out"]} left out, labels {facts["label_version"]}'
             )
-    print('Check it next: the same command with --check.')
+    print('Next, run the same command with --check.')
     return True
 
 
 def main() -> None:
+    """Run the command line."""
     parser = make_parser()
     args = parser.parse_args()
-    # Names of classes and files must not end a run on a terminal that lacks a letter.
+    # Class and file names may hold characters that the terminal cannot encode.
     sys.stdout.reconfigure(errors='backslashreplace')
     if args.workers is not None and args.workers < 1:
         parser.error(f'--workers must be at least 1, got {args.workers}')
@@ -124,7 +127,7 @@ def main() -> None:
     except KeyboardInterrupt:
         parser.exit(130, '\ninterrupted; run the same command again to resume\n')
     except Exception:
-        # Python would exit with 1, which --check says where training would be wrong.
+        # Python would exit with 1, which means "not correct for training".
         traceback.print_exc()
         parser.exit(2, f'error: {parser.prog} failed; please report the lines above\n')
     parser.exit(0 if fine else 1)

@@ -24,11 +24,11 @@ from selfy_mmaction.data_preparation.decoding import DECODERS
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/sthv2.py'
 SIZE = (427, 240)
-# As Something-Something V2, or what every OpenCV can write.
+# The codec of Something-Something V2, and one that every OpenCV can write.
 CODECS = (('VP90', '.webm'), ('mp4v', '.mp4'))
 
-# What is compared: the decoder, and changes of the dataset or the step that opens
-# videos. Ratios refer to the first, which the configs ship.
+# Decoders, with options of the dataset or of the step that opens videos. Ratios refer
+# to the first entry, the default of the configs.
 READERS = [
     *(dict(decoder='Decord', num_threads=number) for number in (1, 2, 4, 0)),
     dict(decoder='Decord', num_threads=1, on_unreadable='skip'),
@@ -40,7 +40,7 @@ if importlib.util.find_spec(DECODERS['PyAV']):
 
 
 def name_of(decoder: str, **changes: Any) -> str:
-    """Such as ``Decord, num_threads=1``."""
+    """Format a reader's name, such as ``Decord, num_threads=1``."""
     return ', '.join([decoder, *(f'{key}={value!r}' for key, value in changes.items())])
 
 
@@ -53,10 +53,10 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
         num_frames: Frames per clip.
 
     Returns:
-        The code of the codec.
+        Four-character code of the codec.
 
     Raises:
-        RuntimeError: OpenCV can write none of the codecs.
+        RuntimeError: If OpenCV can write none of the codecs.
     """
     (folder / 'videos').mkdir()
     (folder / 'classes.txt').write_text('Moving something\n')
@@ -72,7 +72,7 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
                 break
         else:
             raise RuntimeError(
-                f'this OpenCV writes none of {CODECS}; install opencv-python from PyPI'
+                f'OpenCV cannot write any of {CODECS}; install opencv-python from PyPI'
             )
         noise = np.random.default_rng(clip).integers(0, 256, (15, 27, 3), np.uint8)
         texture = cv2.resize(noise, SIZE, interpolation=cv2.INTER_CUBIC)
@@ -91,12 +91,13 @@ def write_data(folder: Path, num_clips: int, num_frames: int) -> str:
 def build(
     folder: Path, decoder: str, num_threads: int | None = None, **changes: Any
 ) -> Dataset:
-    """Build the training dataset of Something-Something V2 on written data.
+    """Build the training dataset of Something-Something V2 on generated data.
 
     Args:
-        folder: Folder of :func:`write_data`.
-        decoder: Value for SELFY_DECODER.
-        num_threads: Threads of a decord reader. Default: None, the config's.
+        folder: Folder that :func:`write_data` filled.
+        decoder: Value of SELFY_DECODER.
+        num_threads: Threads per decord reader. Default: None, which keeps the value of
+            the config.
         changes: Other options of the dataset.
     """
     os.environ['SELFY_DECODER'] = decoder
@@ -121,7 +122,7 @@ def build(
 
 
 def clips_per_second(dataset: Dataset, batch_size: int, num_workers: int) -> float:
-    """Speed of one epoch; the workers' start does not count."""
+    """Measure the speed of one epoch, excluding the start of the workers."""
     loader = DataLoader(
         dataset,
         batch_size,
@@ -129,7 +130,7 @@ def clips_per_second(dataset: Dataset, batch_size: int, num_workers: int) -> flo
         collate_fn=pseudo_collate,
         persistent_workers=num_workers > 0,
     )
-    for _ in loader:  # files are in memory, workers are running
+    for _ in loader:  # warm-up: caches the files and starts the workers
         pass
     start = time.perf_counter()
     for _ in loader:
@@ -138,7 +139,7 @@ def clips_per_second(dataset: Dataset, batch_size: int, num_workers: int) -> flo
 
 
 def table(speeds: dict[str, list[float]]) -> str:
-    """Markdown table of medians, and of ratios to the first within each round."""
+    """Format medians, and ratios to the first reader per round, as a Markdown table."""
     lines = ['| reader | clips/s | ratio | lowest to highest ratio |']
     lines.append('| --- ' * 4 + '|')
     baseline = next(iter(speeds.values()))
@@ -152,12 +153,12 @@ def table(speeds: dict[str, list[float]]) -> str:
 
 
 OPTIONS = (
-    # Name, default, least value, help.
+    # Name, default, minimum, help.
     ('clips', 60, 1, 'number of clips'),
-    ('frames', 40, 1, 'per clip'),
-    ('workers', os.cpu_count(), 0, 'processes that read'),
+    ('frames', 40, 1, 'frames per clip'),
+    ('workers', os.cpu_count(), 0, 'reading processes'),
     ('batch-size', 8, 1, 'clips per batch'),
-    ('repeats', 5, 1, 'rounds, in which each reader is measured once'),
+    ('repeats', 5, 1, 'rounds; each measures every reader once'),
 )
 
 
@@ -175,12 +176,12 @@ def main() -> None:
             parser.error(f'--{name} must be at least {least}, got {value}')
     MMLogger.get_instance('reading_speed', log_level='ERROR')
     init_default_scope('mmaction')
-    cv2.setNumThreads(0)  # as the configs' env_cfg does
+    cv2.setNumThreads(0)  # like env_cfg in the configs
     with tempfile.TemporaryDirectory() as folder:
         codec = write_data(Path(folder), args.clips, args.frames)
         datasets = {name_of(**how): build(Path(folder), **how) for how in READERS}
         speeds = {name: [] for name in datasets}
-        # In turns, so that a busy moment meets each alike.
+        # Readers take turns, so that varying machine load affects all of them alike.
         for name in track_iter_progress([*datasets] * args.repeats):
             speed = clips_per_second(datasets[name], args.batch_size, args.workers)
             speeds[name].append(speed)

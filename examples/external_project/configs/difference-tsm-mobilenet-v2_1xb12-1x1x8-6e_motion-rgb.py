@@ -1,4 +1,4 @@
-# A block of one's own in the same network.
+# TSM-MobileNetV2 with a custom block.
 _base_ = './_base_/tsm-mobilenet-v2_motion.py'
 
 model = dict(

@@ -1,8 +1,8 @@
-# The same extraction in a SELFY block in a network that knows nothing of it.
+# TSM-MobileNetV2 with a SELFY block that uses the custom extraction.
 _base_ = './_base_/tsm-mobilenet-v2_motion.py'
 
-# layer3 has 8x8 positions at 64x64 pixels: too few for the default window of 9x9.
-# mmengine drops names with two leading underscores.
+# With 64x64 pixels, layer3 has 8x8 positions: too few for the default 9x9 window.
+# mmengine drops variables with two leading underscores.
 __selfy = dict(
     type='SELFYBlock', scale=1, window=(5, 5), extraction=dict(type='MomentExtraction')
 )

@@ -1,11 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""An extraction and a block that are not part of selfy_mmaction.
+"""Custom extraction and custom block, defined outside of selfy_mmaction.
 
-Importing this package registers them. It imports ``selfy_mmaction``, too, so that
-``custom_imports = dict(imports=['my_motion'])`` is enough in a config.
+Importing this package registers them. It also imports ``selfy_mmaction``, so a config
+needs only ``custom_imports = dict(imports=['my_motion'])``.
 """
 
-# First: it applies workarounds without which mmaction2's models cannot be imported.
+# Must come first: its workarounds make mmaction2's models importable.
 import selfy_mmaction  # noqa: F401
 
 from .frame_difference_block import FrameDifferenceBlock

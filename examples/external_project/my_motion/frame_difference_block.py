@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""A block of one's own: any module from (N*T, C, H, W) to the same shape."""
+"""Custom block: any module that maps (N*T, C, H, W) to the same shape."""
 
 from mmaction.registry import MODELS
 from torch import Tensor, nn
@@ -9,15 +9,15 @@ from selfy_mmaction.ops import check_num_segments
 
 @MODELS.register_module()
 class FrameDifferenceBlock(nn.Module):
-    """Add the change to the next frame to the features.
+    """Add the difference to the next frame to the features.
 
-    V[t] + BN(W (V[t+1] - V[t])), with W a 1x1 convolution. The last frame has no next
-    one and counts as unchanged. The norm's scale starts at zero, so that training
-    starts from the network without the block, pretrained or not.
+    Computes V[t] + BN(W (V[t+1] - V[t])), where W is a 1x1 convolution. The difference
+    is zero for the last frame. The scale of the norm is initialized to zero, so the
+    block is the identity at the start of training.
 
     Args:
-        in_channels: Channels C of the features.
-        num_segments: Frames per clip, T. Default: 8.
+        in_channels: Number of channels C.
+        num_segments: Frames per clip T. Default: 8.
     """
 
     def __init__(self, in_channels: int, num_segments: int = 8) -> None:
@@ -28,18 +28,18 @@ class FrameDifferenceBlock(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
-        """Add the changes.
+        """Add the differences.
 
         Args:
-            x: Features V, (N*T, C, H, W), the frames of a clip one after the other.
-            num_segments: Frames per clip, T, of these features; ``InsertBlocks`` says
-                it. Default: None, the ``num_segments`` that the block was built with.
+            x: Features V, (N*T, C, H, W), with the frames of each clip in order.
+            num_segments: Frames per clip T of these features, passed by
+                ``InsertBlocks``. Default: None, which is ``self.num_segments``.
 
         Returns:
             (N*T, C, H, W).
 
         Raises:
-            ValueError: N*T is no multiple of ``num_segments``.
+            ValueError: If N*T is not a multiple of ``num_segments``.
         """
         num_segments = num_segments or self.num_segments
         check_num_segments(x.size(0), num_segments)

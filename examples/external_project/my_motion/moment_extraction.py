@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""An extraction of one's own: a step of the SELFY block."""
+"""Custom extraction, a step of the SELFY block."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from selfy_mmaction.ops import check_window
 
 @MODELS.register_module()
 class MomentExtraction(BaseModule):
-    r"""Where a position went, how certain that is, and how much alike it stayed.
+    r"""Extraction of the mean and covariance of the displacement and the similarity.
 
-    Soft-argmax (Eq. 2 of the paper) gives the mean displacement alone. A corner that
-    moved, an edge that may as well have slid along itself, and a position without any
-    counterpart can share one mean; they differ in the covariance around it and in the
-    highest similarity. With the weights of Eq. 2 as a distribution p over the window,
+    Soft-argmax (Eq. 2 of the paper) extracts only the mean displacement. A moving
+    corner, an edge that is free to slide along itself, and a position without a match
+    can have the same mean, but differ in covariance and in maximum similarity. The
+    weights of Eq. 2 define a distribution p over the window:
 
     .. math::
         p_{u,v} &= \mathrm{softmax}_{u,v}(S_{t,x,y,l} / \tau) \\
@@ -28,21 +28,21 @@ class MomentExtraction(BaseModule):
         \mathrm{Cov}(u, v),\; \max_{u,v} S] \\
         F_{t,x,y,l} &= \mathrm{ReLU}(\mathrm{Norm}(W m))
 
-    Displacements are in cells of the matching grid, rows ``u`` first.
+    Displacements (u, v) are rows and columns of the matching grid.
 
     Args:
         window: Spatial window (U, V) of the STSS tensor. Default: (9, 9).
         out_channels: C_F. Default: 64.
-        temperature: tau. Default: 0.1. At the paper's 0.01 nearly all the weight is on
-            one displacement, and nothing is left to tell about the others.
+        temperature: Temperature tau of the softmax. With the paper's 0.01, nearly all
+            weight is on one displacement and the covariance vanishes. Default: 0.1.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: An even window, or a temperature that is not positive.
+        ValueError: If ``window`` is even or ``temperature`` is not positive.
 
     Attributes:
-        out_channels: C_F, which the integration is built with.
+        out_channels: C_F, read when the integration is built.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class MomentExtraction(BaseModule):
             raise ValueError(f'temperature must be positive, but got {temperature}')
         self.temperature = temperature
         self.out_channels = out_channels
-        # Buffers follow the module to its device; the config says what is in them, so
-        # checkpoints need not.
+        # Buffers move with the module. They follow from the config, so they are not
+        # saved in checkpoints.
         for name, size in zip('uv', self.window, strict=True):
             cells = torch.arange(size, dtype=torch.float32) - size // 2
             self.register_buffer(name, cells, persistent=False)
@@ -69,7 +69,7 @@ class MomentExtraction(BaseModule):
         )
 
     def forward(self, stss: Tensor) -> Tensor:
-        """Extract a feature per position and temporal offset.
+        """Extract one feature vector per position and temporal offset.
 
         Args:
             stss: STSS tensor S, (N, T, h, w, L, U, V).
@@ -77,12 +77,12 @@ class MomentExtraction(BaseModule):
         Returns:
             STSS features F, (N, T, h, w, L, C_F).
         """
-        # Each position and offset is an image of one pixel with six channels.
+        # Each position and offset is a 1x1 image with six channels.
         pixels = self.moments(stss).reshape(-1, 6, 1, 1)
         return self.layer(pixels).reshape(*stss.shape[:-2], self.out_channels)
 
     def moments(self, stss: Tensor) -> Tensor:
-        """Moments of the displacement under the softmax of the similarities.
+        """Compute the moments of the displacement under the softmax of similarities.
 
         Args:
             stss: STSS tensor S, (..., U, V).
@@ -93,7 +93,7 @@ class MomentExtraction(BaseModule):
         weights = (stss / self.temperature).flatten(-2).softmax(-1)
         weights = weights.unflatten(-1, self.window)
         u, v = self.u, self.v
-        # Sums rather than matrix products, which mixed precision would round.
+        # Sums, because autocast would round matrix products to half precision.
         rows, cols = weights.sum(-1), weights.sum(-2)
         mean_u, mean_v = (rows * u).sum(-1), (cols * v).sum(-1)
         moments = [

@@ -4,12 +4,12 @@ import torch
 
 from my_motion import FrameDifferenceBlock
 
-# Two clips of three frames, of one value a frame.
+# Two clips of three frames, with one value per frame.
 FRAMES = torch.tensor([1.0, 4, 6, 0, -1, 5]).reshape(6, 1, 1, 1)
 
 
 def make_block() -> FrameDifferenceBlock:
-    """Weights 10, and norms that leave values as they are."""
+    """A block with weight 10 and an identity norm (up to its scale)."""
     block = FrameDifferenceBlock(in_channels=1, num_segments=3).eval()
     torch.nn.init.constant_(block.project.weight, 10)
     block.norm.eps = 0
@@ -20,7 +20,7 @@ def test_starts_as_the_identity():
     assert torch.equal(make_block()(FRAMES), FRAMES)
 
 
-def test_adds_changes_within_each_clip():
+def test_differences_stay_within_clips():
     block = make_block()
     torch.nn.init.ones_(block.norm.weight)
     expected = FRAMES + 10 * torch.tensor([3.0, 2, 0, -1, 6, 0]).reshape(6, 1, 1, 1)
@@ -35,6 +35,6 @@ def test_gradient_reaches_the_scale():
     assert block.norm.weight.grad.item() != 0
 
 
-def test_frames_that_are_no_whole_clips():
+def test_incomplete_clips_are_rejected():
     with pytest.raises(ValueError, match='4'):
         make_block()(FRAMES, num_segments=4)

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The moments against their definition, and the extraction in a SELFY block."""
+"""Moments match their definition, and the extraction works in a SELFY block."""
 
 from itertools import product
 
@@ -19,7 +19,7 @@ def make_stss(*shape: int) -> torch.Tensor:
 
 
 def moments_by_loops(similarities: torch.Tensor) -> list[float]:
-    """The definition, for one (U, V) map: expectations of centered products."""
+    """Compute the moments of one (U, V) map by definition: centered expectations."""
     rows, cols = similarities.shape
     cells = list(product(range(rows), range(cols)))
     p = {cell: (similarities[cell] / TEMPERATURE).exp().item() for cell in cells}
@@ -41,7 +41,7 @@ def moments_by_loops(similarities: torch.Tensor) -> list[float]:
     ]
 
 
-def test_moments_are_those_of_the_definition():
+def test_moments_match_definition():
     stss = make_stss(2, 3, 1, 2, 2, 5, 3)
     extraction = MomentExtraction((5, 3), temperature=TEMPERATURE).double()
     expected = [moments_by_loops(values) for values in stss.reshape(-1, 5, 3)]
@@ -54,12 +54,12 @@ def test_moments_are_those_of_the_definition():
     ('cells', 'expected'),
     [
         ([(0, 2)], [-2, 1, 0, 0, 0, 0.9]),  # a corner that moved
-        ([(i, 2) for i in range(5)], [0, 1, 2, 0, 0, 0.9]),  # an edge, upright
-        ([(1, 0), (2, 1), (3, 2)], [0, 0, 2 / 3, 2 / 3, 2 / 3, 0.9]),  # a diagonal one
+        ([(i, 2) for i in range(5)], [0, 1, 2, 0, 0, 0.9]),  # a vertical edge
+        ([(1, 0), (2, 1), (3, 2)], [0, 0, 2 / 3, 2 / 3, 2 / 3, 0.9]),  # a diagonal edge
     ],
     ids=['corner', 'edge', 'diagonal edge'],
 )
-def test_what_soft_argmax_cannot_tell(cells, expected):
+def test_cases_that_soft_argmax_cannot_distinguish(cells, expected):
     stss = torch.zeros(5, 3)
     for cell in cells:
         stss[cell] = 0.9
@@ -77,7 +77,7 @@ def test_gradient():
     ('kwargs', 'message'),
     [(dict(window=(4, 3)), 'odd'), (dict(temperature=0), 'temperature must be pos')],
 )
-def test_bad_arguments(kwargs, message):
+def test_invalid_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         MomentExtraction(**kwargs)
 
