@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Minimal training with mmengine's runner that uses every source of randomness."""
 
+import contextlib
 import os
 import random
 import signal
@@ -106,13 +107,19 @@ def in_child(function: Callable, *args, **kwargs) -> int:
     """
     pid = os.fork()
     if pid == 0:
+        os.setsid()
         try:
             function(*args, **kwargs)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitpid(pid, 0)[1]
+    # A data loader worker that was starting when its parent was killed waits forever,
+    # and keeps stdout open.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status)
 
 
 def kill_myself() -> None:
