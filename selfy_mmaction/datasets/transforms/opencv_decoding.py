@@ -3,12 +3,13 @@
 
 OpenCV 5.0 silently seeks to the wrong frame in an MPEG-TS. For a frame that it cannot
 decode, mmaction2's ``OpenCVDecode`` uses an earlier one, and hangs if there is none
-(AV1).
+(AV1). OpenCV 4.11 does not apply the rotation of a video unless it is asked to.
 """
 
 import os.path as osp
 from typing import Any
 
+import cv2
 import mmcv
 import numpy as np
 from mmaction.datasets.transforms import loading
@@ -73,6 +74,8 @@ class OpenCVInit(loading.OpenCVInit):
                 reject_transport_stream(file, 'OpenCV')
                 if total < 1:
                     raise ValueError(f'no frames found; {explain(file, "OpenCV")}')
-        frames = results['video_reader'] = _OpenCVFrames(results['video_reader'], path)
+        reader = results['video_reader']
+        reader.vcap.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        frames = results['video_reader'] = _OpenCVFrames(reader, path)
         frames[0]  # raise now: OpenCV seeks forever if it cannot decode any frame
         return results
