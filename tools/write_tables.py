@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Generate the result tables of README.md and docs/ablations.md from the metafiles."""
+"""Generate the result tables of README.md and docs from the metafiles."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ('README.md', 'docs/ablations.md')
+FILES = ('README.md', 'docs/recipes.md', 'docs/ablations.md')
 BEGIN, END = '<!-- begin {} -->\n', '<!-- end {} -->\n'
 
 
