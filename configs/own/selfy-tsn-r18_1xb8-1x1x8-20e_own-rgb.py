@@ -5,12 +5,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
+__head = dict(type='ClassFileHead', num_classes=None, class_file=_base_.class_file)
 model = dict(
     backbone=dict(num_segments=_base_.num_frames),
-    cls_head=dict(
-        type='ClassFileHead',
-        num_classes=None,
-        class_file=_base_.class_file,
-        num_segments=_base_.num_frames,
-    ),
+    cls_head=dict(**__head, num_segments=_base_.num_frames),
 )

@@ -1,5 +1,5 @@
-# own_videos.py at 112x112, for networks that train on a CPU. What you may want to change
-# is in this part. The environment sets it, too, such as SELFY_DATA=data/mine
+# own_videos.py at 112x112, for networks that train on a CPU. What you may want to
+# change is in this part. The environment sets it, too, such as SELFY_DATA=data/mine
 # SELFY_FRAMES=16 SELFY_SIZE=160, for every place that needs it.
 data_root = '{{$SELFY_DATA:data/own}}'
 num_frames = int('{{$SELFY_FRAMES:8}}')  # per clip, spread over the whole video
