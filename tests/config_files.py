@@ -18,12 +18,13 @@ LEAVES = sorted(
 
 
 def read(name: str) -> Config:
-    """Read a config with the default decoder; callers may modify the result."""
+    """Read a config with its default values; callers may modify the result."""
     return deepcopy(_read(name))
 
 
 @cache
 def _read(name: str) -> Config:
     with mock.patch.dict(os.environ):
-        os.environ.pop('SELFY_DECODER', None)  # would change the decoder
+        for variable in ('DECODER', 'DATA', 'FRAMES', 'SIZE'):
+            os.environ.pop(f'SELFY_{variable}', None)
         return Config.fromfile(CONFIGS / name)

@@ -460,6 +460,7 @@ MIXING = {
 HOOKS = [
     dict(type='ClipLengthCheckHook'),
     dict(type='ClassCheckHook'),
+    dict(type='CropCheckHook'),
     dict(type='CheckpointCheckHook'),
     dict(type='ScheduleCheckHook'),
     dict(type='WorkDirLockHook'),

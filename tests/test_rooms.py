@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / 'selfy_mmaction'
 # A room (a subpackage or module) may import rooms on the same line and earlier lines.
 ORDER = [
-    ('atomic_files', 'version'),
+    ('atomic_files', 'text_files', 'version'),
     ('compat',),
     ('ops',),
     ('models.layers',),

@@ -16,6 +16,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='ClipLengthCheckHook'),
     dict(type='ClassCheckHook'),
+    dict(type='CropCheckHook'),
     dict(type='CheckpointCheckHook'),
     dict(type='ScheduleCheckHook'),
     dict(type='WorkDirLockHook'),

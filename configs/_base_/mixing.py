@@ -4,6 +4,7 @@ custom_imports = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
 custom_hooks = [
     dict(type='ClipLengthCheckHook'),
     dict(type='ClassCheckHook'),
+    dict(type='CropCheckHook'),
     dict(type='CheckpointCheckHook'),
     dict(type='ScheduleCheckHook'),
     dict(type='WorkDirLockHook'),

@@ -7,8 +7,8 @@ from pathlib import Path
 from selfy_mmaction.datasets.class_names import (
     fingerprint_class_names,
     labels_with_direction,
-    read_class_names,
 )
+from selfy_mmaction.text_files import read_class_names
 
 from .check_report import Report
 from .layout import Annotation, Dataset, LabelSet

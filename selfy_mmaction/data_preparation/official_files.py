@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from selfy_mmaction.datasets.text_files import read_lines as read_text_lines
-from selfy_mmaction.datasets.text_files import read_text
+from selfy_mmaction.text_files import read_lines as read_text_lines
+from selfy_mmaction.text_files import read_text
 
 # ASCII digits only: int() also accepts digits of other scripts, and "1_0".
 INTEGER = re.compile('[0-9]{1,18}')

@@ -1,45 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Class names of a dataset, and the classes that a label contains."""
+"""Comparison of class names, and the classes that a label contains."""
 
 import hashlib
+import os.path as osp
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import exists
-
-from .text_files import read_lines
-
-
-def read_class_names(path: str) -> list[str]:
-    """Read a file with one class name per line, in the order of the labels.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If the file has no names or is not in UTF-8, or a name is empty or
-            appears twice.
-    """
-    if not exists(path):
-        raise FileNotFoundError(
-            f'class names {str(path)!r} do not exist; pass the file that '
-            'tools/data/prepare.py wrote, with one class name per line in the order of '
-            'the labels'
-        )
-    names = [name.strip() for name in read_lines(path)]
-    if not names:
-        raise ValueError(f'{path} is empty; expected one class name per line')
-    for label, name in enumerate(names):
-        if not name:
-            raise ValueError(
-                f'{path}, line {label + 1} is empty; expected a class name'
-            )
-        if names.index(name) != label:
-            raise ValueError(
-                f'{path}, line {label + 1} repeats {name!r} of line '
-                f'{names.index(name) + 1}; list every class once'
-            )
-    return names
+from mmengine.fileio import exists, load
 
 
 def fingerprint_class_names(names: Iterable[str]) -> str:
@@ -56,6 +25,31 @@ def fingerprint_class_names(names: Iterable[str]) -> str:
         ' '.join(re.findall(r'[a-z0-9]+', name.lower())) for name in names
     )
     return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def check_fingerprint(class_file: str, names: Iterable[str], ann_file: str) -> None:
+    """Check that class names are those that an annotation file was written for.
+
+    Args:
+        class_file: File of the class names, for the error message.
+        names: Class names in the order of their labels.
+        ann_file: Annotation file. The fingerprint is in ``preparation.json`` of its
+            folder; without one, nothing is checked.
+
+    Raises:
+        ValueError: If the fingerprints differ.
+    """
+    preparation = osp.join(osp.dirname(ann_file), 'preparation.json')
+    if not exists(preparation):
+        return
+    wanted = load(preparation).get('class_fingerprint')
+    found = fingerprint_class_names(names)
+    if isinstance(wanted, str) and found != wanted:
+        raise ValueError(
+            f'{class_file} has fingerprint {found}, but according to {preparation}, '
+            f'{ann_file} was written for {wanted}: the classes or their order differ; '
+            'set the class names to the file that was written with the list'
+        )
 
 
 def labels_with_direction(names: Iterable[str]) -> set[int]:

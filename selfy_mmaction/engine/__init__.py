@@ -5,6 +5,7 @@ from .checkpoint_check_hook import CheckpointCheckHook, check_loaded_blocks
 from .class_check_hook import ClassCheckHook
 from .clip_length_check_hook import ClipLengthCheckHook
 from .complexity import register_flop_count
+from .crop_check_hook import CropCheckHook
 from .exact_resume_hook import ExactResumeHook
 from .inference_check import check_inference
 from .schedule_check_hook import ScheduleCheckHook
@@ -18,6 +19,7 @@ __all__ = [
     'CheckpointCheckHook',
     'ClassCheckHook',
     'ClipLengthCheckHook',
+    'CropCheckHook',
     'ExactResumeHook',
     'ScheduleCheckHook',
     'WorkDirLockHook',

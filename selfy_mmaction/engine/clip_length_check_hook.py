@@ -68,12 +68,17 @@ def check_clip_lengths(model: nn.Module, pipeline: Any, name: str) -> None:
         num_frames = sampler.clip_len * sampler.num_clips
         for advice, length in expected:
             # With clip_len > 1, num_clips separate clips are sampled.
-            if length not in (num_frames, sampler.clip_len):
+            if length != num_frames and (length != sampler.clip_len or length == 1):
                 raise ValueError(
                     f'{type(sampler).__name__} samples {num_frames} frames per clip '
                     f'(clip_len={sampler.clip_len} * num_clips={sampler.num_clips}), '
                     f'but {advice}'
                 )
+    # Each may fit the pipeline, as frames of all clips or of one.
+    for advice, length in expected[1:]:
+        if length != expected[0][1]:
+            first = expected[0][0].partition(';')[0]
+            raise ValueError(f'{first}, but {advice}')
 
 
 def _clip_lengths(model: nn.Module) -> Iterator[tuple[str, int]]:

@@ -4,8 +4,9 @@
 from abc import abstractmethod
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -27,7 +28,11 @@ class DataCheckHook(Hook):
         """
 
     def before_train(self, runner: Runner) -> None:
-        """Check the training data and, if there is any, the validation data."""
+        """Check the training data and, if there is any, the validation data.
+
+        Raises:
+            ValueError: If an epoch has no complete batch, or the data do not match.
+        """
         loop = runner.train_loop
         loader = runner.train_dataloader
         if hasattr(loader.dataset, '__len__') and not len(loader):
@@ -36,6 +41,8 @@ class DataCheckHook(Hook):
                 'batch per process, and incomplete batches are dropped, so nothing '
                 'would be trained; reduce train_dataloader.batch_size'
             )
+        if isinstance(loop, EpochBasedTrainLoop):
+            _check_batch(loader)
         # mmaction2's MultiLoaderEpochBasedTrainLoop has multi_loaders.
         for each in getattr(loop, 'multi_loaders', [loader]):
             self._check_all(runner, each)
@@ -56,3 +63,22 @@ class DataCheckHook(Hook):
             if not any(dataset is each for each in self._checked):
                 self.check(model, dataset)
                 self._checked.append(dataset)
+
+
+def _check_batch(loader: DataLoader) -> None:
+    """Refuse training data with fewer clips than a batch of all processes."""
+    if loader.batch_size is None or not hasattr(loader.dataset, '__len__'):
+        return
+    clips, processes = len(loader.dataset), get_world_size()
+    if clips < loader.batch_size * processes:
+        on_each = f' on each of {processes} processes' * (processes > 1)
+        fits = clips // processes
+        fix = (
+            f'set train_dataloader.batch_size={fits} or less'
+            if fits
+            else f'train on at most {clips} processes'
+        )
+        raise ValueError(
+            f'the training data have {clips} clips, fewer than a batch of '
+            f'{loader.batch_size} clips{on_each}; {fix}'
+        )

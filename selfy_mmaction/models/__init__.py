@@ -8,6 +8,7 @@ from .comparators.local_self_attention import LocalSelfAttentionBlock
 from .comparators.multi_head_self_attention import MultiHeadSelfAttentionBlock
 from .comparators.non_local import NonLocalBlock
 from .comparators.stcb import STCB, SELFYSBlock
+from .heads.class_file_head import ClassFileHead
 from .heads.xavier_tsm_head import XavierTSMHead
 from .insertion.host import HostOfBlocks, without_inserted_blocks
 from .insertion.insert_blocks import build_with_blocks, insert_block, insert_blocks
@@ -32,6 +33,7 @@ from .selfy.restoration import TransposedConvRestoration, UpsampleRestoration
 from .selfy.transformation import EmbeddedGaussianTransformation, STSSTransformation
 
 __all__ = [
+    'ClassFileHead',
     'ConvExtraction',
     'ConvIntegration',
     'ConvReduction',

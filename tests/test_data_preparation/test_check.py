@@ -16,8 +16,8 @@ from selfy_mmaction.data_preparation import DATASETS, check, prepare
 from selfy_mmaction.datasets.class_names import (
     fingerprint_class_names,
     labels_with_direction,
-    read_class_names,
 )
+from selfy_mmaction.text_files import read_class_names
 
 HOST_TOOLS = Path(mmaction.__path__[0]) / '.mim' / 'tools' / 'data'
 LABEL_MAPS = Path(__file__).parents[1] / 'data' / 'label_maps'

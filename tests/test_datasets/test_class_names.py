@@ -7,7 +7,6 @@ from selfy_mmaction.datasets.class_names import (
     find_present_labels,
     fingerprint_class_names,
     labels_with_direction,
-    read_class_names,
 )
 
 NAMES = [
@@ -17,45 +16,6 @@ NAMES = [
     "Pulling two ends of something so that it's left-over",
     'Holding something',
 ]
-
-
-def test_read(tmp_path):
-    path = tmp_path / 'classes.txt'
-    path.write_text('\n'.join(NAMES) + '\n')
-    assert read_class_names(path) == NAMES
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [('a\n\nb\n', 'line 2 is empty'), ('a\nb\na\n', "line 3 repeats 'a' of line 1")],
-)
-def test_empty_and_repeated_names(text, message, tmp_path):
-    path = tmp_path / 'classes.txt'
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_class_names(path)
-
-
-@pytest.mark.parametrize(
-    'content', [b'\xef\xbb\xbfup\r\nd\xc3\xb6wn\r\n\r\n', 'up\nd\u00f6wn'.encode()]
-)
-def test_accepted_formats(content, tmp_path):
-    (tmp_path / 'classes.txt').write_bytes(content)
-    assert read_class_names(tmp_path / 'classes.txt') == ['up', 'd\u00f6wn']
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        ('up\nd\u00f6wn'.encode('latin-1'), 'line 2: byte 0xf6 is not UTF-8'),
-        (b'\n\n', 'is empty; expected one class name per line'),
-        (b'', 'is empty; expected one class name per line'),
-    ],
-)
-def test_wrong_encoding_and_empty_file(content, message, tmp_path):
-    (tmp_path / 'classes.txt').write_bytes(content)
-    with pytest.raises(ValueError, match=f'classes.txt.*{message}'):
-        read_class_names(tmp_path / 'classes.txt')
 
 
 @pytest.mark.parametrize(
@@ -114,11 +74,6 @@ def test_labels_that_cannot_be_read(label):
         ValueError, match='(?s)^label .*(cannot be read|is not among).* 4 cl'
     ):
         find_present_labels(label, 4)
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.txt' do not exist"):
-        read_class_names(tmp_path / 'nowhere.txt')
 
 
 def test_direction_needs_a_whole_word():

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2] / 'configs'
 DATASETS_OF_THE_PAPER = [
     path.stem
     for path in sorted((ROOT / '_base_' / 'datasets').glob('*.py'))
-    if not path.stem.startswith('motion')
+    if not path.stem.startswith(('motion', 'own'))
 ]
 NAMES = ['Moving something up', 'Pushing something from left to right']
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mmaction.registry import HOOKS
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader, Subset
 
 
@@ -27,9 +28,10 @@ class Named:
         return results
 
 
-def check(dataset, num_classes=3, when='before_test'):
-    hook = HOOKS.build(dict(type='ClassCheckHook'))
-    model = SimpleNamespace(cls_head=SimpleNamespace(num_classes=num_classes))
+def check(dataset, num_classes=3, when='before_test', hook=None, class_names=None):
+    hook = hook or HOOKS.build(dict(type='ClassCheckHook'))
+    head = SimpleNamespace(num_classes=num_classes, class_names=class_names)
+    model = SimpleNamespace(cls_head=head)
     loader = DataLoader(dataset)
     runner = SimpleNamespace(
         model=model,
@@ -97,3 +99,61 @@ def test_model_without_a_classifier():
     hook = HOOKS.build(dict(type='ClassCheckHook'))
     loader = SimpleNamespace(dataset=Clips([0, 9]))
     hook.before_test(SimpleNamespace(model=SimpleNamespace(), test_dataloader=loader))
+
+
+def named(*names):
+    labels = range(len(names))
+    return Clips(labels, num_classes=len(names), metainfo=dict(classes=names))
+
+
+def load(hook, names, data=None):
+    """Load a checkpoint, for a training on the given data or, without, for a test."""
+    runner = SimpleNamespace(_load_from='a.pth', _resume=False, _train_loop=dict())
+    if data is not None:
+        runner._train_loop = object.__new__(EpochBasedTrainLoop)
+        runner.train_dataloader = SimpleNamespace(dataset=data)
+    meta = dict(dataset_meta=dict(classes=names))
+    hook.after_load_checkpoint(runner, dict(meta=meta))
+
+
+def test_order_of_the_classes_of_head_and_data():
+    check(named('a', 'b', 'c'), class_names=('a', 'b', 'c'))
+    match = "of Clips of .* and of the head differ: label 1 is 'c' here and 'b' there"
+    with pytest.raises(ValueError, match=match):
+        check(named('a', 'c', 'b'), class_names=('a', 'b', 'c'))
+    with pytest.raises(ValueError, match='2 classes here, 3 there'):
+        check(named('a', 'b'), class_names=('a', 'b', 'c'))
+
+
+def test_order_of_the_classes_of_two_datasets():
+    hook = HOOKS.build(dict(type='ClassCheckHook'))
+    check(named('a', 'b', 'c'), hook=hook)
+    with pytest.raises(ValueError, match='the classes of Clips .* and of Clips'):
+        check(named('b', 'a', 'c'), hook=hook)
+
+
+@pytest.mark.parametrize('kind', [tuple, list])
+def test_order_of_the_classes_of_checkpoint_and_test_data(kind):
+    hook = HOOKS.build(dict(type='ClassCheckHook'))
+    load(hook, kind('abc'))
+    check(named('a', 'b', 'c'), hook=hook)
+    match = "and of the checkpoint a.pth differ: label 0 is 'b' here and 'a' there"
+    with pytest.raises(ValueError, match=match):
+        check(named('b', 'a', 'c'), hook=hook)
+
+
+def test_training_may_start_from_other_classes(log):
+    hook = HOOKS.build(dict(type='ClassCheckHook'))
+    data = named('b', 'a', 'c')
+    load(hook, tuple('bac'), data)
+    assert not log
+    load(hook, tuple('abc'), data)
+    assert "a.pth was trained on other classes (label 0 is 'b' here" in log[0]
+    check(data, hook=hook, when='before_train')
+
+
+@pytest.mark.parametrize('meta', [None, {}, dict(dataset_meta=None), dict(classes=1)])
+def test_checkpoints_without_class_names(meta):
+    hook = HOOKS.build(dict(type='ClassCheckHook'))
+    hook.after_load_checkpoint(SimpleNamespace(_load_from='a.pth'), dict(meta=meta))
+    check(named('a', 'b', 'c'), hook=hook)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from mmaction.registry import HOOKS, MODELS, TRANSFORMS
 from mmengine.dataset import Compose
+from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
 WHENS = ['before_train', 'before_val', 'before_test']
@@ -118,6 +119,39 @@ def test_training_without_a_batch_is_rejected():
         hook.before_train(runner)
 
 
+@pytest.mark.parametrize(
+    ('processes', 'batch_size', 'fix'),
+    [(1, 8, 'set train_dataloader.batch_size=7 or less'), (2, 4, 'batch_size=3 or')],
+)
+def test_training_with_less_than_a_batch_is_rejected(
+    processes, batch_size, fix, monkeypatch
+):
+    monkeypatch.setattr(
+        'selfy_mmaction.engine.data_check_hook.get_world_size', lambda: processes
+    )
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    runner = make_runner(recognizer(), train=[0] * 7)
+    runner.train_loop = object.__new__(EpochBasedTrainLoop)
+    runner.train_dataloader.batch_size = batch_size
+    match = f'7 clips, fewer than a batch of {batch_size} clips.*; .*{fix}'
+    with pytest.raises(ValueError, match=match):
+        hook.before_train(runner)
+    runner.train_dataloader.batch_size = batch_size - 1
+    hook.before_train(runner)
+
+
+def test_more_processes_than_clips(monkeypatch):
+    monkeypatch.setattr(
+        'selfy_mmaction.engine.data_check_hook.get_world_size', lambda: 8
+    )
+    hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
+    runner = make_runner(recognizer(), train=[0] * 7)
+    runner.train_loop = object.__new__(EpochBasedTrainLoop)
+    runner.train_dataloader.batch_size = 1
+    with pytest.raises(ValueError, match='on each of 8 .* at most 7 processes'):
+        hook.before_train(runner)
+
+
 def test_wrapped_samplers_are_checked():
     hook = HOOKS.build(dict(type='ClipLengthCheckHook'))
     sampler = dict(type='SampleFrames', clip_len=1, num_clips=4)
@@ -196,6 +230,37 @@ def test_head_is_checked(head_segments):
     match = f'8 frames .* the head has num_segments={head_segments}'
     with pytest.raises(ValueError, match=match):
         check(model, clip_len=1, num_clips=8)
+
+
+@pytest.mark.parametrize('part', ['backbone', 'cls_head'])
+def test_one_segment_does_not_fit_a_clip_of_eight(part):
+    # The frames of a clip would be predicted separately, and nothing else would fail.
+    options = dict(
+        backbone=dict(type='ResNetTSMSELFY', depth=18, num_segments=8),
+        cls_head=dict(type='TSMHead', num_classes=2, in_channels=512, num_segments=8),
+    )
+    options[part]['num_segments'] = 1
+    model = MODELS.build(dict(type='Recognizer2D', **options))
+    with pytest.raises(ValueError, match='samples 8 frames .* num_segments=1'):
+        check(model, clip_len=1, num_clips=8)
+
+
+@pytest.mark.parametrize(('backbone', 'head'), [(8, 16), (16, 8)])
+def test_parts_that_each_fit_the_pipeline_must_agree(backbone, head):
+    backbone = dict(type='ResNetSELFY', depth=18, num_segments=backbone)
+    cls_head = dict(type='TSMHead', num_classes=2, in_channels=512, num_segments=head)
+    model = MODELS.build(
+        dict(type='Recognizer2D', backbone=backbone, cls_head=cls_head)
+    )
+    with pytest.raises(ValueError, match='the backbone has .*, but the head has'):
+        check(model, clip_len=8, num_clips=2)
+
+
+def test_neck_and_backbone_must_agree():
+    backbone = dict(type='ResNetSELFY', depth=18, num_segments=16, out_indices=(1, 3))
+    model = with_neck('Recognizer2D', backbone, 'TSNHead')
+    with pytest.raises(ValueError, match='the backbone has .*, but the neck has'):
+        check(model, clip_len=8, num_clips=2)
 
 
 def test_head_after_a_neck_has_one_segment():

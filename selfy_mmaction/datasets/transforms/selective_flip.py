@@ -1,20 +1,18 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Horizontal flip that keeps "left" and "right" correct (supplement A)."""
 
-import os.path as osp
 from collections.abc import Collection
 from typing import Any
 
 from mmaction.datasets.transforms import Flip
 from mmaction.registry import TRANSFORMS
-from mmengine.fileio import exists, load
 
 from selfy_mmaction.datasets.class_names import (
+    check_fingerprint,
     find_present_labels,
-    fingerprint_class_names,
     labels_with_direction,
-    read_class_names,
 )
+from selfy_mmaction.text_files import read_class_names
 
 
 @TRANSFORMS.register_module()
@@ -51,7 +49,7 @@ class SelectiveFlip(Flip):
     ) -> None:
         """Check that the class names match an annotation file.
 
-        The number of classes must match. If ``tools/data/prepare.py`` wrote a
+        The number of classes must match. If our tools wrote a
         ``preparation.json`` to the same folder, the fingerprint must match, too.
 
         Args:
@@ -63,7 +61,7 @@ class SelectiveFlip(Flip):
             ValueError: If the class names do not match.
         """
         count = self.num_classes
-        fix = 'set class_names to the file that tools/data/prepare.py wrote'
+        fix = 'set class_names to the file that was written with the list'
         if num_classes is not None and count != num_classes:
             raise ValueError(
                 f'{self.class_names} has {count} class names, but the dataset of '
@@ -75,17 +73,7 @@ class SelectiveFlip(Flip):
                 f'{ann_file} has label {max(labels)}, but {self.class_names} has only '
                 f'{count} class names, for labels 0 to {count - 1}; {fix}'
             )
-        preparation = osp.join(osp.dirname(ann_file), 'preparation.json')
-        if not exists(preparation):
-            return
-        wanted = load(preparation).get('class_fingerprint')
-        found = fingerprint_class_names(self._names)
-        if isinstance(wanted, str) and found != wanted:
-            raise ValueError(
-                f'{self.class_names} has fingerprint {found}, but according to '
-                f'{preparation}, {ann_file} was written for {wanted}: the classes or '
-                f'their order differ; {fix}'
-            )
+        check_fingerprint(self.class_names, self._names, ann_file)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Flip ``imgs`` at random unless ``label`` has one of ``kept_labels``.

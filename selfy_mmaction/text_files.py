@@ -1,11 +1,11 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Text files in UTF-8, with any line endings."""
+"""Text files in UTF-8, with any line endings, and lists of class names."""
 
 import codecs
 import io
 from pathlib import Path
 
-from mmengine.fileio import get
+from mmengine.fileio import exists, get
 
 
 def read_text(path: str | Path) -> str:
@@ -51,3 +51,33 @@ def read_lines(path: str | Path) -> list[str]:
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
+
+
+def read_class_names(path: str | Path) -> list[str]:
+    """Read a file with one class name per line, in the order of the labels.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file has no names or is not in UTF-8, or a name is empty or
+            appears twice.
+    """
+    if not exists(path):
+        raise FileNotFoundError(
+            f'class names {str(path)!r} do not exist; pass the file that '
+            'tools/data/own_videos.py or tools/data/prepare.py wrote, with one class '
+            'name per line in the order of the labels'
+        )
+    names = [name.strip() for name in read_lines(path)]
+    if not names:
+        raise ValueError(f'{path} is empty; expected one class name per line')
+    for label, name in enumerate(names):
+        if not name:
+            raise ValueError(
+                f'{path}, line {label + 1} is empty; expected a class name'
+            )
+        if names.index(name) != label:
+            raise ValueError(
+                f'{path}, line {label + 1} repeats {name!r} of line '
+                f'{names.index(name) + 1}; list every class once'
+            )
+    return names
