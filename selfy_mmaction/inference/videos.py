@@ -157,7 +157,9 @@ def cut_windows(
     windows = []
     for start in starts:
         # The frames nearest to both ends.
-        first, last = np.searchsorted(times[:-1], (start - slack, start + window - slack))
+        first, last = np.searchsorted(
+            times[:-1], (start - slack, start + window - slack)
+        )
         first = min(int(first), total - 1)
         last = max(int(last), first + 1)
         windows.append(
