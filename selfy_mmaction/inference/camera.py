@@ -221,13 +221,8 @@ def _open_camera(source: int | str | os.PathLike) -> tuple[cv2.VideoCapture, boo
         )
     capture = cv2.VideoCapture(text if is_file else int(text))
     if not capture.isOpened():
-        what = (
-            'it is no video that OpenCV can read'
-            if is_file
-            else (
-                'check that it is connected, that you may use it, and that no other program '
-                'does'
-            )
-        )
+        what = 'OpenCV cannot read it'
+        if not is_file:
+            what = 'check that it is connected, permitted, and not in use'
         raise ValueError(f'camera {text!r} cannot be opened; {what}')
     return capture, is_file

@@ -52,8 +52,9 @@ class VideoPipeline:
         inits = [i for i, kind in enumerate(kinds) if 'Init' in kind]
         if not inits or True not in files[inits[-1] + 1 :]:
             raise ValueError(
-                f'the test pipeline of {name} does not read videos; expected steps such '
-                f'as DecordInit, SampleFrames, DecordDecode, not {", ".join(kinds)}'
+                f'the test pipeline of {name} does not read videos; expected '
+                f'DecordInit, SampleFrames, DecordDecode or similar steps, not '
+                f'{", ".join(kinds)}'
             )
         opened, decoding = inits[-1] + 1, files.index(True, inits[-1] + 1)
         self._open = transforms[:opened]

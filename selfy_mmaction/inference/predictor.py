@@ -122,8 +122,8 @@ class Predictor:
         self.num_classes = getattr(head, 'num_classes', None)
         if self.num_classes is None:
             raise ValueError(
-                f'the network of {name} has no cls_head with num_classes; only networks '
-                'that classify videos can predict'
+                f'the network of {name} has no cls_head with num_classes; only '
+                'networks that classify videos can predict'
             )
         self.class_names = find_class_names(classes, meta, read, self.num_classes)
 

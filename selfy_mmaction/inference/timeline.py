@@ -24,8 +24,8 @@ def draw_timeline(
     """Draw the probabilities of the most probable classes over time.
 
     A strip below shows the most probable class of each window. Up to seven classes have
-    a color: those that are most often the most probable one, then those with the
-    highest probability in any window. In the strip, all others are gray.
+    a color: those that are most often the most probable one, then those that reach the
+    highest probability, at least 10 %. In the strip, all others are gray.
 
     Args:
         path: File to write, such as ``timeline.png``.
@@ -38,7 +38,9 @@ def draw_timeline(
     probabilities = np.stack([window.probabilities for window in windows])
     best = probabilities.argmax(axis=1)
     wins = np.bincount(best, minlength=probabilities.shape[1])
-    order = np.lexsort((-probabilities.max(axis=0), -wins))[:_MOST_CLASSES]
+    highest = probabilities.max(axis=0)
+    order = np.lexsort((-highest, -wins))[:_MOST_CLASSES]
+    order = order[(wins[order] > 0) | (highest[order] >= 0.1)]
     colors = dict(
         zip(order.tolist(), matplotlib.color_sequences['tab10'], strict=False)
     )

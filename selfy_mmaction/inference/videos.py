@@ -156,10 +156,10 @@ def cut_windows(
         starts.append(duration - window)
     windows = []
     for start in starts:
-        # The frames nearest to both ends.
-        first, last = np.searchsorted(
-            times[:-1], (start - slack, start + window - slack)
-        )
+        # The frames nearest to both ends; the later of two that are equally near, in
+        # spite of rounding.
+        ends = np.array([start, start + window]) - slack * 0.999
+        first, last = np.searchsorted(times[:-1], ends)
         first = min(int(first), total - 1)
         last = max(int(last), first + 1)
         windows.append(
