@@ -134,7 +134,7 @@ def find_tool(name: str, *folders: Path) -> Path:
     found = by_path.get(name) or [
         file for files in by_path.values() for file in files if file.stem == name
     ]
-    found = sorted(set(found))
+    found = list(dict.fromkeys(found))
     if len(found) == 1:
         return found[0]
     if found:
