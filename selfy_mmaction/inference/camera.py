@@ -79,10 +79,10 @@ def watch(
         seen = 0
         while True:
             begin = time.monotonic()
-            frames = reader.wait_for_frames(seen)
-            if frames is None:
+            frames, count = reader.wait_for_frames(seen)
+            if count == seen:
                 return
-            seen = reader.count
+            seen = count
             arrived = [frame.arrived for frame in frames]
             result = predictor.predict_frames(_InRGB(frames), str(source))
             first = reader.first_arrival
@@ -174,12 +174,12 @@ class _CameraReader(threading.Thread):
                 self._frames.popleft()
             self._changed.notify_all()
 
-    def wait_for_frames(self, seen: int) -> list[_Frame] | None:
+    def wait_for_frames(self, seen: int) -> tuple[list[_Frame], int]:
         """Wait for frames that are newer than the first ``seen`` ones.
 
         Returns:
-            The frames of the last window; None if the camera has ended and there are no
-            newer ones.
+            The frames of the last window, and the number of frames so far, which is
+            ``seen`` if the camera has ended.
 
         Raises:
             TimeoutError: If no frame arrives for ten seconds.
@@ -191,7 +191,7 @@ class _CameraReader(threading.Thread):
                     raise TimeoutError(f'the camera sent no frame for {_PATIENCE} s')
             if self._error is not None:
                 raise self._error
-            return list(self._frames) if self.count > seen else None
+            return list(self._frames), self.count
 
     def _is_full(self) -> bool:
         # Before the first prediction, the buffer fills for a window.

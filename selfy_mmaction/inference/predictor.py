@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from selfy_mmaction.datasets.class_names import read_class_names
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.ops import check_int
 
@@ -112,6 +113,8 @@ class Predictor:
     ) -> None:
         self.top_k = check_int('top_k', top_k, least=1)
         self.batch_size = check_int('batch_size', batch_size, least=1)
+        if isinstance(classes, (str, os.PathLike)):
+            read_class_names(str(classes))  # fail before the network is loaded
         config, checkpoint = choose_files(config, checkpoint)
         read, name = read_config(config)
         self.pipeline = VideoPipeline(read, name)

@@ -47,9 +47,10 @@ def find_videos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
             )
     if not videos:
         raise ValueError('no video is given; expected a video or a folder of videos')
-    return list({os.path.realpath(video): video for video in videos[::-1]}.values())[
-        ::-1
-    ]
+    by_file: dict[str, str] = {}
+    for video in videos:
+        by_file.setdefault(os.path.realpath(video), video)
+    return [*by_file.values()]
 
 
 def _find_in_folder(folder: str) -> list[str]:

@@ -50,11 +50,11 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize('average_clips', ['prob', 'score', None])
 def test_scores_become_probabilities_once(files, clips, tmp_path, average_clips):
-    """With three crops, each clip has three views."""
+    """With ten crops, each clip has ten views."""
     config = Config.fromfile(files.config)
     config.model.cls_head.average_clips = average_clips
     for pipeline in (config.test_dataloader.dataset.pipeline, config.test_pipeline):
-        pipeline[3] = dict(type='ThreeCrop', crop_size=64)
+        pipeline[3] = dict(type='TenCrop', crop_size=64)
     model = init_recognizer(config, str(files.checkpoint), 'cpu')
     scores = inference_recognizer(model, str(clips[0])).pred_score.numpy()
     if average_clips == 'prob':
@@ -62,7 +62,7 @@ def test_scores_become_probabilities_once(files, clips, tmp_path, average_clips)
     elif average_clips == 'score':
         expected = softmax(scores)
     else:
-        assert scores.shape == (3, 4)
+        assert scores.shape == (10, 4)
         expected = softmax(scores).mean(axis=0)
     (result,) = predict(clips[0], config, files.checkpoint, device='cpu')
     np.testing.assert_allclose(result.probabilities, expected, atol=1e-6)
@@ -101,9 +101,13 @@ def test_windows_of_other_decoders(files, predictor, frames, write, decoder):
         np.testing.assert_allclose(one.probabilities, two.probabilities, atol=0.05)
 
 
-def test_windows_of_a_video_in_which_decord_cannot_seek(predictor, frames, tmp_path):
+@pytest.mark.parametrize('stride', [0.5, 1])
+def test_windows_of_a_video_in_which_decord_cannot_seek(
+    predictor, frames, tmp_path, stride
+):
+    """Windows in a row equal each window by itself."""
     command = (
-        '-loglevel error -f rawvideo -pix_fmt rgb24 -s 64x64 -r 10 -i - -c:v libx265 '
+        '-loglevel error -f rawvideo -pix_fmt rgb24 -s 68x68 -r 10 -i - -c:v libx265 '
         '-pix_fmt yuv420p -tag:v hvc1 -x265-params '
         'log-level=none:keyint=12:open-gop=1:bframes=4:b-adapt=0:scenecut=0'
     )
@@ -113,14 +117,13 @@ def test_windows_of_a_video_in_which_decord_cannot_seek(predictor, frames, tmp_p
         input=frames[:60].tobytes(),
         check=True,
     )
-    in_batches = [*predictor.predict(video, window=1, stride=0.5)]
-    assert len(in_batches) == 11
-    one_by_one = Predictor.__new__(Predictor)
-    one_by_one.__dict__.update(predictor.__dict__, batch_size=1)
-    for one, two in zip(
-        in_batches, one_by_one.predict(video, window=1, stride=0.5), strict=True
-    ):
-        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-6)
+    results = [*predictor.predict(video, window=1, stride=stride)]
+    windows = predictor.pipeline.open(str(video)).cut(1, stride)
+    assert len(results) == len(windows) == 1 + 5 / stride
+    for result, window in zip(results, windows, strict=True):
+        inputs, _ = predictor.pipeline.open(str(video)).read([window])
+        (expected,), _ = predictor._run(inputs)
+        np.testing.assert_allclose(result.probabilities, expected, atol=1e-6)
 
 
 def test_video_not_longer_than_a_window_is_one_clip(predictor, frames, write):
