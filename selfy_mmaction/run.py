@@ -1,13 +1,14 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Run a tool of the installed mmaction2 with this plugin loaded first.
+"""Run a tool of this package or of the installed mmaction2, with this plugin loaded.
 
 ``python -m selfy_mmaction.run TOOL ARGS...`` runs the unmodified tool from any folder.
-Most tools load the plugin through the config's ``custom_imports`` and do not need this.
-It is required for tools that import ``mmaction.models`` before they read the config
-(``confusion_matrix``, ``vis_scheduler``), for mmaction2's own configs, and for
-``selfy_mmaction::`` bases.
+Most tools of mmaction2 load the plugin through the config's ``custom_imports`` and do
+not need this. It is required for tools that import ``mmaction.models`` before they read
+the config (``confusion_matrix``, ``vis_scheduler``), for mmaction2's own configs, and
+for ``selfy_mmaction::`` bases.
 """
 
+import ast
 import difflib
 import os
 import runpy
@@ -17,13 +18,15 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from selfy_mmaction.compat.package_configs import find_configs
+
 _USAGE = """\
 usage: python -m selfy_mmaction.run TOOL [ARGS...]
 
-Run a tool of the installed mmaction2 with selfy_mmaction loaded.
-`python -m selfy_mmaction.run TOOL --help` shows the arguments of a tool.
-
-Tools:"""
+Run a tool of selfy_mmaction, or one of the installed mmaction2 with selfy_mmaction
+loaded. `python -m selfy_mmaction.run TOOL --help` shows the arguments of a tool.
+"""
+_OURS, _HOSTS = 'selfy_mmaction', 'mmaction2'
 
 
 class UnknownToolError(LookupError):
@@ -56,8 +59,28 @@ def tools_folder() -> Path:
     )
 
 
+def own_tools_folder() -> Path:
+    """Find the tools of this package.
+
+    Returns:
+        The folder of the tools, in a wheel or in a git checkout.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+    """
+    folder = find_configs(Path(__file__).resolve().parent).parent / 'tools'
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'selfy_mmaction has no tools: {folder} does not exist. Reinstall it: pip '
+            'install --force-reinstall --no-deps selfy-mmaction'
+        )
+    return folder
+
+
 def list_tools(folder: Path) -> dict[str, Path]:
     """List all .py and .sh files in a folder and its subfolders.
+
+    Files and folders whose name starts with an underscore are parts of tools.
 
     Args:
         folder: The folder of the tools.
@@ -66,7 +89,11 @@ def list_tools(folder: Path) -> dict[str, Path]:
         Files by name, sorted by name. The name is the file's stem, or its path relative
         to ``folder`` if several files have the same stem.
     """
-    files = [*folder.rglob('*.py'), *folder.rglob('*.sh')]
+    files = [
+        file
+        for file in (*folder.rglob('*.py'), *folder.rglob('*.sh'))
+        if not any(p.startswith('_') for p in file.relative_to(folder).parts)
+    ]
     stems = [file.stem for file in files]
     return dict(
         sorted(
@@ -81,13 +108,14 @@ def list_tools(folder: Path) -> dict[str, Path]:
     )
 
 
-def find_tool(name: str, folder: Path) -> Path:
+def find_tool(name: str, *folders: Path) -> Path:
     """Find one tool.
 
     Args:
-        name: A stem such as ``'train'``, or a path relative to ``folder`` such as
-            ``'analysis_tools/get_flops.py'``.
-        folder: The folder of the tools.
+        name: A stem such as ``'train'``, a path relative to a folder such as
+            ``'analysis_tools/get_flops.py'``, or, if tools in several folders have this
+            path, the whole path of the file.
+        folders: The folders of the tools, at least one.
 
     Returns:
         The file of the tool.
@@ -95,19 +123,55 @@ def find_tool(name: str, folder: Path) -> Path:
     Raises:
         UnknownToolError: If no tool, or more than one, has this name.
     """
-    tools = list_tools(folder)
-    by_path = {file.relative_to(folder).as_posix(): file for file in tools.values()}
-    if name in tools or name in by_path:
-        return tools.get(name) or by_path[name]
-    namesakes = [path for path in by_path if Path(path).stem == name]
-    if namesakes:
+    by_path: dict[str, list[Path]] = {}
+    names = set()
+    for folder in folders:
+        for stem, file in list_tools(folder).items():
+            names.add(stem)
+            path = file.relative_to(folder).as_posix()
+            for key in (path, str(file)):
+                by_path.setdefault(key, []).append(file)
+    found = by_path.get(name) or [
+        file for files in by_path.values() for file in files if file.stem == name
+    ]
+    found = list(dict.fromkeys(found))
+    if len(found) == 1:
+        return found[0]
+    if found:
         raise UnknownToolError(
-            f'{name!r} matches {len(namesakes)} tools; give the path of one: '
-            + ', '.join(sorted(namesakes))
+            f'{name!r} matches {len(found)} tools; give the path of one: '
+            + ', '.join(_shortest_name(file, by_path) for file in found)
         )
-    close = difflib.get_close_matches(name, tools)
+    close = difflib.get_close_matches(name, names)
     hint = f'Did you mean {", ".join(close)}? ' if close else ''
-    raise UnknownToolError(f'mmaction2 has no tool {name!r}. {hint}Available tools:')
+    raise UnknownToolError(f'there is no tool {name!r}. {hint}Available tools:')
+
+
+def _shortest_name(file: Path, by_path: Mapping[str, list[Path]]) -> str:
+    return min((k for k, files in by_path.items() if files == [file]), key=len)
+
+
+def show_tools(own: Path, hosts: Path) -> str:
+    """List the tools of this package with their purpose, then those of mmaction2.
+
+    Args:
+        own: The folder of our tools.
+        hosts: The folder of mmaction2's tools.
+    """
+    ours = list_tools(own)
+    width = max(map(len, ours), default=0)
+    lines = [f'Tools of {_OURS}:']
+    lines += [f'  {n:{width}}  {_purpose(f)}'.rstrip() for n, f in ours.items()]
+    lines += ['', f'Tools of {_HOSTS}:', *(f'  {name}' for name in list_tools(hosts))]
+    return '\n'.join(lines)
+
+
+def _purpose(tool: Path) -> str:
+    """Return the first line of a tool's docstring."""
+    if tool.suffix != '.py':
+        return ''
+    text = ast.get_docstring(ast.parse(tool.read_text(encoding='utf-8'))) or ''
+    return text.partition('\n')[0]
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -129,15 +193,15 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         FileNotFoundError: If mmaction2 or its tools are not installed.
     """
-    folder = tools_folder()
+    folders = own_tools_folder(), tools_folder()
     if not argv or argv[0] in ('--list', '-h', '--help'):
-        print(_USAGE, *list_tools(folder), sep='\n  ')
+        print(f'{_USAGE}\n{show_tools(*folders)}')
         return 0
     name, *arguments = argv
     try:
-        tool = find_tool(name, folder)
+        tool = find_tool(name, *folders)
     except UnknownToolError as error:
-        print(error.args[0], *list_tools(folder), sep='\n  ', file=sys.stderr)
+        print(f'{error.args[0]}\n\n{show_tools(*folders)}', file=sys.stderr)
         return 2
     if tool.suffix == '.sh':
         return subprocess.call(

@@ -19,7 +19,7 @@ ORDER = [
     ('models',),  # models/__init__.py
     ('datasets',),
     ('data_preparation', 'motion_benchmark', 'checkpoints', 'engine'),
-    ('evaluation',),
+    ('evaluation', 'inference'),
     ('run', 'doctor'),
     ('',),  # the package itself
 ]

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from selfy_mmaction import run
-from selfy_mmaction.run import UnknownToolError, find_tool, list_tools, tools_folder
+from selfy_mmaction.run import (
+    UnknownToolError,
+    find_tool,
+    list_tools,
+    own_tools_folder,
+    tools_folder,
+)
 
 CONFIG = """
 custom_imports = dict(imports=['selfy_mmaction'], allow_failed_imports=False)
@@ -19,13 +25,19 @@ test_dataloader = dict(dataset=dict(type='VideoDataset', ann_file='none.txt'))
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """Tools of a fake mmaction2."""
-    for name in ('train.py', 'a/dist_train.sh', 'data/x/get.sh', 'data/y/get.sh'):
-        file = tmp_path / name
+    """Tools of a fake mmaction2, beside tools of a fake selfy_mmaction."""
+    folder, own = tmp_path / 'hosts', tmp_path / 'own'
+    for file in (
+        *(folder / 'train.py', folder / 'a' / 'dist_train.sh'),
+        *(folder / 'data' / 'x' / 'get.sh', folder / 'data' / 'y' / 'get.sh'),
+        *(own / 'data' / 'gather.py', own / '_helper.py', own / '_parts' / 'part.py'),
+    ):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    monkeypatch.setattr(run, 'tools_folder', lambda: tmp_path)
-    return tmp_path
+    (own / 'data' / 'gather.py').write_text('"""Gather clips: naïve.\n\nMore."""\n')
+    monkeypatch.setattr(run, 'tools_folder', lambda: folder)
+    monkeypatch.setattr(run, 'own_tools_folder', lambda: own)
+    return folder
 
 
 @pytest.fixture
@@ -62,11 +74,12 @@ def test_unknown_and_ambiguous_names(folder, capsys):
         UnknownToolError, match='matches 2 tools.*data/x/get.sh, data/y'
     ):
         find_tool('get', folder)
-    assert run.main(['trian', 'config.py']) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ''
-    assert "no tool 'trian'. Did you mean train?" in printed.err
-    assert '\n  dist_train\n' in printed.err
+    for name, close in (('trian', 'train'), ('gathre', 'gather')):
+        assert run.main([name, 'config.py']) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ''
+        assert f'no tool {name!r}. Did you mean {close}?' in printed.err
+        assert '\n  dist_train\n' in printed.err
     assert run.main(['zzz']) == 2
     assert 'Did you mean' not in capsys.readouterr().err
 
@@ -75,7 +88,53 @@ def test_unknown_and_ambiguous_names(folder, capsys):
 def test_list(folder, capsys, argv):
     assert run.main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.strip() for line in lines[-4:]] == list(list_tools(folder))
+    start = lines.index('Tools of selfy_mmaction:')
+    assert lines[start:] == [
+        'Tools of selfy_mmaction:',
+        '  gather  Gather clips: naïve.',
+        '',
+        'Tools of mmaction2:',
+        *(f'  {name}' for name in list_tools(folder)),
+    ]
+
+
+def test_name_in_both_folders(folder):
+    own = folder.parent / 'own'
+    (own / 'train.py').touch()
+    (own / 'data' / 'x').mkdir()
+    (own / 'data' / 'x' / 'get.sh').touch()
+    with pytest.raises(UnknownToolError) as raised:
+        find_tool('train', own, folder)
+    for path in (own / 'train.py', folder / 'train.py'):
+        assert str(path) in raised.value.args[0]
+        assert find_tool(str(path), own, folder) == path
+    (own / 'train.py').rename(own / 'data' / 'train.py')
+    with pytest.raises(UnknownToolError, match='2 tools.*: data/train.py, train.py$'):
+        find_tool('train', own, folder)
+    assert find_tool('data/train.py', own, folder) == own / 'data' / 'train.py'
+    assert find_tool('train.py', own, folder) == folder / 'train.py'
+
+
+def test_own_tools_all_have_a_name_of_their_own_and_a_purpose():
+    own, hosts = list_tools(own_tools_folder()), list_tools(tools_folder())
+    assert {'ensemble', 'predict', 'prepare', 'robustness'} <= set(own)
+    assert not set(own) & set(hosts)
+    shown = run.show_tools(own_tools_folder(), tools_folder()).splitlines()
+    for name in own:
+        (line,) = [line for line in shown if line.startswith(f'  {name} ')]
+        assert len(line.split()) > 3, line
+
+
+def test_own_tool_runs(own_argv, capsys):
+    with pytest.raises(SystemExit, match='^0$'):
+        run.main(['ensemble', '--help'])
+    assert 'ensemble.py [-h]' in capsys.readouterr().out
+
+
+def test_own_tools_are_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, 'find_configs', lambda package: tmp_path / 'configs')
+    with pytest.raises(FileNotFoundError, match='Reinstall it'):
+        own_tools_folder()
 
 
 def test_python_tool_sees_its_own_command_line(folder, own_argv, capsys):

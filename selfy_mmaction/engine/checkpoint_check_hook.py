@@ -76,7 +76,7 @@ class CheckpointCheckHook(Hook):
                 check_block_weights(model, state_dict)
                 _check_start(model, state_dict)
             else:
-                _check_complete(model, state_dict)
+                check_complete(model, state_dict)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from None
         if in_training and any(getattr(m, 'new_blocks', ()) for m in model.modules()):
@@ -151,7 +151,11 @@ def _check_start(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
             )
 
 
-def _check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+def check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+    """Raise a ``ValueError`` unless the weights are all those of a model.
+
+    Counts of batches in batch norms may be missing: only training uses them.
+    """
     check_block_weights(model, state_dict)
     own = model.state_dict()
     wrong = [

@@ -44,11 +44,15 @@ HAVE_HIDDEN_FRAMES = ('AV1', 'VP8', 'VP9')
 
 
 class _FramesInOrder:
-    """decord reader that decodes from the first frame instead of seeking."""
+    """decord reader that decodes from the first frame instead of seeking.
+
+    It goes on from the last frame that it decoded if only later ones are requested.
+    """
 
     def __init__(self, reader: Any, num_frames: int) -> None:
         self._reader = reader
         self._num_frames = num_frames
+        self._next = None  # index of the next frame, if it is known
 
     def __len__(self) -> int:
         return self._num_frames
@@ -66,11 +70,15 @@ class _FramesInOrder:
                 f'frames {sorted(wanted)} do not exist; the video has {len(self)}'
             )
         frames = {}
-        self._reader.seek(0)
-        for index in range(max(wanted) + 1):
+        if self._next is None or min(wanted) < self._next:
+            self._reader.seek(0)
+            self._next = 0
+        start, self._next = self._next, None  # unknown if decoding fails
+        for index in range(start, max(wanted) + 1):
             frame = self._reader.next()
             if index in wanted:
                 frames[index] = frame.asnumpy()
+        self._next = max(wanted) + 1
         return ndarray.array(np.stack([frames[int(index)] for index in indices]))
 
 

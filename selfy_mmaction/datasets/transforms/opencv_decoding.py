@@ -32,6 +32,11 @@ class _OpenCVFrames:
     def __len__(self) -> int:
         return len(self._reader)
 
+    @property
+    def fps(self) -> float:
+        """Frames per second; 0 if unknown."""
+        return self._reader.fps
+
     def __getitem__(self, index: int) -> np.ndarray:
         """Return a frame, (H, W, 3), BGR."""
         steps = OPENCV_SURPLUS if index >= len(self) - OPENCV_SURPLUS else 0
