@@ -8,6 +8,7 @@ process, because most of the time is spent in importing torch and mmaction2.
 """
 
 import argparse
+import ast
 import contextlib
 import io
 import json
@@ -22,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
+import setuptools  # noqa: F401  before pip, because each imports its own distutils
 from doc_blocks import ROOT, commands
 
 # Values that a reader replaces.
@@ -114,7 +116,10 @@ def check_python(arguments: list[str], folder: Path) -> None:
         return
     first, *rest = arguments
     if first == '-c':
-        compile(rest[0], 'python -c', 'exec')
+        try:
+            compile(rest[0], 'python -c', 'exec')
+        except SyntaxError as error:
+            raise Wrong(f'{rest[0]!r}: {error}') from error
     elif first == '-m' and rest:
         check_module(rest[0], rest[1:], folder)
     elif not first.startswith('-'):
@@ -152,12 +157,37 @@ def check_script(target: tuple[str, ...], arguments: list[str], folder: Path) ->
         return
     with quiet() as text:
         try:
-            getattr(found.parser, found.name)(arguments)
+            parsed = getattr(found.parser, found.name)(arguments)
         except SystemExit as error:
             if error.code:
                 raise Wrong(last_line(text)) from error
+            return
         except Exception as error:
             raise Wrong(f'{type(error).__name__}: {error}') from error
+    config, changes = (getattr(parsed, key, None) for key in ('config', 'cfg_options'))
+    if found.name == 'parse_args' and isinstance(config, str) and changes:
+        check_changes(folder / config, changes)
+
+
+def check_changes(config: Path, changes: dict[str, object]) -> None:
+    """Check that ``--cfg-options`` changes something that the config has."""
+    from mmengine.config import Config
+
+    if not config.is_file():
+        return
+    with quiet():
+        cfg = Config.fromfile(config)
+    for key in changes:
+        *parents, last = key.split('.')
+        place = cfg
+        for part in parents:
+            try:
+                place = place[int(part) if isinstance(place, (list, tuple)) else part]
+            except (KeyError, IndexError, ValueError, TypeError) as error:
+                raise Wrong(f'{key}: {config.name} has no {part!r} there') from error
+        # Options of an object may be new, variables and types may not.
+        if not parents and last not in cfg:
+            raise Wrong(f'{config.name} has no {last!r}')
 
 
 def check_torchrun(arguments: list[str], folder: Path) -> None:
@@ -221,6 +251,7 @@ def check_pip(arguments: list[str], folder: Path) -> None:
 
 def check_make(arguments: list[str], folder: Path) -> None:
     """Check targets and variables of the Makefile."""
+    exists(folder / 'Makefile')
     text = (folder / 'Makefile').read_text()
     for word in arguments:
         name, equals, _ = word.partition('=')
@@ -249,9 +280,11 @@ PROGRAMS: dict[str, Callable[[list[str], Path], None]] = {
 @cache
 def extras_of_ours() -> set[str]:
     """Read the names of the extras from setup.py."""
-    with patch('setuptools.setup') as setup:
-        runpy.run_path(str(ROOT / 'setup.py'))
-    return {*setup.call_args.kwargs['extras_require']}
+    # Read as text: pip and setuptools disagree about who imports distutils first.
+    tree = ast.parse((ROOT / 'setup.py').read_text())
+    keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
+    extras = next(each.value for each in keywords if each.arg == 'extras_require')
+    return {key.value for key in extras.keys}
 
 
 @cache
