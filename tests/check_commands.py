@@ -2,8 +2,8 @@
 """Check command lines against the parsers of the programs, without running them.
 
 ``python check_commands.py IN OUT`` reads questions and writes answers, both as JSON:
-``[["command", FOLDER, WORDS], ["help", SCRIPT]]`` gives ``[PROBLEM or null, PROBLEMS]``.
-A script runs up to the point where it parses its arguments. All scripts share this
+``[["command", FOLDER, WORDS], ["help", SCRIPT]]`` gives ``[PROBLEM, PROBLEMS]``, where
+``PROBLEM`` is null if there is none. A script runs up to the point where it parses its arguments. All scripts share this
 process, because most of the time is spent in importing torch and mmaction2.
 """
 
@@ -37,7 +37,17 @@ FOREIGN = {
 LAUNCHERS = {'nohup', 'sbatch', 'srun'}
 # Modules of Python or of others whose arguments are not checked.
 MODULES = {'build', 'http.server', 'json.tool', 'venv'}
-FOLDERS = ('benchmarks', 'configs', 'docs', 'examples', 'requirements', 'tests', 'tools')
+# Defaults that need no mention in the help.
+NO_DEFAULTS = (None, False, [], argparse.SUPPRESS)
+FOLDERS = (
+    'benchmarks',
+    'configs',
+    'docs',
+    'examples',
+    'requirements',
+    'tests',
+    'tools',
+)
 
 
 class Wrong(Exception):  # noqa: N818  the answer, not a failure
@@ -239,7 +249,8 @@ def check_pip(arguments: list[str], folder: Path) -> None:
         except InvalidRequirement as error:
             raise Wrong(f'{each!r} is no requirement: {error}') from error
         if local and not any(
-            (folder / local[1] / file).exists() for file in ('setup.py', 'pyproject.toml')
+            (folder / local[1] / file).exists()
+            for file in ('setup.py', 'pyproject.toml')
         ):
             raise Wrong(f'{folder / local[1]} is no Python project')
         ours = local and (folder / local[1]).resolve() == ROOT
@@ -390,7 +401,10 @@ def help_problems(script: str) -> list[str]:
     found = parser_of(target)
     if not isinstance(found, Parses):
         return [str(found)]
-    problems = [] if found.parser.description else ['no description']
+    description = found.parser.description or ''
+    problems = [] if description else ['no description']
+    if '``' in description:
+        problems.append('the description has ``, which is for docstrings')
     parsers = [found.parser]
     while parsers:
         parser = parsers.pop()
@@ -398,14 +412,18 @@ def help_problems(script: str) -> list[str]:
             parser.format_help()
         except (ValueError, TypeError, KeyError) as error:  # a % in a help text
             problems.append(f'{parser.prog} --help fails: {error}')
+        shown = parser._get_formatter()._get_help_string
         for action in parser._actions:
+            text = shown(action) if action.help else ''
             name = '/'.join(action.option_strings) or action.metavar or action.dest
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
             elif not action.help:
                 problems.append(f'{name} has no help')
-            elif action.help.endswith('.'):
-                problems.append(f'the help of {name} ends with a period')
+            elif action.help.endswith('.') or '``' in action.help:
+                problems.append(f'the help of {name} has a final period or ``')
+            elif action.default not in NO_DEFAULTS and 'default' not in text:
+                problems.append(f'the help of {name} does not give the default')
     return problems
 
 
