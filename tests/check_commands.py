@@ -3,8 +3,9 @@
 
 ``python check_commands.py IN OUT`` reads questions and writes answers, both as JSON:
 ``[["command", FOLDER, WORDS], ["help", SCRIPT]]`` gives ``[PROBLEM, PROBLEMS]``, where
-``PROBLEM`` is null if there is none. A script runs up to the point where it parses its arguments. All scripts share this
-process, because most of the time is spent in importing torch and mmaction2.
+``PROBLEM`` is null if there is none. A script runs up to the point where it parses its
+arguments. All scripts share this process, because most of the time is spent in
+importing torch and mmaction2.
 """
 
 import argparse
