@@ -3,7 +3,8 @@
 
 ``python check_commands.py IN OUT`` reads questions and writes answers, both as JSON:
 ``[["command", FOLDER, WORDS], ["help", SCRIPT]]`` gives ``[PROBLEM, PROBLEMS]``, where
-``PROBLEM`` is null if there is none. A script runs up to the point where it parses its
+``PROBLEM`` is null if there is none. A "mention" is a command that may lack required
+arguments. A script runs up to the point where it parses its
 arguments. All scripts share this process, because most of the time is spent in
 importing torch and mmaction2.
 """
@@ -437,6 +438,8 @@ def answer(question: list) -> object:
     try:
         check(words, Path(folder))
     except Wrong as problem:
+        if kind == 'mention' and 'arguments are required' in str(problem):
+            return None
         return str(problem)
     return None
 

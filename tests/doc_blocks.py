@@ -20,6 +20,8 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 SHELL = ('shell', 'bash', 'sh', 'console')
+# Commands in the prose; a sentence leaves out what does not matter: `...`.
+_MENTION = re.compile(r'`((?:bash|make|pip|python|torchrun) [^`]+)`')
 _LEXER = RawFencedCodeBlockLexer(re.compile(r'(?P<language>.*)\n'))
 
 
@@ -69,6 +71,19 @@ def script_of(page: Path) -> str:
             lines += [''] * (block.line - len(lines))
             lines += block.text.splitlines()
     return '\n'.join(lines) + '\n'
+
+
+def mentions(page: Path) -> list[Command]:
+    """List the commands in the prose of a page, without those that contain ``...``."""
+    text = page.read_text(encoding='utf-8')
+    for block in blocks(page):
+        text = text.replace(block.text, '\n' * block.text.count('\n'))
+    found = []
+    for match in _MENTION.finditer(text):
+        line = text.count('\n', 0, match.start()) + 1
+        if '...' not in match[1]:
+            found += commands(match[1].replace('\n', ' '), line=line)
+    return found
 
 
 def commands(text: str, arguments: Sequence[str] = (), line: int = 0) -> list[Command]:

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from doc_blocks import (
     blocks,
     commands,
     folder_of,
+    mentions,
     name_of,
     script_of,
 )
@@ -91,8 +93,8 @@ def read_pages() -> tuple[list, dict[str, str]]:
     found, errors = [], {}
     for page in PAGES:
         try:
-            for command in commands(script_of(page)):
-                found.append((page, command))
+            found += [('command', page, each) for each in commands(script_of(page))]
+            found += [('mention', page, each) for each in mentions(page)]
         except ValueError as error:
             errors[name_of(page)] = str(error)
     return found, errors
@@ -101,14 +103,17 @@ def read_pages() -> tuple[list, dict[str, str]]:
 COMMANDS, ERRORS = read_pages() if shutil.which('bash') else ([], {})
 
 
-def question_of(words: list[str], folder: Path = ROOT) -> list:
-    return ['command', str(folder), words]
+def question_of(words: list[str], folder: Path = ROOT, kind: str = 'command') -> list:
+    return [kind, str(folder), words]
 
 
 @pytest.fixture(scope='module')
 def answer(tmp_path_factory):
     """Answer a question with check_commands.py, in one process for this file."""
-    questions = [question_of(each.words, folder_of(page)) for page, each in COMMANDS]
+    questions = [
+        question_of(command.words, folder_of(page), kind)
+        for kind, page, command in COMMANDS
+    ]
     questions += [question_of(commands(text)[-1].words) for text in FAULTS]
     questions += [question_of(command.words) for command in commands(CORRECT)]
     questions += [['help', script] for script in SCRIPTS]
@@ -147,15 +152,13 @@ def test_each_block_names_its_language(page):
 
 
 @pytest.mark.parametrize(
-    ('page', 'command'),
-    [
-        pytest.param(page, command, id=f'{name_of(page)}-{command.line}')
-        for page, command in COMMANDS
-    ],
+    ('kind', 'page', 'command'),
+    [pytest.param(*case, id=f'{name_of(case[1])}-{case[2].line}') for case in COMMANDS],
 )
-def test_command(answer, page, command):
-    problem = answer(question_of(command.words, folder_of(page)))
-    assert problem is None, f'{page}:{command.line}: {problem}'
+def test_command(answer, kind, page, command):
+    problem = answer(question_of(command.words, folder_of(page), kind))
+    where = f'{name_of(page)}, line {command.line}: {shlex.join(command.words)}'
+    assert problem is None, f'{where}\n{problem}'
     assert {*command.variables} <= known_variables()
 
 
