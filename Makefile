@@ -35,9 +35,9 @@ coverage: venv  ## run the test suite with coverage; fail if it is below the flo
 	    'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
 	    $(BIN)/python -m pytest -n 2 --dist loadfile --cov
 
-test-docs: venv  ## check links, snippets and tables of the docs
+test-docs: venv  ## check links, snippets, commands and tables of the docs
 	$(BIN)/python -m pytest tests/test_links.py tests/test_snippets.py \
-	    tests/test_tools/test_write_tables.py
+	    tests/test_commands_in_docs.py tests/test_tools/test_write_tables.py
 
 lint: venv  ## ruff, codespell, mypy
 	$(BIN)/ruff check .

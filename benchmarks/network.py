@@ -134,5 +134,7 @@ def scores(network: nn.Module, clips: Tensor) -> Tensor:
 
 if __name__ == '__main__':
     parser = make_parser(__doc__, size=224)
-    parser.add_argument('--depth', type=int, choices=[18, 34, 50, 101], default=50)
+    text = 'depth of the ResNet (default: %(default)s)'
+    depths = [18, 34, 50, 101]
+    parser.add_argument('--depth', type=int, choices=depths, default=50, help=text)
     run(parser, build, size=96, depth=18)

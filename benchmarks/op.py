@@ -85,9 +85,9 @@ def build(args: Namespace) -> list[Candidate]:
 
 if __name__ == '__main__':
     parser = make_parser(__doc__, size=14, channels=128)
-    text = "backends of our operator to compare with 'auto'"
+    text = "backends of our operator to compare with 'auto' (default: none)"
     choices = ['torch', 'triton']
     parser.add_argument('--backend', nargs='+', default=[], choices=choices, help=text)
-    text = 'quantities to vary, one at a time'
+    text = 'quantities to vary, one at a time (default: none)'
     parser.add_argument('--scale', nargs='+', default=[], choices=SCALES, help=text)
     run(parser, build, size=6, channels=8)

@@ -31,26 +31,34 @@ SCALES = {
     'batch': (1, 2, 4, 8),
 }
 
+# Help on the sizes of the input, which differ between the benchmarks.
+_INPUTS = {'size': 'height and width of the input', 'channels': 'channels of the input'}
+
 
 def make_parser(doc: str, **inputs: int) -> ArgumentParser:
     """Create a parser with the options that all benchmarks share.
 
     Args:
         doc: Description of the benchmark.
-        inputs: Extra options for sizes of the input, with their defaults.
+        inputs: Extra options, ``size`` and ``channels`` of the input, with their
+            defaults.
     """
     parser = ArgumentParser(description=doc, formatter_class=Formatter)
     add = parser.add_argument
-    add('--device', choices=['cpu', 'cuda'], default='cpu')
-    add('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32')
+    for name, choices, text in (
+        ('device', ('cpu', 'cuda'), 'where the candidates run'),
+        ('dtype', ('float32', 'float16', 'bfloat16'), 'precision of the input'),
+    ):
+        text += ' (default: %(default)s)'
+        add(f'--{name}', choices=choices, default=choices[0], help=text)
     for name, default, text in (
-        ('threads', 1, 'CPU threads'),
-        ('repeats', 20, 'rounds'),
-        ('batch', 1, 'clips'),
+        ('threads', 1, 'number of CPU threads'),
+        ('repeats', 20, 'number of rounds; each measures every candidate once'),
+        ('batch', 1, 'clips per batch'),
         ('t', 8, 'frames per clip'),
         ('l', 5, 'number of temporal offsets, odd: from -(l // 2) to l // 2'),
-        ('window', 9, 'U and V, odd'),
-        *((name, default, 'of the input') for name, default in inputs.items()),
+        ('window', 9, 'U and V of the window, odd'),
+        *((name, default, _INPUTS[name]) for name, default in inputs.items()),
     ):
         text += f' (default: {default})'
         add(f'--{name}', type=_positive, default=default, help=text)
@@ -59,7 +67,8 @@ def make_parser(doc: str, **inputs: int) -> ArgumentParser:
     add('--sampler', action='store_true', help=text)
     text = 'run two rounds with tiny sizes, as a smoke test'
     add('--quick', action='store_true', help=text)
-    add('--out', type=Path, default='work_dirs/benchmarks', help='folder of the report')
+    text = 'folder of the report (default: %(default)s)'
+    add('--out', type=Path, default='work_dirs/benchmarks', help=text)
     return parser
 
 

@@ -1,25 +1,38 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Run a snippet of the docs as if pasted into a new process.
+"""Run snippets of the docs as if each were pasted into a new process.
 
 mmengine reads configs, and their model is built as in mmaction2's tools. Plain Python
 runs without any preparation.
+
+``python run_snippet.py`` reads the path of a snippet per line and answers with a line
+of JSON: whether it ran, and its output. Each snippet runs in a fork of a process that
+has imported the slow packages of others, but nothing of mmaction2 or of ours.
+``python run_snippet.py PATH`` runs one snippet.
 """
 
+import contextlib
 import doctest
+import json
+import os
+import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
+
+SLOW = ('torch._dynamo', 'torch.distributed.fsdp', 'scipy.stats', 'matplotlib.pyplot')
 
 
 def run_doctest(path: str) -> None:
-    text = Path(path).read_text()
+    text = Path(path).read_text(encoding='utf-8')
     test = doctest.DocTestParser().get_doctest(text, {}, path, path, 0)
     if doctest.DocTestRunner().run(test).failed:
         sys.exit(1)
 
 
 def run_python(path: str) -> None:
-    text = Path(path).read_text()
-    namespace = {}
+    text = Path(path).read_text(encoding='utf-8')
+    namespace = {'__name__': '__main__'}
     if '_base_' not in text:
         exec(compile(text, path, 'exec'), namespace)
     parts = [namespace.get(name) for name in ('model', 'backbone')]
@@ -44,5 +57,55 @@ def build_config(path: str) -> None:
         MODELS.build(part)
 
 
+def run(path: str) -> None:
+    {'.txt': run_doctest, '.py': run_python}[Path(path).suffix](path)
+
+
+def run_forked(path: str, output: int) -> bool:
+    """Run a snippet in a fork, in its folder; its output goes to a file descriptor."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    code = 1
+    try:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chdir(Path(path).parent)
+        sys.path[0] = ''  # as in an interactive session
+        sys.argv = ['']
+        run(path)
+        code = 0
+    except SystemExit as error:
+        code = 1 if error.code else 0
+        print(error.code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def run_alone(path: str, output: int) -> bool:
+    """Run a snippet in a new process, where forks do not exist."""
+    command = [sys.executable, __file__, path]
+    folder = Path(path).parent
+    result = subprocess.run(command, stdout=output, stderr=output, cwd=folder)
+    return result.returncode == 0
+
+
+def serve() -> None:
+    forks = hasattr(os, 'fork')
+    for name in SLOW if forks else ():
+        __import__(name)
+    for line in sys.stdin:
+        with tempfile.TemporaryFile() as file:
+            start = run_forked if forks else run_alone
+            ok = start(line.rstrip('\n'), file.fileno())
+            file.seek(0)
+            print(json.dumps([ok, file.read().decode(errors='replace')]), flush=True)
+
+
 if __name__ == '__main__':
-    {'.txt': run_doctest, '.py': run_python}[Path(sys.argv[1]).suffix](sys.argv[1])
+    with contextlib.suppress(KeyboardInterrupt):
+        run(sys.argv[1]) if sys.argv[1:] else serve()

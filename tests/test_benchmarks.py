@@ -2,7 +2,6 @@
 """The benchmarks run from the command line on tiny sizes."""
 
 import json
-import re
 import runpy
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-DOCS = (ROOT / 'docs' / 'performance.md').read_text()
 # Stand-in for the official code, as far as op.py calls it. Like the original, it
 # allocates on CUDA.
 OFFICIAL = """
@@ -53,16 +51,6 @@ def run(monkeypatch, tmp_path):
 
     yield run
     torch.set_num_threads(threads)
-
-
-@pytest.mark.parametrize('name', ['op', 'block', 'network'])
-def test_options_in_the_docs_exist(run, name, capsys):
-    commands = re.findall(rf'python benchmarks/{name}.py(.*?)[`\n]', DOCS)
-    assert len(commands) >= 2
-    with pytest.raises(SystemExit):
-        run(name, '--help')
-    missing = set(re.findall(r'--\S+', ' '.join(commands)))
-    assert missing <= set(re.findall(r'--[\w-]+', capsys.readouterr().out))
 
 
 def test_rows_of_the_operator(run, tmp_path, capsys):

@@ -2,47 +2,85 @@
 """Every Python snippet in README, docs and docstrings runs as is."""
 
 import ast
-import re
+import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *ROOT.glob('docs/*.md')]
-BLOCK = re.compile(r'^```python\n(.*?)^```', re.DOTALL | re.MULTILINE)
+from doc_blocks import PAGES, ROOT, blocks, name_of
 
 
 def snippets():
     for page in PAGES:
-        text = page.read_text()
-        for match in BLOCK.finditer(text):
-            line = text[: match.start()].count('\n') + 1
-            yield pytest.param(match[1], '.py', id=f'{page.name}-{line}')
+        for block in blocks(page):
+            if block.language == 'python':
+                name = f'{name_of(page)}-{block.line}'
+                yield pytest.param(block.text, '.py', id=name)
     for path in sorted((ROOT / 'selfy_mmaction').rglob('*.py')):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
                 docstring = ast.get_docstring(node)
                 if docstring and '>>>' in docstring:
-                    yield pytest.param(docstring, '.txt', id=f'{path.stem}-{node.name}')
+                    name = getattr(node, 'name', 'module')
+                    yield pytest.param(docstring, '.txt', id=f'{path.stem}-{name}')
 
 
-@pytest.mark.parametrize(('text', 'suffix'), snippets())
-def test_runs_in_a_bare_process(tmp_path, text, suffix):
-    path = tmp_path / f'snippet{suffix}'
-    path.write_text(text)
-    result = subprocess.run(
-        [sys.executable, ROOT / 'tests' / 'run_snippet.py', path],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+@pytest.fixture(scope='module')
+def run():
+    """Run a snippet in a process of its own; return whether it ran, and its output."""
+    server = subprocess.Popen(
+        [sys.executable, ROOT / 'tests' / 'run_snippet.py'],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding='utf-8',
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+
+    def run(path):
+        print(path, file=server.stdin, flush=True)
+        return json.loads(server.stdout.readline())
+
+    with server:
+        yield run
+        server.stdin.close()
+
+
+@pytest.mark.parametrize(('text', 'suffix'), [*snippets()])
+def test_runs_in_a_bare_process(run, tmp_path, text, suffix):
+    path = tmp_path / f'snippet{suffix}'
+    path.write_text(text, encoding='utf-8')
+    ok, output = run(path)
+    assert ok, output
+
+
+@pytest.mark.parametrize(
+    ('text', 'output'),
+    [
+        ('import torch\ntorch.randn(', 'SyntaxError'),
+        ('torch.zeros(1)', "name 'torch' is not defined"),
+        ("model = dict(type='Recognizer9D')", 'Recognizer9D'),
+        ('raise SystemExit(3)', '3'),
+        # Nothing of mmaction2 or of ours is imported for a snippet.
+        (
+            'import sys\nassert not {"mmaction", "selfy_mmaction"} & {*sys.modules}',
+            None,
+        ),
+        ('from mmengine import MODELS\nassert MODELS.get("SELFYBlock") is None', None),
+    ],
+)
+def test_faults_are_found(run, tmp_path, text, output):
+    path = tmp_path / 'snippet.py'
+    path.write_text(text)
+    ok, printed = run(path)
+    assert ok == (output is None), printed
+    assert (output or '') in printed
 
 
 def test_snippets_are_found():
-    assert {page.name for page in PAGES if BLOCK.search(page.read_text())} >= {
-        'README.md',
-        'mixing.md',
+    found = {
+        name_of(page)
+        for page in PAGES
+        if any(block.language == 'python' for block in blocks(page))
     }
+    assert found >= {'README.md', 'mixing.md'}

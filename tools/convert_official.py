@@ -4,13 +4,13 @@
     python tools/convert_official.py IN.pth.tar OUT.pth [--kind tsm]
 
 Checkpoints of the SELFY code (ResNet-18, -34, -50 or -101, 8 or 16 frames) become
-checkpoints of ``Recognizer2D`` with ``ResNetTSMSELFY``, using the official form of the
-block or, for its ``--arch TSM``, no block. Checkpoints of the TSM code become
-checkpoints of mmaction2's ``ResNetTSM``. Checkpoints trained with ``--dropout 0`` are
+checkpoints of Recognizer2D with ResNetTSMSELFY, using the official form of the
+block or, for its --arch TSM, no block. Checkpoints of the TSM code become
+checkpoints of mmaction2's ResNetTSM. Checkpoints trained with --dropout 0 are
 supported for both. torchvision's ImageNet files need no conversion: mmaction2 reads
-them through ``pretrained=``.
+them through pretrained=.
 
-OUT holds ``state_dict`` and ``meta``; ``meta['cfg']`` is the text of the matching
+OUT holds state_dict and meta; meta['cfg'] is the text of the matching
 config. Nothing is written unless every key matches.
 """
 
@@ -102,12 +102,17 @@ def main() -> None:
     )
     parser.add_argument('source', metavar='IN', type=Path, help='official checkpoint')
     parser.add_argument('out', metavar='OUT', type=Path, help='converted checkpoint')
-    parser.add_argument('--kind', choices=KINDS, default='selfy', help='source of IN')
+    parser.add_argument(
+        '--kind',
+        choices=KINDS,
+        default='selfy',
+        help='code that wrote IN (default: %(default)s)',
+    )
     parser.add_argument(
         '--config',
         type=Path,
-        help='config that IN must match; default: the one in configs/selfy/official '
-        'for the depth of IN, with the offsets and classes of IN',
+        help='config that IN must match (default: the one in configs/selfy/official '
+        'for the depth of IN, with the offsets and classes of IN)',
     )
     args = parser.parse_args()
     try:

@@ -1,9 +1,9 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Report the accuracy of ``test.py --dump`` files and of their weighted sum.
+"""Report the accuracy of test.py --dump files and of their weighted sum.
 
     python tools/ensemble.py 8_frames.pkl 16_frames.pkl --weights 1 1 --out both.pkl
 
-The metrics match mmaction2's ``report_accuracy.py``. Dumps must hold the same clips and
+The metrics match mmaction2's report_accuracy.py. Dumps must hold the same clips and
 the same class order.
 """
 
@@ -26,9 +26,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('dumps', nargs='+', metavar='DUMP', help='from test.py --dump')
     parser.add_argument(
-        '--weights', nargs='+', type=float, help='one per dump (default: all 1)'
+        'dumps', nargs='+', metavar='DUMP', help='file from test.py --dump'
+    )
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        type=float,
+        help='one weight per dump (default: 1 for each)',
     )
     parser.add_argument(
         '--apply-softmax',

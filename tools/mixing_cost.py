@@ -27,21 +27,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', metavar='CONFIG')
-    parser.add_argument('--after', required=True, metavar='LAYER')
+    parser.add_argument('config', metavar='CONFIG', help='config of a recognizer')
+    parser.add_argument(
+        '--after',
+        required=True,
+        metavar='LAYER',
+        help='layer of the backbone after which the block is inserted',
+    )
     parser.add_argument(
         '--shape',
         type=int,
         nargs='+',
-        help='input of one clip: T 3 H W or 1 3 T H W; default: as in InsertBlocks',
+        help='input of one clip, T 3 H W or 1 3 T H W (default: as in InsertBlocks)',
     )
-    parser.add_argument('--block', default='SELFYBlock', metavar='TYPE')
     parser.add_argument(
-        '--num-segments', type=int, help='required if the host has none'
+        '--block',
+        default='SELFYBlock',
+        metavar='TYPE',
+        help='registered block (default: %(default)s)',
     )
-    parser.add_argument('--layout', help="such as 'n (t h w) c'; default: that of maps")
     parser.add_argument(
-        '--output', type=int, help='index, if the layer returns several'
+        '--num-segments',
+        type=int,
+        help='frames per clip; required if the host has no num_segments',
+    )
+    parser.add_argument(
+        '--layout',
+        help="layout of the layer's output, such as 'n (t h w) c' (default: that of "
+        'maps)',
+    )
+    parser.add_argument(
+        '--output', type=int, help='index of the tensor, if the layer returns several'
     )
     args = parser.parse_args()
     path = Path(args.config)

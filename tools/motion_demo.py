@@ -184,8 +184,18 @@ def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | Non
 def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--data', type=Path, default=Path('data/motion'))
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/motion'))
+    parser.add_argument(
+        '--data',
+        type=Path,
+        default=Path('data/motion'),
+        help='folder of the generated clips (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/motion'),
+        help='folder of the checkpoints and results (default: %(default)s)',
+    )
     args = parser.parse_args()
     if re.search('[ ,]', str(args.data)):
         parser.error(

@@ -51,20 +51,35 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'networks', nargs='+', metavar='CONFIG CHECKPOINT', help='pairs of files'
+        'networks',
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='each network is a pair of files',
     )
-    parser.add_argument('--names', nargs='+', help='names for tables and figure')
+    parser.add_argument(
+        '--names',
+        nargs='+',
+        help='one name per network, for the tables and the figure (default: from the '
+        'configs)',
+    )
     parser.add_argument(
         '--out',
         type=Path,
         default=Path('work_dirs/robustness'),
-        help='default: %(default)s',
+        help='folder of the results (default: %(default)s)',
     )
     parser.add_argument(
-        '--corruptions', nargs='+', default=CORRUPTIONS, help='default: both'
+        '--corruptions',
+        nargs='+',
+        default=CORRUPTIONS,
+        help=f'any of {", ".join(CORRUPTIONS)} (default: all)',
     )
     parser.add_argument(
-        '--levels', nargs='+', type=int, default=range(1, 7), help='default: 1 to 6'
+        '--levels',
+        nargs='+',
+        type=int,
+        default=range(1, 7),
+        help='levels of each corruption, from 1 to 6 (default: all)',
     )
     parser.add_argument(
         '--frame',
@@ -72,7 +87,11 @@ def main() -> None:
         help='index of the frame to corrupt, from 0 (default: the center, which is 3 '
         'for 8 frames)',
     )
-    parser.add_argument('--metric', default='acc/top1', help='default: %(default)s')
+    parser.add_argument(
+        '--metric',
+        default='acc/top1',
+        help="metric of the config's evaluator that is reported (default: %(default)s)",
+    )
     parser.add_argument(
         '--seed', type=int, default=0, help='seed of the blur angles (default: 0)'
     )

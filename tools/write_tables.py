@@ -87,7 +87,9 @@ def main() -> None:
     """Write the tables, or check that they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--check', action='store_true', help='write nothing, fail if out of date'
+        '--check',
+        action='store_true',
+        help='write nothing; fail if a table is out of date',
     )
     args = parser.parse_args()
     tables = read_models()

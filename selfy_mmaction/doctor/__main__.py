@@ -1,11 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Command line of the doctor."""
 
+import argparse
 import platform
 import sys
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,8 +107,13 @@ def diagnose() -> list[Check]:
         return perform(steps(Path(folder)))
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Print all results; return 1 if a check failed, else 0."""
+    argparse.ArgumentParser(
+        prog='python -m selfy_mmaction.doctor',
+        description='Check the installed packages, run small parts of them and suggest '
+        'fixes. The exit code is 1 if a check failed, else 0.',
+    ).parse_args(argv)
     # The checks report the causes of the packages' own warnings.
     warnings.simplefilter('ignore')
     checks = diagnose()
@@ -125,4 +132,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

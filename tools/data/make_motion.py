@@ -12,13 +12,20 @@ def main() -> None:
         description='Generate the motion benchmark: videos, annotation lists and '
         'motion.json. Run the same command again to resume an interrupted run.'
     )
-    parser.add_argument('out', help='output folder, created if missing')
+    parser.add_argument('out', metavar='OUT', help='output folder, created if missing')
     parser.add_argument(
-        '--preset', default='small', help=f'one of {", ".join(PRESETS)} (default small)'
+        '--preset',
+        default='small',
+        help=f'one of {", ".join(PRESETS)} (default: %(default)s)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='0 or greater (default 0)')
     parser.add_argument(
-        '--workers', type=int, help='processes (default: number of CPUs)'
+        '--seed',
+        type=int,
+        default=0,
+        help='seed of the clips, 0 or greater (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--workers', type=int, help='number of processes (default: number of CPUs)'
     )
     args = parser.parse_args()
     try:

@@ -36,21 +36,21 @@ def make_parser() -> argparse.ArgumentParser:
             '--sample',
             type=int,
             default=100,
-            help='clips that --check decodes per list (default 100)',
+            help='clips that --check decodes per list (default: %(default)s)',
         )
         add('--json', help='path of the --check report (default: check.json in --out)')
         if len(dataset.arrange) > 1:
             add(
                 '--label-order',
                 choices=list(dataset.arrange),
-                help=f'class order (default {next(iter(dataset.arrange))})',
+                help=f'class order (default: {next(iter(dataset.arrange))})',
             )
         if dataset.default_version:
             versions = list(dataset.label_sets[0].published)
             add(
                 '--label-version',
                 choices=versions,
-                help=f'label version (default {dataset.default_version})',
+                help=f'label version (default: {dataset.default_version})',
             )
         add(
             '--allow-partial',
@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
             help='report missing clips and unexpected counts instead of failing',
         )
         add('--overwrite', action='store_true', help='replace lists that differ')
-        add('--workers', type=int, help='threads (default: number of CPUs)')
+        add('--workers', type=int, help='number of threads (default: number of CPUs)')
     return parser
 
 
