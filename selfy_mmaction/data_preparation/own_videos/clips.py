@@ -138,9 +138,7 @@ def check_labels(labels: Iterable[str]) -> list[str]:
                 'capitalization, blanks or the form of Unicode; give them one name if '
                 'they are the same, or else clearly different ones'
             )
-    names = sorted(
-        (name for group in alike.values() for name in group), key=natural_key
-    )
+    names = sorted(set().union(*alike.values()), key=natural_key)
     if len(names) < 2:
         raise ValueError(
             f'found {len(names)} {"class" if len(names) == 1 else "classes"}'

@@ -49,7 +49,8 @@ def read_folder(root: Path) -> Source:
     if not source.clips:
         raise ValueError(
             f'{root} has no videos in folders of classes; expected '
-            f'{root}/CLASS/VIDEO.mp4, or pass a CSV file with the columns path and label'
+            f'{root}/CLASS/VIDEO.mp4, or pass a CSV file with the columns path and '
+            'label'
         )
     source.clips.sort(key=lambda clip: natural_key(clip.path))
     source.skipped = dict(sorted(skipped.items()))

@@ -1,9 +1,10 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Report on a user's own videos: numbers of clips, durations, sizes, codecs."""
 
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+
+import numpy as np
 
 from ..check_report import NUM_EXAMPLES, format_table
 from .clips import SPLITS, Clip, name_some
@@ -21,27 +22,26 @@ def describe_media(facts: Sequence[Facts]) -> dict:
         second) and ``size`` (width and height in pixels, by area). Unknown values are
         left out.
     """
-    sizes = sorted(
-        ((fact.width, fact.height) for fact in facts if fact.width),
-        key=lambda size: (size[0] * size[1], size),
-    )
+    sizes = [(fact.width, fact.height) for fact in facts if fact.width]
+    codecs = Counter(fact.codec or 'unknown' for fact in facts)
     return {
         'videos': len(facts),
         'seconds': _spread([round(fact.seconds, 2) for fact in facts if fact.seconds]),
         'frames': _spread([fact.frames for fact in facts if fact.frames]),
         'rate': _spread([fact.rate for fact in facts if fact.rate]),
-        'size': [list(size) for size in _spread(sizes)],
-        'codecs': dict(
-            Counter(fact.codec or 'unknown' for fact in facts).most_common()
-        ),
+        'size': _spread(sizes),
+        'codecs': dict(codecs.most_common()),
         'rotated': sum(fact.rotated for fact in facts),
     }
 
 
-def _spread(values: list) -> list:
+def _spread(values: list) -> dict:
     if not values:
-        return []
-    return [min(values), statistics.median_low(values), max(values)]
+        return {}
+    # By area: min() of sizes would compare their widths.
+    values = sorted(values, key=np.prod)
+    middle = values[(len(values) - 1) // 2]
+    return {'smallest': values[0], 'median': middle, 'largest': values[-1]}
 
 
 def note_classes(clips: Sequence[Clip], names: Sequence[str]) -> list[str]:
@@ -61,9 +61,9 @@ def note_classes(clips: Sequence[Clip], names: Sequence[str]) -> list[str]:
     (most, largest), *_, (least, smallest) = counts.most_common()
     if largest > IMBALANCE * smallest:
         notes.append(
-            f'{most!r} has {largest} clips, but {least!r} only {smallest}: rare classes '
-            "may never be predicted; add clips, or repeat rare classes (mmengine's "
-            'ClassBalancedDataset)'
+            f'{most!r} has {largest} clips, but {least!r} only {smallest}: rare '
+            'classes may never be predicted; add clips, or repeat rare classes '
+            "(mmengine's ClassBalancedDataset)"
         )
     return notes
 
@@ -88,15 +88,15 @@ def show_own_videos(record: dict) -> str:
     ):
         spread = [
             'x'.join(map(str, value)) if key == 'size' else f'{value:g}'
-            for value in media[key]
+            for value in media[key].values()
         ]
         values.append((title, *(spread or ['unknown'] * 3)))
     codecs = ', '.join(f'{name} {count}' for name, count in media['codecs'].items())
     lines += [
         *format_table(values),
         '',
-        f'{media["videos"]} videos in {record["groups"]} groups; codecs: {codecs}; '
-        f'stored rotated: {media["rotated"]}',
+        f'{media["videos"]} videos in {record["groups"]} groups (of one source video); '
+        f'codecs: {codecs}; stored rotated: {media["rotated"]}',
     ]
     if record['skipped']:
         skipped = ', '.join(f'{n} ({why})' for why, n in record['skipped'].items())

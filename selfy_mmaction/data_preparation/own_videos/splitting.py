@@ -166,13 +166,11 @@ def _choose(
     few = sorted(label for label in sizes if left[label] < 2)
     if few:
         label = few[0]
-        of_one = (
-            f'all {sizes[label]} clips of one group' if sizes[label] > 1 else '1 clip'
-        )
+        one = 'clips, all of one group' if sizes[label] > 1 else 'clip'
         raise ValueError(
             f'{len(few)} of {len(sizes)} classes cannot be in both train and val: '
-            f'{label!r} has {of_one}; add clips of another source, make finer groups, '
-            'or leave the class out'
+            f'{label!r} has {sizes[label]} {one}; add clips of another source, make '
+            'finer groups, or leave the class out'
         )
     order = sorted(groups, key=lambda group: _rank(group, seed))
     chosen: dict[str, str] = {}
