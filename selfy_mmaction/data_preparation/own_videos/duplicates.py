@@ -13,7 +13,7 @@ from .clips import Clip
 def find_copies(clips: Sequence[Clip], workers: int | None) -> dict[str, str]:
     """Find clips whose files are copies of the file of an earlier clip.
 
-    Only files of the same size are read. Empty files are not copies.
+    Only files of the same size are read. Empty and missing files are not copies.
 
     Args:
         clips: Clips.
@@ -29,7 +29,8 @@ def find_copies(clips: Sequence[Clip], workers: int | None) -> dict[str, str]:
     """
     sizes = defaultdict(list)
     for clip in clips:
-        sizes[os.stat(clip.file).st_size].append(clip)
+        size = os.stat(clip.file).st_size if os.path.isfile(clip.file) else 0
+        sizes[size].append(clip)
     alike = [
         clip for size, same in sizes.items() for clip in same if size and len(same) > 1
     ]

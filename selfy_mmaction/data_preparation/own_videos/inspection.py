@@ -67,8 +67,9 @@ def inspect_videos(
     Returns:
         The facts of each clip.
     """
-    known = _read_cache(cache)
     keys = [_key(clip.file, decoder) for clip in clips]
+    known = _read_cache(cache)
+    known = {key: known[key] for key in keys if key in known}
     waiting = [i for i, key in enumerate(keys) if key not in known]
     files = [clips[i].file for i in waiting]
     headers = run_parallel(_read_header, files, workers, 'reading the headers')
@@ -96,7 +97,10 @@ def inspect_videos(
 
 
 def _key(file: Path, decoder: str) -> str:
-    status = os.stat(file)
+    try:
+        status = os.stat(file)
+    except OSError:  # a link to nothing
+        return f'{decoder} missing {file}'
     path = os.path.realpath(file)
     return f'{decoder} {status.st_size} {status.st_mtime_ns} {path}'
 

@@ -26,7 +26,7 @@ from .duplicates import find_copies
 from .folders import read_folder
 from .inspection import CACHE, Facts, inspect_videos
 from .report import describe_media, note_classes
-from .splitting import count_classes, group_clips, split_clips, suspect_groups
+from .splitting import count_classes, group_clips, note_split, split_clips
 from .tables import read_table
 
 CLASS_FILE = 'classes.txt'
@@ -150,9 +150,8 @@ def prepare_own_videos(
         'skipped': found.skipped,
         'notes': [*found.notes, *note_classes(clips, names)],
     }
-    suspicion = suspect_groups(clips)
-    if suspicion and not found.clips[0].split:
-        record['notes'].append(suspicion)
+    if not found.clips[0].split:
+        record['notes'] += note_split(clips, fractions)
     _write(out, found, clips, record, overwrite)
     return record
 
@@ -162,10 +161,10 @@ def _check_places(folder: Path, source: Path, out: Path) -> None:
         raise FileExistsError(f'{out} is not a folder; choose another --out')
     inner, outer = (out, folder) if is_inside(out, folder) else (folder, out)
     # A list may be next to the lists that are made from it.
-    if is_inside(inner, outer) and (source.is_dir() or inner.samefile(outer)):
+    if is_inside(inner, outer) and (source.is_dir() or is_inside(outer, inner)):
         raise ValueError(
-            f'--out {out} and the videos in {folder} must not be inside of each other; '
-            'choose another --out, such as data/own'
+            f'--out {out} and the folder of the videos, {folder}, must not be inside '
+            'of each other; choose another --out'
         )
 
 
@@ -254,4 +253,6 @@ def _write(
     write_files(out, texts, overwrite)
     record['sha256'] = {name: sha256(out / name) for name in texts}
     text = json.dumps(record, indent=2, ensure_ascii=False) + '\n'
+    # Names that are not UTF-8 become JSON's escapes.
+    text = text.encode('utf-8', 'backslashreplace').decode()
     write_files(out, {RECORD: text}, overwrite=True)

@@ -22,7 +22,7 @@ def describe_media(facts: Sequence[Facts]) -> dict:
         second) and ``size`` (width and height in pixels, by area). Unknown values are
         left out.
     """
-    sizes = [(fact.width, fact.height) for fact in facts if fact.width]
+    sizes = [[fact.width, fact.height] for fact in facts if fact.width]
     codecs = Counter(fact.codec or 'unknown' for fact in facts)
     return {
         'videos': len(facts),
@@ -92,11 +92,13 @@ def show_own_videos(record: dict) -> str:
         ]
         values.append((title, *(spread or ['unknown'] * 3)))
     codecs = ', '.join(f'{name} {count}' for name, count in media['codecs'].items())
+    has_groups = record['groups'] < media['videos']
+    groups = f' in {record["groups"]} groups' if has_groups else ''
     lines += [
         *format_table(values),
         '',
-        f'{media["videos"]} videos in {record["groups"]} groups (of one source video); '
-        f'codecs: {codecs}; stored rotated: {media["rotated"]}',
+        f'{media["videos"]} videos{groups}; codecs: {codecs}; stored rotated: '
+        f'{media["rotated"]}',
     ]
     if record['skipped']:
         skipped = ', '.join(f'{n} ({why})' for why, n in record['skipped'].items())

@@ -11,6 +11,7 @@ from dataclasses import replace
 from .clips import SPLITS, Clip, name_some
 
 PARENT = 'parent'
+MOST_OFF = 0.1  # fraction of the clips
 
 
 def group_clips(clips: Sequence[Clip], group_by: str | None) -> list[Clip]:
@@ -76,23 +77,31 @@ def _find_group(pattern: re.Pattern[str], text: str) -> str:
     return '/'.join(filter(None, found.groups())) if found else ''
 
 
-def suspect_groups(clips: Sequence[Clip]) -> str | None:
-    """Return a note if names suggest that several clips are of one source video."""
+def note_split(clips: Sequence[Clip], fractions: Mapping[str, float]) -> list[str]:
+    """Return notes about a chosen split that may not be as the user wants it."""
+    notes = []
+    counts = Counter(clip.split for clip in clips)
+    for split, fraction in fractions.items():
+        share = counts[split] / len(clips)
+        if abs(share - fraction) > MOST_OFF:
+            notes.append(
+                f'{split} has {share:.0%} of the clips instead of {fraction:.0%}: the '
+                'groups are large, or the classes small'
+            )
     stems = defaultdict(list)
     for clip in clips:
-        stem = re.sub(r'[0-9]+$', '', os.path.splitext(clip.path)[0])
+        stem = re.sub('[0-9]+$', '', os.path.splitext(clip.path)[0])
         stems[stem].append(clip.path)
     shared = [paths for paths in stems.values() if len(paths) > 1]
-    if any(clip.group for clip in clips) or len(shared) <= len(
-        {clip.label for clip in clips}
-    ):
-        return None
-    return (
-        'many names differ only in their last number, such as '
-        f'{name_some(shared[0][:2])}; if these are of one source video, use '
-        "--group-by (such as '(.+)_' for all before the last _), or the accuracy will "
-        'be too high'
-    )
+    labels = {clip.label for clip in clips}
+    if not any(clip.group for clip in clips) and len(shared) > len(labels):
+        notes.append(
+            'many names differ only in their last number, such as '
+            f'{name_some(shared[0][:2])}; if these are of one source video, use '
+            "--group-by (such as '(.+)_' for all before the last _), or the accuracy "
+            'will be too high'
+        )
+    return notes
 
 
 def split_clips(
