@@ -64,12 +64,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def next_command(out: str) -> str:
-    """Return the command that trains on the lists."""
+def next_command(out: str, decoder: str) -> str:
+    """Return the command that trains on the lists, with what the configs need."""
     command = f'python -m selfy_mmaction.run train {CONFIG}'
-    if Path(out) == Path(DEFAULT_OUT):
-        return command
-    return f'SELFY_DATA={shlex.quote(os.path.join(out, ""))} {command}'
+    if decoder != 'Decord':
+        command = f'SELFY_DECODER={decoder} {command}'
+    if Path(out) != Path(DEFAULT_OUT):
+        command = f'SELFY_DATA={shlex.quote(os.path.join(out, ""))} {command}'
+    return command
 
 
 def main() -> None:
@@ -91,7 +93,8 @@ def main() -> None:
         traceback.print_exc()
         parser.exit(2, f'error: {parser.prog} failed; please report the lines above\n')
     print(show_own_videos(record))
-    print(f'\nThe lists are in {args.out}. Next:\n  {next_command(args.out)}')
+    print(f'\nThe lists are in {args.out}. Next:')
+    print(f'  {next_command(args.out, record["decoder"])}')
 
 
 if __name__ == '__main__':

@@ -18,7 +18,8 @@ from ..media_checks import may_decode
 from .clips import Clip
 
 CACHE = 'checked_videos.json'
-PIECE = 32  # videos between two writes of the cache
+PIECE = 32  # videos between two writes of the cache, at least
+MOST_WRITES = 50
 FEW_FRAMES = 64  # headers may be off by some frames: count so few
 
 
@@ -74,8 +75,9 @@ def inspect_videos(
     files = [clips[i].file for i in waiting]
     headers = run_parallel(_read_header, files, workers, 'reading the headers')
     with progress_bar(len(waiting), f'decoding all frames with {decoder}') as progress:
-        for start in range(0, len(waiting), PIECE):
-            piece = range(start, min(start + PIECE, len(waiting)))
+        step = max(PIECE, len(waiting) // MOST_WRITES)
+        for start in range(0, len(waiting), step):
+            piece = range(start, min(start + step, len(waiting)))
             decoded = [i for i in piece if may_decode(headers[i].problem, decoder)]
             problems = dict(
                 zip(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from selfy_mmaction.ops import check_int
 
+from ..check_report import NUM_EXAMPLES
 from ..decoding import chosen_decoder
 from ..list_writing import write_files
 from ..media_checks import PROBLEMS
@@ -227,7 +228,11 @@ def _describe_problems(problems: dict[str, tuple[str, str]], total: int) -> str:
     lines = [f'{len(problems)} of {total} videos cannot be used ({SKIP}):']
     for kind in dict.fromkeys(kind for kind, _ in problems.values()):
         same = [f'{p} {s}' for p, (other, s) in problems.items() if other == kind]
-        lines += [f'{len(same)} {fixes[kind]}:', f'    {name_some(same)}']
+        lines += [f'{len(same)} {fixes[kind]}:']
+        lines += [f'    {sentence}' for sentence in same[:NUM_EXAMPLES]]
+        lines += [f'    and {len(same) - NUM_EXAMPLES} more'] * (
+            len(same) > NUM_EXAMPLES
+        )
     return '\n'.join(lines)
 
 

@@ -183,6 +183,7 @@ def _choose(
         )
     order = sorted(groups, key=lambda group: _rank(group, seed))
     chosen: dict[str, str] = {}
+    present: dict[str, set[str]] = {split: set() for split in fractions}
 
     def take(group: str, split: str) -> bool:
         """Move a group out of train, unless it is the last one of a class there."""
@@ -190,6 +191,7 @@ def _choose(
             return False
         left.subtract(groups[group].keys())
         chosen[group] = split
+        present[split].update(groups[group])
         return True
 
     for split, fraction in fractions.items():
@@ -206,8 +208,7 @@ def _choose(
                 wanted.subtract(counts)
         # Large groups may leave a class without a clip: take the smallest then.
         for label in sorted(sizes):
-            there = (g for g, other in chosen.items() if other == split)
-            if any(label in groups[group] for group in there):
+            if label in present[split]:
                 continue
             rest = [g for g in order if g not in chosen and label in groups[g]]
             for group in sorted(rest, key=lambda group: groups[group].total()):
