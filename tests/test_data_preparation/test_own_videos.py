@@ -767,6 +767,9 @@ def test_tool(raw, run_script, capsys, monkeypatch):
     code, text, _ = run('raw', '--out', 'my lists', '--group-by', '(take .)')
     assert code == 0
     assert "  SELFY_DATA='my lists/' python -m" in text
+    monkeypatch.setenv('SELFY_DECODER', 'OpenCV')
+    code, text, _ = run('raw', '--out', 'opencv')
+    assert '  SELFY_DATA=opencv/ SELFY_DECODER=OpenCV python -m' in text
     code, _, error = run('raw', '--seed', '1')
     assert code == 2
     assert error.startswith('error: data/own was prepared with seed 0')

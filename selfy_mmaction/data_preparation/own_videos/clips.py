@@ -90,9 +90,9 @@ def tidy_label(label: str) -> str:
 
 def name_some(names: Iterable[object]) -> str:
     """Join the first names for a message, with the number of the others."""
-    names = [str(name) for name in names]
-    more = len(names) - NUM_EXAMPLES
-    return ', '.join(names[:NUM_EXAMPLES]) + (f' and {more} more' if more > 0 else '')
+    texts = [str(name) for name in names]
+    more = len(texts) - NUM_EXAMPLES
+    return ', '.join(texts[:NUM_EXAMPLES]) + (f' and {more} more' if more > 0 else '')
 
 
 def check_paths(clips: Sequence[Clip]) -> None:
@@ -122,8 +122,8 @@ def check_labels(labels: Iterable[str]) -> list[str]:
         ValueError: If there are fewer than two, one cannot be a line of text, or two
             differ only in capitalization, blanks or the form of Unicode.
     """
-    alike = defaultdict(set)
-    for label in set(labels):
+    alike: dict[str, set[str]] = defaultdict(set)
+    for label in dict.fromkeys(labels):
         if not label or UNWRITABLE.search(label):
             raise ValueError(
                 f'the class name {label!r} is empty, has a tab, a line break or '
@@ -131,14 +131,15 @@ def check_labels(labels: Iterable[str]) -> list[str]:
             )
         words = unicodedata.normalize('NFKC', label).casefold().split()
         alike[' '.join(words)].add(label)
-    for names in alike.values():
-        if len(names) > 1:
+    for forms in alike.values():
+        if len(forms) > 1:
+            both = ' and '.join(map(repr, sorted(forms)))
             raise ValueError(
-                f'the classes {" and ".join(map(repr, sorted(names)))} differ only in '
-                'capitalization, blanks or the form of Unicode; give them one name if '
-                'they are the same, or else clearly different ones'
+                f'the classes {both} differ only in capitalization, blanks or the form '
+                'of Unicode; give them one name if they are the same, or else clearly '
+                'different ones'
             )
-    names = sorted(set().union(*alike.values()), key=natural_key)
+    names = sorted(set[str]().union(*alike.values()), key=natural_key)
     if len(names) < 2:
         raise ValueError(
             f'found {len(names)} {"class" if len(names) == 1 else "classes"}'

@@ -79,10 +79,12 @@ def _subfolders(folder: Path, source: Source, skipped: Counter[str]) -> list[str
 
 def _find_splits(root: Path, tops: list[str]) -> dict[str, str] | None:
     """Return the folder of each split, or None if the folders are classes."""
-    kinds = [SPLIT_NAMES.get(top.lower()) for top in tops]
-    if len(tops) < 2 or None in kinds or 'train' not in kinds:
+    splits = {
+        SPLIT_NAMES[top.lower()]: top for top in tops if top.lower() in SPLIT_NAMES
+    }
+    others = [top for top in tops if top.lower() not in SPLIT_NAMES]
+    if len(tops) < 2 or others or 'train' not in splits:
         return None
-    splits = dict(zip(kinds, tops, strict=True))
     if len(splits) < len(tops):
         raise ValueError(
             f'{root} has the folders {", ".join(tops)}, of which two mean the same '

@@ -109,8 +109,7 @@ def _key(file: Path, decoder: str) -> str:
 
 def _read_header(file: Path) -> Facts:
     problem = video_problem(file)
-    rotated = bool(problem) and problem[0] == 'rotated'
-    if not rotated and is_damage(problem):
+    if is_damage(problem):
         return Facts(0, 0.0, 0, 0, '', False, problem)
     capture = cv2.VideoCapture(str(file))
     try:
@@ -127,7 +126,7 @@ def _read_header(file: Path) -> Facts:
         capture.release()
     # Some files declare the clock of their timestamps as the rate.
     rate = round(rate, 3) if 0 < rate < 1000 else 0.0
-    return Facts(frames, rate, width, height, codec, rotated, None)
+    return Facts(frames, rate, width, height, codec, problem is not None, None)
 
 
 def _read_cache(cache: Path) -> dict[str, Facts]:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from selfy_mmaction.ops import check_int
 
@@ -137,7 +138,7 @@ def prepare_own_videos(
             'leave the class out'
         )
     clips = split_clips([clip for clip, _ in kept], fractions, seed)
-    record = {
+    record: dict[str, Any] = {
         'dataset': 'own',
         **settings,
         'min_frames': min_frames,
@@ -212,7 +213,7 @@ def _find_problems(
     problems = {}
     for clip, fact in zip(clips, facts, strict=True):
         if fact.problem:
-            problems[clip.path] = tuple(fact.problem)
+            problems[clip.path] = fact.problem
         elif 0 < fact.frames < min_frames:
             frames = f'has {fact.frames} frame' + 's' * (fact.frames > 1)
             problems[clip.path] = 'short', frames

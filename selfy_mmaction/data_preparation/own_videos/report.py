@@ -71,7 +71,7 @@ def note_classes(clips: Sequence[Clip], names: Sequence[str]) -> list[str]:
 def show_own_videos(record: dict) -> str:
     """Format the content of ``preparation.json`` as text."""
     counts, media = record['counts'], record['media']
-    rows = [('class', *SPLITS, 'all')]
+    rows: list[Sequence[str]] = [('class', *SPLITS, 'all')]
     for name in record['classes']:
         numbers = [counts[split][name] for split in SPLITS]
         rows.append((name, *map(str, (*numbers, sum(numbers)))))
@@ -79,7 +79,7 @@ def show_own_videos(record: dict) -> str:
     rows.append(('all classes', *map(str, (*totals, sum(totals)))))
     lines = [*format_table(rows), '']
 
-    values = [('', 'smallest', 'median', 'largest')]
+    values: list[Sequence[str]] = [('', 'smallest', 'median', 'largest')]
     for title, key in (
         ('seconds', 'seconds'),
         ('frames', 'frames'),

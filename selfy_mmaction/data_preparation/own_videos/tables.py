@@ -94,12 +94,10 @@ def _read_rows(table: Path) -> list[tuple[int, list[str]]]:
                 f'{width}; put names that hold a {DELIMITERS[delimiter]} into double '
                 'quotes'
             )
-    raise ValueError(
-        problems[0]
-        if problems
-        else f'{table} has one column with a {", ".join(map(DELIMITERS.get, wanted))} '
-        f'as the delimiter; {EXPECTED}'
-    )
+    if problems:
+        raise ValueError(problems[0])
+    tried = ', '.join(DELIMITERS[delimiter] for delimiter in wanted)
+    raise ValueError(f'{table} has one column with a {tried} as delimiter; {EXPECTED}')
 
 
 def _read_clips(
@@ -145,8 +143,9 @@ def _read_clips(
     if missing:
         raise FileNotFoundError(
             f'{len(missing)} of the {len(rows)} videos in {table} do not exist '
-            f'({name_some(missing)}); paths are relative to {table.parent} or '
-            'absolute, and a line of column names must have path and label'
+            f'({name_some(missing)}); paths are relative to {table.parent}, with / '
+            'between folders, or absolute; a line of column names must have path and '
+            'label'
         )
     return [clip for _, clip in clips.values()]
 
