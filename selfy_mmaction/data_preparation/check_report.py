@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Report of a check: facts, errors and notes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partialmethod
 from pathlib import Path
 
@@ -50,6 +50,15 @@ class Report:
         return {'ok': 'error' not in found, **self.facts, 'findings': self.findings}
 
 
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table whose columns are aligned on the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
 def show(report: dict) -> str:
     """Format a report as text: lists, classes, errors, notes."""
     rows = [('list', 'labels', 'clips', 'published', 'classes', 'decoded')]
@@ -67,11 +76,7 @@ def show(report: dict) -> str:
                 str(facts.get('decoded', 0)),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
+    lines = format_table(rows)
     for name, facts in report['classes'].items():
         lines += [
             '',

@@ -299,8 +299,12 @@ class _Reference:
 
 def describe_codec(capture: cv2.VideoCapture) -> str:
     """Name codec and frame size of a video opened by OpenCV."""
-    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
-    name = code.to_bytes(4, 'little').decode('ascii', 'replace').strip()
     width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
     height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-    return f'codec {name}, {width:.0f}x{height:.0f} pixels'
+    return f'codec {codec_name(capture)}, {width:.0f}x{height:.0f} pixels'
+
+
+def codec_name(capture: cv2.VideoCapture) -> str:
+    """Return the four-character code of the codec of a video opened by OpenCV."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    return code.to_bytes(4, 'little').decode('ascii', 'replace').strip()

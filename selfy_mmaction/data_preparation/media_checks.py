@@ -107,14 +107,11 @@ def video_problems(
         Per video None, or the kind of the problem and a sentence without a subject.
     """
     problems = run_parallel(video_problem, paths, workers, f'checking {name}')
-
-    def is_worth_decoding(index: int) -> bool:
-        if not is_damage(problems[index]):
-            return index in decoded
-        # These support more codecs than OpenCV, which read the header.
-        return problems[index][0] == 'unreadable' and decoder in ('PyAV', 'PIMS')
-
-    chosen = list(filter(is_worth_decoding, range(len(paths))))
+    chosen = [
+        index
+        for index, problem in enumerate(problems)
+        if may_decode(problem, decoder) and (index in decoded or is_damage(problem))
+    ]
     with progress_bar(len(chosen), f'decoding {name}') as progress:
         results = decoding_problems(
             [paths[index] for index in chosen], decoder, workers, progress
@@ -123,6 +120,13 @@ def video_problems(
         if problem or is_damage(problems[index]):
             problems[index] = problem
     return problems
+
+
+def may_decode(problem: tuple[str, str] | None, decoder: str) -> bool:
+    """Return whether a decoder may read a video with this problem of its header."""
+    # PyAV supports more codecs than OpenCV, which read the header.
+    by_pyav = decoder in ('PyAV', 'PIMS')
+    return not is_damage(problem) or (problem[0] == 'unreadable' and by_pyav)
 
 
 def _clip_frames_problem(

@@ -27,7 +27,7 @@ def link_media(dataset: Dataset, raw: Path, out: Path, overwrite: bool) -> list[
                 if (raw / name.format(split=split)).is_dir()
             ]
             if sources:
-                _link(out / folder, sources[0], overwrite)
+                link_folder(out / folder, sources[0], overwrite)
         there = {split for split in SPLITS if (out / folders[split]).is_dir()}
         if len(there) == len(SPLITS):
             present.append(media)
@@ -45,7 +45,18 @@ def link_media(dataset: Dataset, raw: Path, out: Path, overwrite: bool) -> list[
     return present
 
 
-def _link(target: Path, source: Path, overwrite: bool) -> None:
+def link_folder(target: Path, source: Path, overwrite: bool) -> None:
+    """Link a folder, unless the target is a folder already.
+
+    Args:
+        target: The link.
+        source: The folder.
+        overwrite: Whether to replace a link to another folder.
+
+    Raises:
+        FileExistsError: If the target is a link to another folder.
+        OSError: If the link cannot be made.
+    """
     if target.is_symlink() and target.resolve() != source.resolve():
         if not overwrite:
             raise FileExistsError(
