@@ -152,9 +152,15 @@ def _check_start(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
 
 
 def check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
-    """Raise a ``ValueError`` unless the weights are all those of a model.
+    """Require every weight of a network in its shape.
 
-    Counts of batches in batch norms may be missing: only training uses them.
+    Args:
+        model: The network.
+        state_dict: Weights, with the keys of the network.
+
+    Raises:
+        ValueError: If a weight is missing or has another shape, or the weights are of a
+            network with other blocks.
     """
     check_block_weights(model, state_dict)
     own = model.state_dict()

@@ -54,13 +54,16 @@ class Prediction:
         return f'{self.video}{seconds}: {classes}{note}'
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what a results file contains: all but ``probabilities``."""
+        """Return what a results file contains.
+
+        Seconds are rounded to microseconds; ``probabilities`` is left out.
+        """
         return dict(
             video=self.video,
-            start=self.start,
-            end=self.end,
+            start=round(self.start, 6),
+            end=None if self.end is None else round(self.end, 6),
             top=[each._asdict() for each in self.top],
-            decode_seconds=self.decode_seconds,
-            model_seconds=self.model_seconds,
+            decode_seconds=round(self.decode_seconds, 6),
+            model_seconds=round(self.model_seconds, 6),
             note=self.note,
         )

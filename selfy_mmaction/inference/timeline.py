@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from selfy_mmaction.atomic_files import replacing
 
@@ -16,6 +17,8 @@ from .results import show_time
 # As many as colors that are easy to tell apart.
 _MOST_CLASSES = 7
 _MOST_LETTERS = 40
+# Seconds between ticks.
+_STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
 def draw_timeline(
@@ -81,6 +84,8 @@ def draw_timeline(
     strip.set_xlabel('time (h:mm:ss)' if ends[-1] >= 60 else 'time (s)')
     if ends[-1] >= 60:
         strip.xaxis.set_major_formatter(lambda value, _: show_time(value)[:-3])
+        step = next((s for s in _STEPS if ends[-1] <= 10 * s), ends[-1] / 10)
+        strip.xaxis.set_major_locator(MultipleLocator(step))
     figure.legend(
         *curves.get_legend_handles_labels(), loc='outside right upper', fontsize=9
     )

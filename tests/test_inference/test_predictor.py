@@ -12,7 +12,8 @@ from mmengine.hub import get_config
 
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.evaluation.dumps import load_dump
-from selfy_mmaction.inference import Predictor, predict
+from selfy_mmaction.inference import Predictor, network, predict
+from selfy_mmaction.inference import predictor as predictor_file
 from selfy_mmaction.run import tools_folder
 
 NAME = 'tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py'
@@ -188,3 +189,23 @@ def test_any_recognizer_of_mmaction2(save_network, clips, tmp_path):
     np.testing.assert_allclose(result.probabilities, scores, atol=1e-6)
     assert len(result.probabilities) == 400
     assert result.top[0].name == str(scores.argmax())
+
+
+def test_nothing_given(files, clips, monkeypatch):
+    """The network and the clip in the package are used; here, stand-ins for them."""
+    monkeypatch.setattr(network, 'PACKAGED_CONFIG', files.config)
+    monkeypatch.setattr(network, 'PACKAGED_CHECKPOINT', str(files.checkpoint))
+    monkeypatch.setattr(predictor_file, 'SAMPLE', clips[3])
+    (result,) = predict(device='cpu')
+    assert result.video == str(clips[3])
+    (expected,) = predict(clips[3], *files, device='cpu')
+    assert (result.probabilities == expected.probabilities).all()
+
+
+@pytest.mark.skipif(not network.SAMPLE.exists(), reason='no network in the package')
+def test_network_in_the_package():
+    (result,) = predict(device='cpu')
+    assert result.video == str(network.SAMPLE)
+    assert len(result.probabilities) == 12
+    assert result.top[0].probability > 0.5
+    assert not result.top[0].name.isdecimal()
