@@ -323,7 +323,9 @@ def parser_of(target: tuple[str, ...]) -> Parses | Shell | str:
         except (Parses, Shell) as found:
             return found
         except SystemExit as error:
-            return f'{name} exits with {error.code}: {text.getvalue().strip()}'
+            # The list of all tools follows the first line.
+            first = text.getvalue().strip().split('\n')[0]
+            return f'{name} exits with {error.code}: {first}'
         except Exception as error:
             return f'{name} fails with {type(error).__name__}: {error}'
     return f'{name} parses no arguments'
