@@ -15,8 +15,8 @@ from mmengine.runner import checkpoint as loading
 from torch import nn
 
 from selfy_mmaction.compat.package_configs import find_configs
-from selfy_mmaction.datasets.class_names import read_class_names
 from selfy_mmaction.engine.checkpoint_check_hook import check_complete
+from selfy_mmaction.text_files import read_class_names
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from selfy_mmaction.datasets.class_names import read_class_names
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.ops import check_int
+from selfy_mmaction.text_files import read_class_names
 
 from .network import (
     SAMPLE,
