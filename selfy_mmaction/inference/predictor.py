@@ -154,19 +154,17 @@ class Predictor:
         check_seconds(window, stride)
         video = os.fspath(video)
         try:
+            begin = time.perf_counter()
             opened = self.pipeline.open(video)
-            windows = opened.cut(window, stride)
-            opening = opened.seconds / len(windows)
-            for first in range(0, len(windows), self.batch_size):
-                batch = windows[first : first + self.batch_size]
-                begin = time.perf_counter()
-                inputs, notes = opened.read(batch)
-                decode = (time.perf_counter() - begin) / len(batch) + opening
-                scores, model = self._run(inputs)
-                for one, note, score in zip(batch, notes, scores, strict=True):
+            batches = opened.read(opened.cut(window, stride), self.batch_size)
+            for batch in batches:
+                decode = (time.perf_counter() - begin) / len(batch)
+                scores, model = self._run([inputs for _, inputs, _ in batch])
+                for (one, _, note), score in zip(batch, scores, strict=True):
                     yield self._prediction(
                         video, one.start, one.end, score, decode, model, note
                     )
+                begin = time.perf_counter()
         except UnreadableError as error:
             raise UnreadableError(f'{video} cannot be read: {error}') from error
 
