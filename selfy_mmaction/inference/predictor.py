@@ -166,7 +166,8 @@ class Predictor:
                     )
                 begin = time.perf_counter()
         except UnreadableError as error:
-            raise UnreadableError(f'{video} cannot be read: {error}') from error
+            reason = str(error).removeprefix('ValueError: ')
+            raise UnreadableError(f'{video} cannot be read: {reason}') from error
 
     def predict_frames(self, frames: Any, source: str = 'frames') -> Prediction:
         """Predict for frames in memory, as one clip.
