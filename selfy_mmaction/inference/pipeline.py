@@ -98,7 +98,7 @@ class OpenVideo:
 
     def __init__(self, pipeline: VideoPipeline, path: str) -> None:
         self._pipeline = pipeline
-        self._info = read_clip(pipeline._open, _annotation(filename=path))
+        self._info = _read(pipeline._open, _annotation(filename=path))
         self.total_frames = self._info['total_frames']
         self.times = frame_times(self._info)
         self._next = 0  # index of the next frame, if the decoder cannot seek
@@ -177,7 +177,7 @@ class OpenVideo:
     def _decode(self, sample: dict[str, Any], indices: list[int]) -> dict[str, Any]:
         skipped = self._next if self._goes_on else 0
         info = dict(sample, total_frames=self.total_frames)
-        decoded = read_clip(
+        decoded = _read(
             [self._pipeline._decode],
             dict(info, frame_inds=np.array(indices) - skipped),
         )
@@ -225,6 +225,13 @@ def _test_pipeline(config: Config) -> Any:
 def _annotation(**values: Any) -> dict[str, Any]:
     # As in mmaction2's inference_recognizer. No class is known, hence label -1.
     return dict(label=-1, start_index=0, modality='RGB', **values)
+
+
+def _read(steps: Sequence[Transform], info: dict[str, Any]) -> dict[str, Any]:
+    results = read_clip(steps, info)
+    if results is None:
+        raise UnreadableError('a step of the test pipeline rejected it')
+    return results
 
 
 def _run(steps: Sequence[Transform], info: dict[str, Any]) -> dict[str, Any]:

@@ -120,10 +120,10 @@ class Predictor:
         self.pipeline = VideoPipeline(read, name)
         device = choose_device(device)
         weights, meta = load_checkpoint(checkpoint)
-        self.model = build_network(read, name, checkpoint, weights, device)
+        self.model: Any = build_network(read, name, checkpoint, weights, device)
         head = getattr(self.model, 'cls_head', None)
-        self.num_classes = getattr(head, 'num_classes', None)
-        if self.num_classes is None:
+        self.num_classes: int = getattr(head, 'num_classes', 0)
+        if not self.num_classes:
             raise ValueError(
                 f'the network of {name} has no cls_head with num_classes; only '
                 'networks that classify videos can predict'
@@ -194,7 +194,7 @@ class Predictor:
         # With average_clips='score' and None, heads return scores before the softmax,
         # and with None, those of each view of the clip.
         score = score.detach().cpu().double()
-        if self.model.cls_head.average_clips != 'prob':
+        if getattr(self.model.cls_head, 'average_clips', None) != 'prob':
             score = score.softmax(dim=-1)
         mean = score.reshape(-1, self.num_classes).mean(dim=0).numpy()
         return mean / mean.sum()  # the network's softmax is in single precision

@@ -35,7 +35,7 @@ def find_videos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     videos = []
-    for path in map(os.fspath, paths):
+    for path in [os.fspath(each) for each in paths]:
         if os.path.isdir(path):
             videos += _find_in_folder(path)
         elif os.path.exists(path):
