@@ -43,7 +43,7 @@ def tools_folder() -> Path:
         FileNotFoundError: If mmaction2 is not installed or has no tools folder.
     """
     spec = find_spec('mmaction')
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             "mmaction2 is not installed. Install it: pip install 'mmaction2>=1.2.0'"
         )

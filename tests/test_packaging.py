@@ -222,3 +222,11 @@ def test_base_of_a_users_project(project, base, tool):
     config.write_text(USER_CONFIG.format(base=base))
     output = project.python(*tool, config, '--shape', 8, 3, 64, 64)
     assert 'Flops:' in output
+
+
+def test_own_tools_run_from_the_wheel(project):
+    output = project.python('-m', 'selfy_mmaction.run', '--list')
+    assert '  predict           Predict the actions in videos' in output
+    assert '\n  train\n' in output
+    output = project.python('-m', 'selfy_mmaction.run', 'predict', '--help')
+    assert 'predict.py [-h]' in output

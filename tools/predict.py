@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from selfy_mmaction.datasets.reading import UnreadableError
-from selfy_mmaction.inference import Predictor
+from selfy_mmaction.inference import Prediction, Predictor
 from selfy_mmaction.inference.camera import watch
 from selfy_mmaction.inference.network import SAMPLE
 from selfy_mmaction.inference.results import (
@@ -124,7 +124,7 @@ def run_on_videos(
         files = [stack.enter_context(ResultsFile(path)) for path in paths]
         for number, video in enumerate(videos, start=1):
             count = f'[{number}/{len(videos)}] ' if len(videos) > 1 else ''
-            windows = []
+            windows: list[Prediction] = []
             try:
                 for result in predictor.predict(video, args.window, args.stride):
                     for file in files:

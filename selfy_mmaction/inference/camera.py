@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -43,7 +43,7 @@ def watch(
     window: float = 2.0,
     stride: float = 1.0,
     realtime: bool = True,
-) -> Iterator[CameraPrediction]:
+) -> Generator[CameraPrediction, None, None]:
     """Predict for the newest frames of a camera, again and again.
 
     A thread reads the camera and keeps the frames of the last ``window`` seconds. Older

@@ -167,7 +167,7 @@ def _set_num_classes(model: dict[str, Any], weights: dict[str, torch.Tensor]) ->
     head = model.get('cls_head')
     last = weights.get('cls_head.fc_cls.weight')
     if isinstance(head, dict) and 'class_file' in head and last is not None:
-        head.num_classes = head.get('num_classes') or len(last)
+        head['num_classes'] = head.get('num_classes') or len(last)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -208,12 +208,13 @@ def find_class_names(
         FileNotFoundError: If the file does not exist.
         ValueError: If there are more or fewer names than classes.
     """
-    if classes is not None:
+    names: Sequence[str]
+    if isinstance(classes, (str, os.PathLike)):
+        source, names = str(classes), read_class_names(str(classes))
+    elif classes is not None:
         source, names = 'classes', classes
-        if isinstance(classes, (str, os.PathLike)):
-            source, names = str(classes), read_class_names(str(classes))
-    elif names := (meta.get('dataset_meta') or {}).get('classes'):
-        source = 'the checkpoint'
+    elif stored := (meta.get('dataset_meta') or {}).get('classes'):
+        source, names = 'the checkpoint', stored
     else:
         files = [file for file in _class_files(config) if Path(file).is_file()]
         if not files:

@@ -1,8 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The config's own test pipeline, run on windows of a video or on frames in memory."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from selfy_mmaction.datasets.reading import (
     read_clip,
     reads_files,
 )
+from selfy_mmaction.datasets.transforms.pyav_decoding import PyAVDecode
 
 from .videos import Window, cut_windows, frame_times
 
@@ -94,22 +94,22 @@ class OpenVideo:
     Attributes:
         total_frames: Number of frames.
         times: Result of :func:`frame_times`.
-        seconds: Seconds it took to open the video.
     """
 
     def __init__(self, pipeline: VideoPipeline, path: str) -> None:
         self._pipeline = pipeline
-        self._path = path
-        start = time.perf_counter()
-        self._reopen()
+        self._info = _read(pipeline._open, _annotation(filename=path))
         self.total_frames = self._info['total_frames']
         self.times = frame_times(self._info)
-        self.seconds = time.perf_counter() - start
-
-    def _reopen(self) -> None:
-        info = _annotation(filename=self._path)
-        self._info = read_clip(self._pipeline._open, info)
-        self._is_used = False
+        self._next = 0  # index of the next frame, if the decoder cannot seek
+        decode = pipeline._decode
+        self._goes_on = (
+            isinstance(decode, PyAVDecode)
+            and decode.mode == 'accurate'
+            and not decode.multi_thread
+        )
+        if self._goes_on:
+            self._info['video_reader'] = _OpenContainer(self._info['video_reader'])
 
     def cut(self, window: float | None, stride: float | None) -> list[Window]:
         """Cut the video into windows, see :func:`cut_windows`.
@@ -122,38 +122,97 @@ class OpenVideo:
         except ValueError as error:
             raise UnreadableError(str(error)) from None
 
-    def read(self, windows: Sequence[Window]) -> tuple[list[dict[str, Any]], list[str]]:
-        """Run the pipeline on windows, which are decoded together.
+    def read(
+        self, windows: Sequence[Window], batch_size: int
+    ) -> Iterator[list[tuple[Window, dict[str, Any], str]]]:
+        """Run the pipeline on windows. To be called once.
 
-        Returns:
-            The packed inputs and a note on each window.
+        Each frame is decoded once, in the order of the video, whether windows overlap
+        or not: decoders may be slow to go back. A frame is in memory until the last
+        window that needs it.
+
+        Args:
+            windows: Windows in the order of their first frames.
+            batch_size: Number of windows that are decoded together.
+
+        Yields:
+            Each window of a batch, its packed inputs and a note on it.
 
         Raises:
             UnreadableError: If a frame cannot be decoded.
         """
-        # PyAVDecode closes the video.
-        if self._is_used and hasattr(self._info['video_reader'], 'demux'):
-            self._reopen()
-        self._is_used = True
-        infos = [
+        samples = [
             _run(
                 self._pipeline._sample,
                 dict(self._info, start_index=w.first, total_frames=w.length),
             )
             for w in windows
         ]
-        frames = [np.ravel(info['frame_inds']) for info in infos]
-        together = dict(infos[0], frame_inds=np.concatenate(frames))
-        together['total_frames'] = self.total_frames
-        decoded = read_clip([self._pipeline._decode], together)
-        parts, position = [], 0
-        for info, indices in zip(infos, frames, strict=True):
-            images = decoded['imgs'][position : position + len(indices)]
-            position += len(indices)
-            part = {**decoded, **info, 'frame_inds': indices, 'imgs': images}
-            part['video_reader'] = None  # as after mmaction2's steps
-            parts.append(_run(self._pipeline._finish, part))
-        return parts, [_note(info) for info in infos]
+        needed = [np.ravel(info['frame_inds']) for info in samples]
+        images: dict[int, np.ndarray] = {}
+        decoded: dict[str, Any] = {}
+        for first in range(0, len(windows), batch_size):
+            batch = range(first, min(first + batch_size, len(windows)))
+            last = max(int(needed[index].max()) for index in batch)
+            ahead = set()
+            for window, indices in zip(windows[first:], needed[first:], strict=True):
+                if window.first > last:
+                    break
+                ahead.update(indices[indices <= last].tolist())
+            if missing := sorted(ahead - images.keys()):
+                decoded = self._decode(samples[first], missing)
+                images.update(zip(missing, decoded['imgs'], strict=True))
+            yield [
+                (
+                    windows[index],
+                    self._finish(decoded, samples[index], needed[index], images),
+                    _note(samples[index]),
+                )
+                for index in batch
+            ]
+            if batch.stop < len(windows):
+                start = windows[batch.stop].first
+                images = {index: images[index] for index in images if index >= start}
+
+    def _decode(self, sample: dict[str, Any], indices: list[int]) -> dict[str, Any]:
+        skipped = self._next if self._goes_on else 0
+        info = dict(sample, total_frames=self.total_frames)
+        decoded = _read(
+            [self._pipeline._decode],
+            dict(info, frame_inds=np.array(indices) - skipped),
+        )
+        self._next = indices[-1] + 1
+        return decoded
+
+    def _finish(
+        self,
+        decoded: dict[str, Any],
+        sample: dict[str, Any],
+        indices: np.ndarray,
+        images: dict[int, np.ndarray],
+    ) -> dict[str, Any]:
+        # video_reader is None after mmaction2's steps, too.
+        own = dict(sample, video_reader=None, frame_inds=indices)
+        own['imgs'] = [images[index] for index in indices.tolist()]
+        return _run(self._pipeline._finish, {**decoded, **own})
+
+
+class _OpenContainer:
+    """PyAV container that ``PyAVDecode`` leaves open, at the next frame."""
+
+    def __init__(self, container: Any) -> None:
+        self._frames = container.decode(video=0)
+        self.streams = container.streams
+
+    def __enter__(self) -> '_OpenContainer':
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def decode(self, video: int) -> Iterator[Any]:
+        """Return the frames that are not decoded yet."""
+        return self._frames
 
 
 def _test_pipeline(config: Config) -> Any:
@@ -166,6 +225,13 @@ def _test_pipeline(config: Config) -> Any:
 def _annotation(**values: Any) -> dict[str, Any]:
     # As in mmaction2's inference_recognizer. No class is known, hence label -1.
     return dict(label=-1, start_index=0, modality='RGB', **values)
+
+
+def _read(steps: Sequence[Transform], info: dict[str, Any]) -> dict[str, Any]:
+    results = read_clip(steps, info)
+    if results is None:
+        raise UnreadableError('a step of the test pipeline rejected it')
+    return results
 
 
 def _run(steps: Sequence[Transform], info: dict[str, Any]) -> dict[str, Any]:

@@ -120,10 +120,10 @@ class Predictor:
         self.pipeline = VideoPipeline(read, name)
         device = choose_device(device)
         weights, meta = load_checkpoint(checkpoint)
-        self.model = build_network(read, name, checkpoint, weights, device)
+        self.model: Any = build_network(read, name, checkpoint, weights, device)
         head = getattr(self.model, 'cls_head', None)
-        self.num_classes = getattr(head, 'num_classes', None)
-        if self.num_classes is None:
+        self.num_classes: int = getattr(head, 'num_classes', 0)
+        if not self.num_classes:
             raise ValueError(
                 f'the network of {name} has no cls_head with num_classes; only '
                 'networks that classify videos can predict'
@@ -154,21 +154,20 @@ class Predictor:
         check_seconds(window, stride)
         video = os.fspath(video)
         try:
+            begin = time.perf_counter()
             opened = self.pipeline.open(video)
-            windows = opened.cut(window, stride)
-            opening = opened.seconds / len(windows)
-            for first in range(0, len(windows), self.batch_size):
-                batch = windows[first : first + self.batch_size]
-                begin = time.perf_counter()
-                inputs, notes = opened.read(batch)
-                decode = (time.perf_counter() - begin) / len(batch) + opening
-                scores, model = self._run(inputs)
-                for one, note, score in zip(batch, notes, scores, strict=True):
+            batches = opened.read(opened.cut(window, stride), self.batch_size)
+            for batch in batches:
+                decode = (time.perf_counter() - begin) / len(batch)
+                scores, model = self._run([inputs for _, inputs, _ in batch])
+                for (one, _, note), score in zip(batch, scores, strict=True):
                     yield self._prediction(
                         video, one.start, one.end, score, decode, model, note
                     )
+                begin = time.perf_counter()
         except UnreadableError as error:
-            raise UnreadableError(f'{video} cannot be read: {error}') from error
+            reason = str(error).removeprefix('ValueError: ')
+            raise UnreadableError(f'{video} cannot be read: {reason}') from error
 
     def predict_frames(self, frames: Any, source: str = 'frames') -> Prediction:
         """Predict for frames in memory, as one clip.
@@ -195,7 +194,7 @@ class Predictor:
         # With average_clips='score' and None, heads return scores before the softmax,
         # and with None, those of each view of the clip.
         score = score.detach().cpu().double()
-        if self.model.cls_head.average_clips != 'prob':
+        if getattr(self.model.cls_head, 'average_clips', None) != 'prob':
             score = score.softmax(dim=-1)
         mean = score.reshape(-1, self.num_classes).mean(dim=0).numpy()
         return mean / mean.sum()  # the network's softmax is in single precision

@@ -28,7 +28,8 @@ class ResultsFile:
     ``.json`` holds ``predictions`` and ``errors``. ``.jsonl`` holds one prediction or
     error per line. ``.csv`` has one row per class of a prediction, the most probable
     first, and one per error. All are in UTF-8. The file is replaced as a whole every
-    two seconds, and when the ``with`` statement ends for whatever reason.
+    two seconds, and when the ``with`` statement ends for whatever reason. An existing
+    file is replaced when there is a new result.
 
     Args:
         path: Path that ends in ``.csv``, ``.json`` or ``.jsonl``.
@@ -43,13 +44,20 @@ class ResultsFile:
         self.path = check_results_path(path)
         self._predictions: list[dict[str, Any]] = []
         self._errors: list[dict[str, str]] = []
-        self._write()  # fail before long work if it cannot be written
+        # Fail before long work if it cannot be written, but keep earlier results until
+        # there are new ones.
+        if self.path.exists():
+            self.path.open('r+b').close()
+            self._due = 0.0
+        else:
+            self._write()
 
     def __enter__(self) -> 'ResultsFile':
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._write()
+    def __exit__(self, error: type | None, *details: object) -> None:
+        if error is None or self._predictions or self._errors:
+            self._write()
 
     def add(self, prediction: Prediction) -> None:
         """Add a prediction."""

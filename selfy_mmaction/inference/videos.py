@@ -19,7 +19,7 @@ _IMAGES = ('JPEG', 'PNG', 'WebP')
 def find_videos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
     """List videos, and the videos in folders and their subfolders.
 
-    A file that is named is used whatever its extension; in a folder, files with the
+    A file that is named is used whatever its extension is; in a folder, files with the
     extension of a video (in any case) are used and hidden files are not.
 
     Args:
@@ -30,16 +30,16 @@ def find_videos(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
 
     Raises:
         FileNotFoundError: If a path does not exist, or there is no video in a folder.
-        ValueError: If there is no path, or a file is an image.
+        ValueError: If there is no path, or a file is an image or has no extension.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     videos = []
-    for path in map(os.fspath, paths):
+    for path in [os.fspath(each) for each in paths]:
         if os.path.isdir(path):
             videos += _find_in_folder(path)
         elif os.path.exists(path):
-            _reject_image(path)
+            _check_file(path)
             videos.append(path)
         else:
             raise FileNotFoundError(
@@ -72,7 +72,12 @@ def _find_in_folder(folder: str) -> list[str]:
     return found
 
 
-def _reject_image(path: str) -> None:
+def _check_file(path: str) -> None:
+    if '.' not in os.path.basename(path):
+        raise ValueError(
+            f"{path} has no extension: mmaction2's decoders would read {path}.mp4; "
+            'rename it'
+        )
     with open(path, 'rb') as file:
         container = find_container(file)
     if container in _IMAGES:

@@ -14,6 +14,7 @@ from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.evaluation.dumps import load_dump
 from selfy_mmaction.inference import Predictor, network, predict
 from selfy_mmaction.inference import predictor as predictor_file
+from selfy_mmaction.inference.pipeline import OpenVideo
 from selfy_mmaction.run import tools_folder
 
 NAME = 'tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py'
@@ -102,11 +103,16 @@ def test_windows_of_other_decoders(files, predictor, frames, write, decoder):
         np.testing.assert_allclose(one.probabilities, two.probabilities, atol=0.05)
 
 
-@pytest.mark.parametrize('stride', [0.5, 1])
-def test_windows_of_a_video_in_which_decord_cannot_seek(
-    predictor, frames, tmp_path, stride
+@pytest.mark.parametrize('stride', [0.5, 0.9, 1.3])
+@pytest.mark.parametrize('decoder', ['Decord', 'PyAV'])
+def test_windows_of_a_video_without_seeking(
+    files, frames, tmp_path, monkeypatch, stride, decoder
 ):
-    """Windows in a row equal each window by itself."""
+    """Each window equals the window by itself, and no frame is decoded twice."""
+    config = Config.fromfile(files.config)
+    pipeline = config.test_dataloader.dataset.pipeline
+    pipeline[0].type, pipeline[2].type = f'{decoder}Init', f'{decoder}Decode'
+    predictor = Predictor(config, files.checkpoint, device='cpu', batch_size=2)
     command = (
         '-loglevel error -f rawvideo -pix_fmt rgb24 -s 68x68 -r 10 -i - -c:v libx265 '
         '-pix_fmt yuv420p -tag:v hvc1 -x265-params '
@@ -118,12 +124,21 @@ def test_windows_of_a_video_in_which_decord_cannot_seek(
         input=frames[:60].tobytes(),
         check=True,
     )
+    decoded = []
+    decode = OpenVideo._decode
+
+    def record(self, sample, indices):
+        decoded.extend(indices)
+        return decode(self, sample, indices)
+
+    monkeypatch.setattr(OpenVideo, '_decode', record)
     results = [*predictor.predict(video, window=1, stride=stride)]
+    assert decoded == sorted(set(decoded))
     windows = predictor.pipeline.open(str(video)).cut(1, stride)
-    assert len(results) == len(windows) == 1 + 5 / stride
+    assert len(results) == len(windows) == {0.5: 11, 0.9: 7, 1.3: 5}[stride]
     for result, window in zip(results, windows, strict=True):
-        inputs, _ = predictor.pipeline.open(str(video)).read([window])
-        (expected,), _ = predictor._run(inputs)
+        (((_, inputs, _),),) = predictor.pipeline.open(str(video)).read([window], 1)
+        (expected,), _ = predictor._run([inputs])
         np.testing.assert_allclose(result.probabilities, expected, atol=1e-6)
 
 

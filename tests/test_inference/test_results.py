@@ -90,6 +90,22 @@ def test_file_is_whole_at_any_time(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ['a.json']
 
 
+def test_earlier_results_are_kept_until_there_are_new_ones(tmp_path):
+    path = tmp_path / 'a.json'
+    earlier = write(path)
+
+    def interrupted():
+        with ResultsFile(path):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text(encoding='utf-8') == earlier
+    with ResultsFile(path) as file:
+        file.add(prediction('new.mp4'))
+    assert json.loads(path.read_text())['predictions'][0]['video'] == 'new.mp4'
+
+
 def test_paths_that_cannot_be_written(tmp_path):
     for name in ('a.txt', 'a', '.'):
         with pytest.raises(ValueError, match=r'ends in \.csv, \.json, \.jsonl'):

@@ -49,6 +49,9 @@ def test_no_videos(folder):
         find_videos(folder / 'empty')
     with pytest.raises(ValueError, match='no video is given'):
         find_videos([])
+    (folder / 'clip').touch()
+    with pytest.raises(ValueError, match=r'clip has no extension.*clip\.mp4; rename'):
+        find_videos(folder / 'clip')
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp'])
