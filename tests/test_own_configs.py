@@ -34,17 +34,13 @@ def folder(motion_tiny, tmp_path_factory) -> Path:
     return folder
 
 
-def run(tool, folder, *args, ok=True, **env) -> str:
-    env = dict(SELFY_DATA=folder, SELFY_SIZE=32, SELFY_FRAMES=4, **env)
-    options = ['load_from=None'] if '--cfg-options' not in args else []
-    options = ['--cfg-options', *options] if options else []
+def run(tool, folder, *args, options=(), ok=True) -> str:
+    env = dict(SELFY_DATA=str(folder), SELFY_SIZE='32', SELFY_FRAMES='4')
+    options = ['--cfg-options', 'model.backbone.pretrained=None', *options]
+    command = (sys.executable, tools_folder() / tool, *args, *options)
     result = subprocess.run(
-        [str(x) for x in (sys.executable, tools_folder() / tool, *args, *options)],
-        env={
-            **os.environ,
-            'OMP_NUM_THREADS': '1',
-            **{k: str(v) for k, v in env.items()},
-        },
+        [str(part) for part in command],
+        env={**os.environ, 'OMP_NUM_THREADS': '1', **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -53,7 +49,7 @@ def run(tool, folder, *args, ok=True, **env) -> str:
     return result.stdout
 
 
-SHORT = ['load_from=None', 'train_cfg.max_epochs=2', 'train_dataloader.batch_size=5']
+SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.batch_size=5']
 SHORT += ['train_dataloader.num_workers=0', 'val_dataloader.num_workers=1']
 
 
@@ -62,8 +58,8 @@ def work_dir(folder, tmp_path_factory) -> Path:
     """A training of two epochs with options that users change."""
     work_dir = tmp_path_factory.mktemp('work_dir')
     options = [*SHORT, 'train_dataloader.sampler.type=BalancedSampler']
-    args = ('--work-dir', work_dir, '--auto-scale-lr', '--cfg-options', *options)
-    (work_dir / 'output.txt').write_text(run('train.py', folder, SLIM, *args))
+    args = ('train.py', folder, SLIM, '--work-dir', work_dir, '--auto-scale-lr')
+    (work_dir / 'output.txt').write_text(run(*args, options=options))
     return work_dir
 
 
@@ -87,8 +83,8 @@ def test_train(work_dir):
 def test_test_resume_and_fine_tune(work_dir, folder, tmp_path):
     checkpoint = work_dir / 'epoch_2.pth'
     # Elsewhere, without the class file of the training, by the number of classes.
-    options = ('--cfg-options', 'load_from=None', 'model.cls_head.num_classes=4')
-    output = run('test.py', folder, SLIM, checkpoint, *options)
+    options = ['model.cls_head.num_classes=4']
+    output = run('test.py', folder, SLIM, checkpoint, options=options)
     assert 'acc/mean1' in output
 
     other = tmp_path / 'other'
@@ -102,8 +98,8 @@ def test_test_resume_and_fine_tune(work_dir, folder, tmp_path):
 
     (other / 'classes.txt').write_text('\n'.join([*NAMES, 'none']), encoding='utf-8')
     options = [f'load_from={checkpoint}', 'train_cfg.max_epochs=1']
-    args = ('--work-dir', tmp_path / 'tuned', '--cfg-options', *options)
-    output = run('train.py', other, SLIM, *args)
+    args = ('train.py', other, SLIM, '--work-dir', tmp_path / 'tuned')
+    output = run(*args, options=options)
     assert 'no clip of 1 of the 5 classes in ' in output
     assert 'cls_head.fc_cls.weight is (4, 64) in the checkpoint and (5, 64)' in output
     assert 'epoch_1.pth' in (tmp_path / 'tuned' / 'last_checkpoint').read_text()
