@@ -32,4 +32,4 @@ if not _doctor_starts:
         # Must come first: the subpackages below import mmaction.models.
         apply_workarounds()
 
-        from selfy_mmaction import datasets, engine, models  # noqa: F401
+        from selfy_mmaction import checkpoints, datasets, engine, models  # noqa: F401

@@ -63,7 +63,7 @@ class CheckpointCheckHook(Hook):
                 checkpoint if is_whole else checkpoint['state_dict']
             ).items()
         }
-        if runner._resume and 'meta' not in checkpoint:
+        if runner._resume and 'epoch' not in checkpoint.get('meta', {}):
             raise ValueError(
                 f'{name} has only weights, which is not enough to resume training; '
                 'to start a new training from them, use load_from without resume'
@@ -76,7 +76,7 @@ class CheckpointCheckHook(Hook):
                 check_block_weights(model, state_dict)
                 _check_start(model, state_dict)
             else:
-                _check_complete(model, state_dict)
+                check_complete(model, state_dict)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from None
         if in_training and any(getattr(m, 'new_blocks', ()) for m in model.modules()):
@@ -151,7 +151,17 @@ def _check_start(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
             )
 
 
-def _check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+def check_complete(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+    """Require every weight of a network in its shape.
+
+    Args:
+        model: The network.
+        state_dict: Weights, with the keys of the network.
+
+    Raises:
+        ValueError: If a weight is missing or has another shape, or the weights are of a
+            network with other blocks.
+    """
     check_block_weights(model, state_dict)
     own = model.state_dict()
     wrong = [
