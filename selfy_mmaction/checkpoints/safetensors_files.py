@@ -102,10 +102,20 @@ def write_safetensors(
         name: value.detach().cpu().contiguous().clone()
         for name, value in state_dict.items()
     }
-    own['sha256'] = _digest(save(state))
-    content = save(state, {**notes, **own})
+    content = save(state)
+    own['sha256'] = _digest(content)
     with replacing(path) as partial:
-        partial.write_bytes(content)
+        partial.write_bytes(_with_metadata(content, {**notes, **own}))
+
+
+def _with_metadata(content: bytes, texts: Mapping[str, str]) -> bytes:
+    """Add texts in their order; safetensors itself writes them in a random one."""
+    size = int.from_bytes(content[:_HEADER], 'little')
+    start = _HEADER + size
+    header = {'__metadata__': texts, **json.loads(content[_HEADER:start])}
+    text = json.dumps(header, ensure_ascii=False, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % _HEADER)  # the format aligns the tensors
+    return len(text).to_bytes(_HEADER, 'little') + text + content[start:]
 
 
 def _digest(content: bytes) -> str:
