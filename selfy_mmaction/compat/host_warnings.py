@@ -16,8 +16,8 @@ _WARNINGS: tuple[tuple[str, type[Warning], str], ...] = (
     (r'Fail to import ``MultiScaleDef', UserWarning, r'mmcv\.cnn\.bricks\.transformer'),
     # mmengine's runner passes this argument to its own wrapper.
     (r'`broadcast_buffers` is deprecated', FutureWarning, r'mmengine\.model\.wrappers'),
-    # The gradient of a 1x1 convolution, also of the ResNet's own. It is copied into the
-    # bucket of the parameter.
+    # DistributedDataParallel, of mmaction2's own ResNet: its pipeline leaves frames
+    # channels-last, and so are the gradients of 1x1 convolutions. They are copied.
     (r'Grad strides do not match bucket view', UserWarning, r'torch\.autograd\.graph'),
 )
 # (module that logs, start of the message)
