@@ -34,9 +34,8 @@ def load_from_safetensors(path: str, map_location: Any = None) -> dict[str, Any]
             functions and mappings that ``torch.load`` accepts.
 
     Returns:
-        ``state_dict`` and ``meta``. ``meta`` has the texts of the file, except that
-        ``meta['dataset_meta']['classes']`` is the tuple of its class names, if it has
-        them.
+        ``state_dict`` and ``meta``. ``meta['dataset_meta']['classes']`` is the tuple of
+        class names, if the file has them, and ``meta['notes']`` has its other texts.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -50,11 +49,13 @@ def load_from_safetensors(path: str, map_location: Any = None) -> dict[str, Any]
         raise FileNotFoundError(f'The checkpoint {path} does not exist.')
     try:
         with safe_open(path, framework='pt') as file:
-            meta: dict[str, Any] = dict(file.metadata() or {})
+            notes = dict(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if 'classes' in meta:
-            meta['dataset_meta'] = dict(classes=tuple(json.loads(meta.pop('classes'))))
-        if 'sha256' in meta and meta['sha256'] != _digest_of_file(path):
+        # Not in `meta` itself, where mmengine looks for what resumes a training.
+        meta: dict[str, Any] = dict(notes=notes)
+        if 'classes' in notes:
+            meta['dataset_meta'] = dict(classes=tuple(json.loads(notes.pop('classes'))))
+        if 'sha256' in notes and notes['sha256'] != _digest_of_file(path):
             raise ValueError('its weights do not have the recorded checksum')
     except (MemoryError, PermissionError):
         raise
@@ -94,7 +95,7 @@ def write_safetensors(
     own = {'format': 'pt'}
     if classes:
         own['classes'] = json.dumps(list(classes), ensure_ascii=False)
-    taken = {'format', 'classes', 'sha256', 'dataset_meta'} & set(notes)
+    taken = {'format', 'classes', 'sha256'} & set(notes)
     if taken:
         raise ValueError(f'a note cannot be called {sorted(taken)[0]!r}')
     # Tensors that share memory are refused by safetensors.

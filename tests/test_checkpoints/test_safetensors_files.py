@@ -32,8 +32,10 @@ def test_round_trip(path):
         assert value.dtype == STATE[name].dtype
     meta = loaded['meta']
     assert meta.pop('dataset_meta') == dict(classes=tuple(CLASSES))
-    assert len(meta.pop('sha256')) == 64
-    assert meta == dict(format='pt', seed='0', command='a=b "c"')
+    notes = meta.pop('notes')
+    assert meta == {}
+    assert len(notes.pop('sha256')) == 64
+    assert notes == dict(format='pt', seed='0', command='a=b "c"')
 
 
 def test_same_arguments_same_bytes(tmp_path):
@@ -52,7 +54,7 @@ def test_tensors_that_share_memory(path):
 def test_file_of_another_program(path):
     save_file(dict(weight=torch.ones(2)), path)
     loaded = CheckpointLoader.load_checkpoint(str(path), map_location=lambda s, _: s)
-    assert loaded['meta'] == {}
+    assert loaded['meta'] == dict(notes={})
     assert torch.equal(loaded['state_dict']['weight'], torch.ones(2))
 
 

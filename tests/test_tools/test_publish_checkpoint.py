@@ -40,9 +40,10 @@ def test_weights_classes_and_notes(run_script, trained, state, tmp_path, capsys)
     assert all(torch.equal(loaded['state_dict'][key], state[key]) for key in state)
     meta = loaded['meta']
     assert meta['dataset_meta']['classes'] == tuple(NAMES)
-    found = [meta[key] for key in ('config', 'epoch', 'seed', 'a', 'license')]
+    notes = meta['notes']
+    found = [notes[key] for key in ('config', 'epoch', 'seed', 'a', 'license')]
     assert found == [CONFIG.name, '6', '3', 'b=c', 'MIT']
-    assert 'selfy_mmaction 0.' in meta['versions']
+    assert 'selfy_mmaction 0.' in notes['versions']
     # The optimizer is not in the file.
     assert out.stat().st_size < trained.stat().st_size
 
@@ -84,4 +85,4 @@ def test_published_file_can_be_published_again(run_script, trained, tmp_path):
     refuse(run_script, CONFIG, first, first, match='would overwrite')
     run_script(TOOL, CONFIG, first, second)
     state = [CheckpointLoader.load_checkpoint(str(f))['meta'] for f in (first, second)]
-    assert state[0]['sha256'] == state[1]['sha256']
+    assert state[0]['notes']['sha256'] == state[1]['notes']['sha256']
