@@ -9,7 +9,6 @@ hooks. In a config::
 """
 
 import sys
-import warnings
 
 from .version import __version__
 
@@ -26,10 +25,7 @@ _doctor_starts = sys.argv[0] == '-m' and any(
 if not _doctor_starts:
     from .compat import apply_workarounds
 
-    with warnings.catch_warnings():
-        # mmcv-lite warns about an operator that no recognizer needs.
-        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDef')
-        # Must come first: the subpackages below import mmaction.models.
-        apply_workarounds()
+    # Must come first: the subpackages below import mmaction.models.
+    apply_workarounds()
 
-        from selfy_mmaction import datasets, engine, models  # noqa: F401
+    from selfy_mmaction import checkpoints, datasets, engine, models  # noqa: F401

@@ -177,7 +177,14 @@ def _purpose(tool: Path) -> str:
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     # mmaction2's scripts call a bare `python`, which may be another interpreter.
     here = str(Path(sys.executable).parent)
-    return {**environ, 'PATH': os.pathsep.join([here, environ.get('PATH', '')])}
+    # dist_train.sh uses a launcher that torch deprecates.
+    filters = [environ['PYTHONWARNINGS']] if environ.get('PYTHONWARNINGS') else []
+    filters.append('ignore:The module torch.distributed.launch:FutureWarning')
+    return {
+        **environ,
+        'PATH': os.pathsep.join([here, environ.get('PATH', '')]),
+        'PYTHONWARNINGS': ','.join(filters),
+    }
 
 
 def main(argv: Sequence[str]) -> int:

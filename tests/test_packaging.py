@@ -67,6 +67,10 @@ def test_contents_of_the_wheel(wheel):
     # Type checkers read annotations only from packages with this file.
     assert 'selfy_mmaction/py.typed' in names
     assert not [name for name in names if 'my_motion' in name or 'examples' in name]
+    pretrained = ROOT / 'selfy_mmaction' / 'pretrained'
+    assert {name for name in names if '/pretrained/' in name} == {
+        f'selfy_mmaction/pretrained/{path.name}' for path in pretrained.iterdir()
+    }
 
 
 def test_sdist_builds_the_same_wheel(wheel, own_source, tmp_path):

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-# The order matters: mmaction.models can be imported only after the first two, and
+# The order matters: mmaction.models can be imported only after the first three, and
 # only the last four import it.
 WORKAROUNDS = (
+    'host_warnings',
     'mmcv_version',
     'missing_drn',
     'safe_checkpoints',

@@ -62,6 +62,7 @@ REQUIREMENTS = (
         ('importlib_metadata',),
         why='mmaction2 imports it without declaring it',
     ),
+    Requirement('safetensors', ('safetensors',), why='reads the packaged network'),
     Requirement('mmengine', ('mmengine', 'onedl-mmengine'), '0.10.7', '1.0'),
     Requirement(
         'mmcv',

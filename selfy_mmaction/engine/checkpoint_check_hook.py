@@ -20,6 +20,10 @@ from selfy_mmaction.models.insertion.weights import check_block_weights, is_of_b
 from .data_parts import inner_model
 
 _HEAD = 'cls_head.'
+_NO_RESUME = (
+    '{} has only weights, which is not enough to resume training; to start a new '
+    'training from them, use load_from without resume'
+)
 
 
 @HOOKS.register_module()
@@ -64,10 +68,7 @@ class CheckpointCheckHook(Hook):
             ).items()
         }
         if runner._resume and 'meta' not in checkpoint:
-            raise ValueError(
-                f'{name} has only weights, which is not enough to resume training; '
-                'to start a new training from them, use load_from without resume'
-            )
+            raise ValueError(_NO_RESUME.format(name))
         in_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
         try:
             if in_training:
@@ -79,6 +80,9 @@ class CheckpointCheckHook(Hook):
                 check_complete(model, state_dict)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from None
+        # A published network has other metadata.
+        if runner._resume and 'epoch' not in checkpoint['meta']:
+            raise ValueError(_NO_RESUME.format(name))
         if in_training and any(getattr(m, 'new_blocks', ()) for m in model.modules()):
             if is_whole:
                 checkpoint.clear()

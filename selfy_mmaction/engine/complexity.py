@@ -5,7 +5,7 @@ from math import prod
 from typing import Any
 
 from mmengine.analysis import complexity_analysis
-from mmengine.analysis.jit_handles import get_shape
+from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
 
 
 def _self_similarity_flop(inputs: list[Any], outputs: list[Any]) -> int:
@@ -28,3 +28,7 @@ def register_flop_count() -> None:
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[
         'selfy_mmaction::self_similarity'
     ] = _self_similarity_flop
+    # Like a matrix product, which it is. Otherwise mmengine warns that it is unknown.
+    complexity_analysis._DEFAULT_SUPPORTED_ACT_OPS[
+        'selfy_mmaction::self_similarity'
+    ] = generic_activation_jit()

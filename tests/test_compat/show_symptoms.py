@@ -20,6 +20,20 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from selfy_mmaction.compat import WORKAROUNDS, apply_workaround
 
 
+def host_warnings():
+    from mmengine.fileio import FileClient
+    from mmengine.logging import MMLogger
+
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    FileClient('disk')
+    logger.removeHandler(handler)
+    return ' '.join(messages)
+
+
 def mmcv_version():
     return 'see test_mmcv_version.py'
 

@@ -78,7 +78,7 @@ def test_cpu_uses_torch(tested, caplog):
     caplog.set_level(logging.INFO)
     assert choose('auto', feats_on('cpu')) is torch_backend
     assert choose('auto', feats_on('cpu', torch.float64)) is torch_backend
-    assert caplog.messages == ['self-similarity on cpu: torch']
+    assert caplog.messages == ['Computing self-similarity on cpu with torch.']
     assert not tested
 
 
@@ -96,9 +96,9 @@ def test_gpu_uses_triton_after_one_test_per_device(tested, triton_backend, caplo
     assert tested == [(cuda[0], half), (cuda[1], half), (cuda[1], torch.float32)]
     assert [record.levelname for record in caplog.records] == ['INFO'] * 3
     assert caplog.messages == [
-        'self-similarity on cuda:0, torch.float16: triton',
-        'self-similarity on cuda:1, torch.float16: triton',
-        'self-similarity on cuda:1, torch.float32: triton',
+        'Computing self-similarity on cuda:0 in torch.float16 with triton.',
+        'Computing self-similarity on cuda:1 in torch.float16 with triton.',
+        'Computing self-similarity on cuda:1 in torch.float32 with triton.',
     ]
 
 

@@ -56,7 +56,29 @@ def run(*command, ok=True, **env) -> str:
         text=True,
     )
     assert (result.returncode == 0) == ok, result.stdout[-3000:]
+    assert not unexpected_warnings(result.stdout)
     return result.stdout
+
+
+def unexpected_warnings(output: str) -> list[str]:
+    """Return the lines of warnings that a user could not explain."""
+    expected = (
+        'Unsupported operator aten::',  # get_flops.py counts no additions
+        'The following submodules of the model were never called',
+        'torch.distributed.launch is deprecated',  # in dist_train.sh
+        'Setting OMP_NUM_THREADS',
+        'Setting MKL_NUM_THREADS',
+        'using the distributed backend',
+        'but the highest label in',  # ours
+        '-Wno-deprecated',  # how torch was built
+    )
+    return [
+        line
+        for line in output.splitlines()
+        if re.search('warning|deprecated', line, re.IGNORECASE)
+        and 'warnings.warn' not in line
+        and not any(part in line for part in expected)
+    ]
 
 
 def run_tool(name, *args, **kwargs) -> str:

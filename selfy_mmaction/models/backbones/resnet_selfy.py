@@ -10,10 +10,15 @@ from mmaction.models.backbones.resnet_tsm import ResNetTSM
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
 
-from selfy_mmaction.models.insertion.host import HostOfBlocks
+from selfy_mmaction.models.insertion.host import (
+    HostOfBlocks,
+    without_inserted_blocks,
+)
 from selfy_mmaction.models.insertion.insert_blocks import insert_block
 from selfy_mmaction.models.layers.building import build
 from selfy_mmaction.ops import check_bool
+
+from .pretrained import init_from_recognizer
 
 
 class Stage(NamedTuple):
@@ -118,10 +123,21 @@ class _WithBlocks(HostOfBlocks):
     def init_weights(self) -> None:
         """Initialize the backbone as mmaction2 does, then the blocks.
 
+        ``pretrained`` may also be the checkpoint of a recognizer, such as
+        ``selfy_mmaction://selfy-tsn-r18-slim-motion``.
+
         Raises:
             ConnectionError: If ``pretrained`` cannot be downloaded.
+            ValueError: If ``pretrained`` is the checkpoint of a recognizer and does not
+                fit.
         """
         try:
+            with without_inserted_blocks(self):
+                init_cfg = init_from_recognizer(self)
+            if init_cfg is not None:
+                self.init_cfg = init_cfg
+                # Otherwise mmaction2 looks for torchvision's names.
+                self.pretrained, self.pretrained2d = None, False
             super().init_weights()
         except URLError as error:
             raise ConnectionError(

@@ -230,9 +230,10 @@ def _prepare(
     if parameter is not None:
         block.to(parameter.device)
     print_log(
-        f'{type(block).__name__} after {after!r}: {layout}, {sizes["c"]} channels, '
-        f'{sizes["t"]}x{sizes["h"]}x{sizes["w"]} positions for an input of '
-        f'{seen.input_shape}; default scale of the matching grid: {scale}',
+        f'{type(block).__name__} runs after {after!r}. For an input of '
+        f'{seen.input_shape} it gets {sizes["t"]} frames of {sizes["h"]}x{sizes["w"]} '
+        f'positions with {sizes["c"]} channels (layout {layout}). Unless its config '
+        f'sets scale, it compares frames at {scale:g} times this resolution.',
         logger='current',
         level=logging.INFO,
     )

@@ -90,18 +90,21 @@ def _choose(
     if name == 'torch':
         return torch_backend
     if name == 'auto' and device.type != 'cuda':
-        _log_once(logging.INFO, f'self-similarity on {device}: torch')
+        _log_once(logging.INFO, f'Computing self-similarity on {device} with torch.')
         return torch_backend
     reasons = reasons_against_triton(device, dtype, shape, num_offsets, window)
     if not reasons:
         if name == 'auto':
-            _log_once(logging.INFO, f'self-similarity on {device}, {dtype}: triton')
+            _log_once(
+                logging.INFO,
+                f'Computing self-similarity on {device} in {dtype} with triton.',
+            )
         return import_module('.triton_backend', __package__)
     if name == 'auto':
         _log_once(
             logging.WARNING,
-            f'self-similarity on {device}, {dtype}: torch, not the faster triton: '
-            + '; '.join(reasons),
+            f'Computing self-similarity on {device} in {dtype} with torch, not the '
+            'faster triton: ' + '; '.join(reasons),
         )
         return torch_backend
     raise RuntimeError(
