@@ -23,8 +23,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 import selfy_mmaction
 from selfy_mmaction.checkpoints.safetensors_files import write_safetensors
-from selfy_mmaction.datasets.class_names import read_class_names
 from selfy_mmaction.engine.checkpoint_check_hook import check_complete
+from selfy_mmaction.text_files import read_class_names
 
 
 def publish(
