@@ -7,6 +7,8 @@ from typing import Any
 
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from selfy_mmaction.compat.package_configs import find_configs
+
 from .safetensors_files import load_from_safetensors
 
 SCHEME = 'selfy_mmaction://'
@@ -51,6 +53,29 @@ def packaged_path(name: str) -> Path:
             + f'It has: {", ".join(names)}'
         )
     return PRETRAINED / f'{name}.safetensors'
+
+
+def packaged_config(name: str) -> Path:
+    """Find the config that a packaged network was trained with.
+
+    Args:
+        name: The name, with or without ``selfy_mmaction://``.
+
+    Returns:
+        The config, in the checkout or in the installed package.
+
+    Raises:
+        FileNotFoundError: If there is no such network, or its config is not installed.
+    """
+    notes = load_from_safetensors(str(packaged_path(name)))['meta']['notes']
+    folder = find_configs(PRETRAINED.parent)
+    found = next(folder.rglob(notes['config']), None)
+    if found is None:
+        raise FileNotFoundError(
+            f'{notes["config"]} is not in {folder}; reinstall selfy-mmaction, or add '
+            'it to PYTHONPATH from a complete checkout'
+        )
+    return found
 
 
 # mmengine logs what follows `load_from_` in the name.

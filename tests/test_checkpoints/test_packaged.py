@@ -12,22 +12,18 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from safetensors import safe_open
 
-from selfy_mmaction.checkpoints.packaged import (
-    PRETRAINED,
+from selfy_mmaction.checkpoints import (
     SAMPLE_CLIP,
+    packaged_config,
     packaged_names,
     packaged_path,
 )
-from selfy_mmaction.compat.package_configs import find_configs
 from selfy_mmaction.motion_benchmark import class_names, render_clip
 
 NAME = 'selfy-tsn-r18-slim-motion'
 URL = f'selfy_mmaction://{NAME}'
-CONFIG = (
-    find_configs(PRETRAINED.parent)
-    / 'motion'
-    / 'selfy-tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
-)
+PRETRAINED = packaged_path(NAME).parent
+CONFIG = packaged_config(NAME)
 
 
 def backbone(**options):
@@ -157,3 +153,5 @@ def test_unknown_name(name):
 
 def test_names():
     assert packaged_names() == [NAME]
+    assert packaged_config(NAME) == packaged_config(URL)
+    assert packaged_path(URL) == PRETRAINED / f'{NAME}.safetensors'
