@@ -6,7 +6,7 @@ import io
 import os
 from pathlib import Path
 
-from selfy_mmaction.datasets.text_files import read_text
+from selfy_mmaction.text_files import read_text
 
 from .clips import SPLIT_NAMES, Clip, Source, name_some, natural_key, tidy_label
 
