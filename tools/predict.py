@@ -16,10 +16,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.inference import Prediction, Predictor
 from selfy_mmaction.inference.camera import watch
-from selfy_mmaction.inference.network import SAMPLE
 from selfy_mmaction.inference.results import (
     ResultsFile,
     check_results_path,
@@ -86,7 +86,7 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
                 f'--out {args.out} must end in .jsonl with --webcam: a camera has no '
                 'end, and its predictions are written one by one'
             )
-    videos = find_videos(args.videos or SAMPLE) if args.webcam is None else []
+    videos = find_videos(args.videos or SAMPLE_CLIP) if args.webcam is None else []
     if args.out and not args.out.is_dir():
         check_results_path(args.out)
     if args.timeline:

@@ -3,6 +3,7 @@
 
 from .packaged import (
     SAMPLE_CLIP,
+    SCHEME,
     packaged_config,
     packaged_names,
     packaged_path,
@@ -10,7 +11,13 @@ from .packaged import (
 )
 from .safetensors_files import register_safetensors
 
-__all__ = ['SAMPLE_CLIP', 'packaged_config', 'packaged_names', 'packaged_path']
+__all__ = [
+    'SAMPLE_CLIP',
+    'SCHEME',
+    'packaged_config',
+    'packaged_names',
+    'packaged_path',
+]
 
 register_safetensors()
 register_packaged()

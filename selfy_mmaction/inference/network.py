@@ -14,6 +14,7 @@ from mmengine.hub import get_config
 from mmengine.runner import checkpoint as loading
 from torch import nn
 
+from selfy_mmaction.checkpoints import SCHEME, packaged_config
 from selfy_mmaction.compat.package_configs import find_configs
 from selfy_mmaction.engine.checkpoint_check_hook import check_complete
 from selfy_mmaction.text_files import read_class_names
@@ -21,17 +22,13 @@ from selfy_mmaction.text_files import read_class_names
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 #: What is used without any argument: a network trained on the motion benchmark.
-PACKAGED_CONFIG = (
-    'selfy_mmaction::motion/selfy-tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
-)
-PACKAGED_CHECKPOINT = 'selfy_mmaction://selfy-tsn-r18-slim-motion'
-SAMPLE = _PACKAGE / 'pretrained' / 'sample.mp4'
+PACKAGED_CHECKPOINT = f'{SCHEME}selfy-tsn-r18-slim-motion'
 
 
 def choose_files(
     config: str | os.PathLike | Config | None, checkpoint: str | os.PathLike | None
 ) -> tuple[str | os.PathLike | Config, str]:
-    """Choose the packaged network if neither a config nor a checkpoint is given.
+    """Find the config of a packaged network, which is used if nothing is given.
 
     Returns:
         Config and checkpoint.
@@ -40,8 +37,10 @@ def choose_files(
         FileNotFoundError: If the checkpoint does not exist.
         ValueError: If only one of the two is given.
     """
-    if config is None and checkpoint in (None, PACKAGED_CHECKPOINT):
-        return PACKAGED_CONFIG, PACKAGED_CHECKPOINT
+    if config is None and checkpoint is None:
+        checkpoint = PACKAGED_CHECKPOINT
+    if config is None and str(checkpoint).startswith(SCHEME):
+        return packaged_config(str(checkpoint)), str(checkpoint)
     if config is None:
         raise ValueError(
             f'checkpoint {str(checkpoint)!r} needs its config; train.py wrote it into '

@@ -11,12 +11,12 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.ops import check_int
 from selfy_mmaction.text_files import read_class_names
 
 from .network import (
-    SAMPLE,
     build_network,
     choose_device,
     choose_files,
@@ -64,7 +64,7 @@ def predict(
         ValueError: If an argument is wrong, or the checkpoint is not one of the config.
         UnreadableError: While iterating, if a video cannot be decoded.
     """
-    found = find_videos(SAMPLE if videos is None else videos)
+    found = find_videos(SAMPLE_CLIP if videos is None else videos)
     check_seconds(window, stride)
     predictor = Predictor(config, checkpoint, **options)
     return (

@@ -10,10 +10,10 @@ from mmaction.apis import inference_recognizer, init_recognizer
 from mmengine.config import Config
 from mmengine.hub import get_config
 
+from selfy_mmaction.checkpoints import SAMPLE_CLIP, packaged_config
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.evaluation.dumps import load_dump
-from selfy_mmaction.inference import Predictor, network, predict
-from selfy_mmaction.inference import predictor as predictor_file
+from selfy_mmaction.inference import Predictor, predict
 from selfy_mmaction.inference.pipeline import OpenVideo
 from selfy_mmaction.run import tools_folder
 
@@ -206,21 +206,19 @@ def test_any_recognizer_of_mmaction2(save_network, clips, tmp_path):
     assert result.top[0].name == str(scores.argmax())
 
 
-def test_nothing_given(files, clips, monkeypatch):
-    """The network and the clip in the package are used; here, stand-ins for them."""
-    monkeypatch.setattr(network, 'PACKAGED_CONFIG', files.config)
-    monkeypatch.setattr(network, 'PACKAGED_CHECKPOINT', str(files.checkpoint))
-    monkeypatch.setattr(predictor_file, 'SAMPLE', clips[3])
+def test_nothing_given():
     (result,) = predict(device='cpu')
-    assert result.video == str(clips[3])
-    (expected,) = predict(clips[3], *files, device='cpu')
-    assert (result.probabilities == expected.probabilities).all()
-
-
-@pytest.mark.skipif(not network.SAMPLE.exists(), reason='no network in the package')
-def test_network_in_the_package():
-    (result,) = predict(device='cpu')
-    assert result.video == str(network.SAMPLE)
+    assert result.video == str(SAMPLE_CLIP)
     assert len(result.probabilities) == 12
-    assert result.top[0].probability > 0.5
-    assert not result.top[0].name.isdecimal()
+    # The clip's card names its class.
+    assert result.top[0].name == 'go_right'
+    assert result.top[0].probability > 0.9
+
+
+def test_config_of_a_packaged_network(clips):
+    name = 'selfy_mmaction://selfy-tsn-r18-slim-motion'
+    (result,) = predict(clips[3], checkpoint=name, device='cpu')
+    (expected,) = predict(clips[3], packaged_config(name), name, device='cpu')
+    assert (result.probabilities == expected.probabilities).all()
+    with pytest.raises(FileNotFoundError, match='selfy-tsn-r18-slim-motion'):
+        predict(clips[3], checkpoint='selfy_mmaction://none')
