@@ -4,9 +4,9 @@
     python tools/publish_checkpoint.py CONFIG work_dirs/x/epoch_6.pth OUT.safetensors
 
 OUT holds the weights, the class names, the name of the config and your notes. It holds
-no optimizer and no code, and is loaded like any checkpoint: ``test.py CONFIG OUT``,
-``init_recognizer(CONFIG, OUT)``, ``load_from``. mmaction2's ``publish_model.py`` writes
-a ``.pth`` file with the same weights instead.
+no optimizer and no code, and is loaded like any checkpoint: test.py CONFIG OUT,
+init_recognizer(CONFIG, OUT), load_from. mmaction2's publish_model.py writes
+a .pth file with the same weights instead.
 """
 
 import argparse
@@ -115,13 +115,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', metavar='CONFIG', type=Path)
-    parser.add_argument('checkpoint', metavar='CHECKPOINT')
-    parser.add_argument('out', metavar='OUT', type=Path)
+    parser.add_argument(
+        'config', metavar='CONFIG', type=Path, help='config of the training'
+    )
+    parser.add_argument(
+        'checkpoint', metavar='CHECKPOINT', help='path or URL of the checkpoint'
+    )
+    parser.add_argument(
+        'out', metavar='OUT', type=Path, help='file ending in .safetensors'
+    )
     parser.add_argument(
         '--classes',
         type=Path,
-        help='file with one class name per line; default: the names in CHECKPOINT',
+        help='file with one class name per line (default: the names in CHECKPOINT)',
     )
     parser.add_argument(
         '--note',

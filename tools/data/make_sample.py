@@ -3,9 +3,9 @@
 
     python tools/data/make_sample.py OUT.mp4 --index 0
 
-The clip is one of the split ``val`` of preset ``small``, which training never shows.
-This is how ``selfy_mmaction/pretrained/sample.mp4`` was made. Needs PyAV: ``pip install
-av``.
+The clip is one of the split val of preset small, which training never shows.
+This is how selfy_mmaction/pretrained/sample.mp4 was made. Needs PyAV: pip install
+av.
 """
 
 import argparse
@@ -55,8 +55,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('out', metavar='OUT', type=Path, help='file ending in .mp4')
-    parser.add_argument('--index', type=int, default=0, help='clip of the split')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the benchmark')
+    parser.add_argument(
+        '--index', type=int, default=0, help='clip of the split (default: 0)'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the benchmark (default: 0)'
+    )
     args = parser.parse_args()
     if args.out.suffix.lower() != '.mp4':
         parser.error(f'OUT {args.out} must end in .mp4')
