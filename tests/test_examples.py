@@ -81,7 +81,8 @@ def test_dumped_config_tests_the_checkpoint(project, output_of_extraction):
 
 def test_extraction_in_a_network_of_mmaction2(project):
     output = train(project, INSERTED_EXTRACTION)
-    assert "SELFYBlock after 'layer3': '(n t) c h w' with t=8" in output
+    assert "SELFYBlock runs after 'layer3'" in output
+    assert "(layout '(n t) c h w' with t=8)" in output
     state = weights(project, INSERTED_EXTRACTION)
     tracked = 'backbone.inserted_blocks.layer3.extraction.layer.bn.num_batches_tracked'
     assert state[tracked] == 2
@@ -89,7 +90,8 @@ def test_extraction_in_a_network_of_mmaction2(project):
 
 def test_block_in_a_network_of_mmaction2(project):
     output = train(project, BLOCK)
-    assert "FrameDifferenceBlock after 'layer3': '(n t) c h w' with t=8" in output
+    assert "FrameDifferenceBlock runs after 'layer3'" in output
+    assert "(layout '(n t) c h w' with t=8)" in output
     # The scale is initialized to zero and has been trained.
     scale = weights(project, BLOCK)['backbone.inserted_blocks.layer3.norm.weight']
     assert scale.shape == (32,)
