@@ -120,7 +120,11 @@ def prepare(
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while piece := file.read(2**20):  # videos may not fit the memory
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def describe_repeated(annotation: Annotation) -> str:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -87,7 +88,7 @@ def watch(
             result = predictor.predict_frames(_InRGB(frames), str(source))
             first = reader.first_arrival
             yield CameraPrediction(
-                _with_times(result, arrived[0] - first, arrived[-1] - first),
+                replace(result, start=arrived[0] - first, end=arrived[-1] - first),
                 time.monotonic() - arrived[-1],
                 len(frames),
                 (reader.count - 1) / max(reader.last_arrival - first, 1e-9),
@@ -95,11 +96,6 @@ def watch(
             reader.sleep(begin + stride - time.monotonic())
     finally:
         reader.stop()
-
-
-def _with_times(result: Prediction, start: float, end: float) -> Prediction:
-    values = {name: getattr(result, name) for name in result.__dataclass_fields__}
-    return Prediction(**{**values, 'start': start, 'end': end})
 
 
 class _Frame(NamedTuple):

@@ -1,12 +1,12 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Videos with the same content."""
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 
 from ..media import run_parallel
+from ..preparing import sha256
 from .clips import Clip
 
 
@@ -34,8 +34,9 @@ def find_copies(clips: Sequence[Clip], workers: int | None) -> dict[str, str]:
     alike = [
         clip for size, same in sizes.items() for clip in same if size and len(same) > 1
     ]
-    digests = run_parallel(_digest, alike, workers, 'comparing videos of equal size')
-    first: dict[bytes, Clip] = {}
+    files = [clip.file for clip in alike]
+    digests = run_parallel(sha256, files, workers, 'comparing videos of equal size')
+    first: dict[str, Clip] = {}
     copies = {}
     # The order of the clips decides which one is kept.
     for digest, clip in zip(digests, alike, strict=True):
@@ -54,11 +55,3 @@ def find_copies(clips: Sequence[Clip], workers: int | None) -> dict[str, str]:
             )
         copies[clip.path] = kept.path
     return copies
-
-
-def _digest(clip: Clip) -> bytes:
-    with open(clip.file, 'rb') as file:
-        digest = hashlib.sha256()
-        while piece := file.read(2**20):
-            digest.update(piece)
-        return digest.digest()
