@@ -20,6 +20,7 @@ ORDER = [
     ('datasets',),
     ('data_preparation', 'motion_benchmark', 'checkpoints', 'engine'),
     ('evaluation', 'inference'),
+    ('visualization',),
     ('run', 'doctor'),
     ('',),  # the package itself
 ]
