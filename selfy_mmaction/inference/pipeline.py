@@ -2,7 +2,7 @@
 """The config's own test pipeline, run on windows of a video or on frames in memory."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -17,7 +17,7 @@ from selfy_mmaction.datasets.reading import (
 )
 from selfy_mmaction.datasets.transforms.pyav_decoding import PyAVDecode
 
-from .videos import Window, cut_windows, frame_times
+from .videos import Window, cut_windows, frame_times, select_window
 
 
 class VideoPipeline:
@@ -88,6 +88,22 @@ class VideoPipeline:
         return _run(self._finish, info)
 
 
+class Clip(NamedTuple):
+    """One clip, ready for the network.
+
+    Attributes:
+        window: The part of the video.
+        inputs: The packed inputs.
+        times: Second of each sampled frame, (T,); None if unknown.
+        note: What is unusual about it, or an empty string.
+    """
+
+    window: Window
+    inputs: dict[str, Any]
+    times: np.ndarray | None
+    note: str
+
+
 class OpenVideo:
     """A video that is open for reading; see :meth:`VideoPipeline.open`.
 
@@ -122,6 +138,26 @@ class OpenVideo:
         except ValueError as error:
             raise UnreadableError(str(error)) from None
 
+    def read_clip(
+        self, start: float | None = None, seconds: float | None = None
+    ) -> Clip:
+        """Run the pipeline on one part of the video. To be called once.
+
+        Args:
+            start: Second at which the part starts. Default: None, that of the video.
+            seconds: Length of the part. Default: None, to the end of the video.
+
+        Raises:
+            UnreadableError: If a frame cannot be decoded, or the frame rate is unknown
+                but needed.
+            ValueError: If the part is not in the video.
+        """
+        window = select_window(self.times, self.total_frames, start, seconds)
+        ((_, inputs, note),) = next(self.read([window], 1))
+        indices = np.ravel(self._sample(window)['frame_inds'])
+        times = None if self.times is None else self.times[indices]
+        return Clip(window, inputs, times, note)
+
     def read(
         self, windows: Sequence[Window], batch_size: int
     ) -> Iterator[list[tuple[Window, dict[str, Any], str]]]:
@@ -141,13 +177,7 @@ class OpenVideo:
         Raises:
             UnreadableError: If a frame cannot be decoded.
         """
-        samples = [
-            _run(
-                self._pipeline._sample,
-                dict(self._info, start_index=w.first, total_frames=w.length),
-            )
-            for w in windows
-        ]
+        samples = [self._sample(window) for window in windows]
         needed = [np.ravel(info['frame_inds']) for info in samples]
         images: dict[int, np.ndarray] = {}
         decoded: dict[str, Any] = {}
@@ -173,6 +203,10 @@ class OpenVideo:
             if batch.stop < len(windows):
                 start = windows[batch.stop].first
                 images = {index: images[index] for index in images if index >= start}
+
+    def _sample(self, window: Window) -> dict[str, Any]:
+        info = dict(self._info, start_index=window.first, total_frames=window.length)
+        return _run(self._pipeline._sample, info)
 
     def _decode(self, sample: dict[str, Any], indices: list[int]) -> dict[str, Any]:
         skipped = self._next if self._goes_on else 0

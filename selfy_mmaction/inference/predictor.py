@@ -24,7 +24,7 @@ from .network import (
     load_checkpoint,
     read_config,
 )
-from .pipeline import VideoPipeline
+from .pipeline import Clip, VideoPipeline
 from .prediction import ClassProbability, Prediction
 from .videos import check_seconds, find_videos
 
@@ -181,6 +181,17 @@ class Predictor:
         decode = time.perf_counter() - begin
         scores, model = self._run([inputs])
         return self._prediction(source, 0.0, None, scores[0], decode, model, '')
+
+    def predict_clip(self, clip: Clip, source: str = 'clip') -> Prediction:
+        """Predict for a clip that the pipeline has read.
+
+        Args:
+            clip: Result of :meth:`OpenVideo.read_clip`.
+            source: ``video`` of the prediction. Default: ``'clip'``.
+        """
+        scores, model = self._run([clip.inputs])
+        _, _, start, end = clip.window
+        return self._prediction(source, start, end, scores[0], 0.0, model, clip.note)
 
     def _run(self, inputs: list[dict[str, Any]]) -> tuple[np.ndarray, float]:
         """Return probabilities, (N, C), and the seconds per clip."""

@@ -174,6 +174,48 @@ def cut_windows(
     return windows
 
 
+def select_window(
+    times: np.ndarray | None,
+    total: int,
+    start: float | None = None,
+    seconds: float | None = None,
+) -> Window:
+    """Select one part of a video.
+
+    Args:
+        times: Second of each frame and of the end, (total + 1,); None if unknown.
+        total: Number of frames.
+        start: Second at which the part starts. Default: None, that of the video.
+        seconds: Length of the part. Default: None, to the end of the video.
+
+    Raises:
+        ValueError: If the part is not in the video, or the times are unknown but
+            needed.
+    """
+    if times is None:
+        if start is not None or seconds is not None:
+            raise ValueError(
+                'its frame rate is unknown, so a part cannot be selected in seconds; '
+                'leave out start and seconds, or re-encode it'
+            )
+        return Window(0, total, 0.0, None)
+    duration = float(times[-1])
+    if start is not None and not 0 <= start < duration:
+        raise ValueError(
+            f'start is {start:g}, expected 0 to {duration:g}, the seconds of the video'
+        )
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f'seconds is {seconds!r}, expected a number above 0')
+    slack = duration / total / 2 * 0.999
+    first = int(np.searchsorted(times[:-1], (start or 0) - slack))
+    first = min(first, total - 1)
+    last = total
+    if seconds is not None:
+        last = int(np.searchsorted(times[:-1], (start or 0) + seconds - slack))
+        last = min(max(last, first + 1), total)
+    return Window(first, last - first, float(times[first]), float(times[last]))
+
+
 def frame_times(info: dict[str, Any]) -> np.ndarray | None:
     """Find when each frame of an opened video is displayed.
 
