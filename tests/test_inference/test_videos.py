@@ -11,6 +11,7 @@ from selfy_mmaction.inference.videos import (
     cut_windows,
     find_videos,
     frame_times,
+    select_window,
 )
 
 
@@ -152,3 +153,36 @@ def test_pictures_have_different_names(tmp_path):
     assert names['x/clip.mp4'] == tmp_path / 'x' / 'clip.mp4.png'
     assert names['z/y/clip.mp4'] == tmp_path / 'z' / 'y' / 'clip.mp4.png'
     assert names['y/clip.mp4'].name == 'clip.mp4.png'
+
+
+@pytest.mark.parametrize(
+    ('start', 'seconds', 'expected'),
+    [
+        (None, None, (0, 20)),
+        (0, 2, (0, 20)),
+        (0.5, None, (5, 15)),
+        (0.5, 1, (5, 10)),
+        (None, 0.3, (0, 3)),
+        (1.9, 5, (19, 1)),  # ends with the video
+        (0.5, 0.01, (5, 1)),  # at least one frame
+    ],
+)
+def test_select_window(start, seconds, expected):
+    times = np.arange(21) / 10
+    window = select_window(times, 20, start, seconds)
+    assert (window.first, window.length) == expected
+    assert window.start == pytest.approx(expected[0] / 10)
+    assert window.end == pytest.approx(sum(expected) / 10)
+
+
+def test_select_window_outside():
+    times = np.arange(21) / 10
+    with pytest.raises(ValueError, match=r'start is 2, expected 0 to 2, the seconds'):
+        select_window(times, 20, start=2)
+    with pytest.raises(ValueError, match=r'start is nan, expected 0 to 2'):
+        select_window(times, 20, start=float('nan'))
+    with pytest.raises(ValueError, match=r'seconds is inf, expected a number above 0'):
+        select_window(times, 20, seconds=float('inf'))
+    assert select_window(None, 20).length == 20
+    with pytest.raises(ValueError, match=r'frame rate is unknown'):
+        select_window(None, 20, start=1)
