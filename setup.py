@@ -91,7 +91,7 @@ setup(
         'Typing :: Typed',
     ],
     packages=find_packages(include=['selfy_mmaction', 'selfy_mmaction.*']),
-    package_data={'selfy_mmaction': ['pretrained/*']},
+    package_data={'selfy_mmaction': ['pretrained/*', 'visualization/*.html']},
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),

@@ -66,6 +66,7 @@ def test_contents_of_the_wheel(wheel):
     assert made == expected | {'selfy_mmaction/.mim/model-index.yml'}
     # Type checkers read annotations only from packages with this file.
     assert 'selfy_mmaction/py.typed' in names
+    assert 'selfy_mmaction/visualization/page_template.html' in names
     assert not [name for name in names if 'my_motion' in name or 'examples' in name]
     pretrained = ROOT / 'selfy_mmaction' / 'pretrained'
     assert {name for name in names if '/pretrained/' in name} == {
