@@ -187,7 +187,9 @@ class Predictor:
         begin = time.perf_counter()
         with torch.no_grad():
             samples = self.model.test_step(pseudo_collate(inputs))
-        scores = np.stack([class_probabilities(s, self.model.cls_head) for s in samples])
+        scores = np.stack(
+            [class_probabilities(s, self.model.cls_head) for s in samples]
+        )
         return scores, (time.perf_counter() - begin) / len(inputs)
 
     def _prediction(

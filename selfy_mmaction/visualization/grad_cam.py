@@ -2,7 +2,6 @@
 """Grad-CAM: where a network finds evidence for a class (supplement, Section D)."""
 
 import copy
-import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmaction.models import Recognizer2D, Recognizer3D, SlowFastHead
-from mmaction.utils import GradCAM
+from mmaction.models import Recognizer2D, Recognizer3D
 from mmengine.dataset import pseudo_collate
-from torch import Tensor, nn
+from torch import Tensor
 
 from selfy_mmaction.inference.predictor import class_probabilities
 from selfy_mmaction.ops import check_int
 
-#: Name of the default layer.
-HEAD_INPUT = 'input of cls_head'
+from .grad_cam_layers import HEAD_INPUT, LayerGradCAM, find_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ class ExplainedClip:
 
 
 def grad_cam(
-    model: nn.Module,
+    model: Any,
     inputs: dict[str, Any],
     *,
     label: int | None = None,
@@ -121,13 +118,13 @@ def grad_cam(
 
 
 def _explain(
-    model: nn.Module, clip: Tensor, sample: Any, label: int, layer: str | None
+    model: Any, clip: Tensor, sample: Any, label: int, layer: str | None
 ) -> np.ndarray:
     """Return the map of one view, (T, H, W), float32."""
     sample = copy.deepcopy(sample).set_gt_label(int(label))
     data = dict(inputs=[clip.clone()], data_samples=[sample])
     with _unchanged(model), torch.enable_grad():
-        cam = _GradCAM(model, layer)
+        cam = LayerGradCAM(model, layer)
         try:
             # The smallest delta: gradients may be tiny.
             maps, _ = cam._calculate_localization_map(
@@ -151,127 +148,7 @@ def _explain(
     return maps[0].cpu().numpy()
 
 
-def find_layer(model: nn.Module, layer: str | None) -> nn.Module:
-    """Find a layer by its name.
-
-    Args:
-        model: The network.
-        layer: Name, as in ``named_modules``. None: the head.
-
-    Raises:
-        ValueError: If it does not exist. The error lists similar names.
-    """
-    if layer is None:
-        return model.cls_head  # type: ignore[return-value]
-    layers = {name: module for name, module in model.named_modules() if name}
-    if layer in layers:
-        return layers[layer]
-    similar = difflib.get_close_matches(str(layer), layers, n=5, cutoff=0.5)
-    shown = similar or _stages(model)
-    raise ValueError(
-        f'the network has no layer {layer!r}; '
-        f'{"similar names" if similar else "some layers"}: {", ".join(shown)}'
-    )
-
-
-class _GradCAM(GradCAM):
-    """mmaction2's Grad-CAM with hooks that work on any network and can be removed.
-
-    mmaction2's hooks stay on the model, need a tensor as output and gradients of the
-    layer's parameters, and fail on layers before an operation in place.
-    """
-
-    def _register_hooks(self, layer_name: str | None) -> None:
-        module = find_layer(self.model, layer_name)
-        head = self.model.cls_head
-        self.name = HEAD_INPUT if layer_name is None else f'layer {layer_name}'
-        self._runs = 0
-        self._is_forward = True
-        if layer_name is None:
-            hook = module.register_forward_pre_hook(self._on_head_input)
-        else:
-            hook = module.register_forward_hook(self._on_output)
-        self._hooks = [hook, head.register_forward_hook(self._end_forward)]
-
-    def remove_hooks(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _on_head_input(self, head: nn.Module, args: tuple) -> tuple:
-        return self._record(args[0]), *args[1:]
-
-    def _on_output(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        return self._record(output)
-
-    def _end_forward(self, *_: Any) -> None:
-        # With activation checkpointing, layers run again in the backward pass.
-        self._is_forward = False
-
-    def _record(self, output: Any) -> Any:
-        if isinstance(output, Tensor):
-            return self._record_tensor(output)
-        if isinstance(output, (tuple, list)):
-            is_slowfast = isinstance(self.model.cls_head, SlowFastHead)
-            if len(output) == 1 or (is_slowfast and len(output) == 2):
-                return type(output)([self._record(output[0]), *output[1:]])
-        shown = (
-            f'{len(output)} results'
-            if isinstance(output, (tuple, list))
-            else type(output).__name__
-        )
-        raise ValueError(
-            f'{self.name} is {shown}, expected one tensor; give a layer with one '
-            f'output{self._examples()}'
-        )
-
-    def _record_tensor(self, output: Tensor) -> Tensor:
-        sizes = (4, 5) if self.is_recognizer2d else (5,)
-        if output.ndim not in sizes or output.shape[-2:].numel() == 1:
-            expected = '(N, C, T, H, W)'
-            if self.is_recognizer2d:
-                expected = f'(N*T, C, H, W) or {expected}'
-            raise ValueError(
-                f'{self.name} has shape {tuple(output.shape)}, expected {expected} '
-                f'with several positions; give a layer with maps{self._examples()}'
-            )
-        # Everything before is constant: gradients are needed only from here on, and
-        # also where all parameters are frozen.
-        features = output.detach().requires_grad_()
-        if self._is_forward:
-            self._runs += 1
-            if self._runs > 1:
-                raise ValueError(
-                    f'{self.name} runs more than once per clip, so it has no single '
-                    'map; give another layer'
-                )
-            self.target_activations = self._per_frame(features.detach())
-            features.register_hook(self._on_gradient)
-        return features.clone()  # the next layer may work in place
-
-    def _on_gradient(self, gradient: Tensor) -> None:
-        self.target_gradients = self._per_frame(gradient.detach())
-
-    def _per_frame(self, features: Tensor) -> Tensor:
-        if self.is_recognizer2d and features.ndim == 5:
-            features = features.transpose(1, 2).flatten(0, 1)
-        return features.contiguous()
-
-    def _examples(self) -> str:
-        names = _stages(self.model)
-        return f', for example one of {", ".join(names)}' if names else ''
-
-
-def _stages(model: nn.Module) -> list[str]:
-    """Return the names of the layers of the backbone that run themselves."""
-    containers = (nn.ModuleDict, nn.ModuleList)
-    return [
-        f'backbone.{name}'
-        for name, module in model.backbone.named_children()
-        if not isinstance(module, containers)
-    ]
-
-
-def _split_views(model: nn.Module, inputs: dict[str, Any]) -> list[Tensor]:
+def _split_views(model: Any, inputs: dict[str, Any]) -> list[Tensor]:
     """Check the network and its inputs, and split these into views."""
     if not isinstance(model, (Recognizer2D, Recognizer3D)):
         raise TypeError(
@@ -311,7 +188,7 @@ def _split_views(model: nn.Module, inputs: dict[str, Any]) -> list[Tensor]:
     return list(clip.split(num_segments))
 
 
-def _num_segments(model: nn.Module) -> int | None:
+def _num_segments(model: Any) -> int | None:
     for part in (model.cls_head, model.backbone):
         num_segments = getattr(part, 'num_segments', None)
         if num_segments:
@@ -319,7 +196,7 @@ def _num_segments(model: nn.Module) -> int | None:
     return None
 
 
-def _as_pictures(model: nn.Module, clip: Tensor) -> np.ndarray:
+def _as_pictures(model: Any, clip: Tensor) -> np.ndarray:
     """Return the frames of a view, (T, H, W, 3), uint8, RGB."""
     frames = clip if clip.ndim == 4 else clip[0].transpose(0, 1)
     if getattr(model.data_preprocessor, 'to_rgb', False):
@@ -331,7 +208,7 @@ def _as_pictures(model: nn.Module, clip: Tensor) -> np.ndarray:
 
 
 @contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
+def _unchanged(model: Any) -> Iterator[None]:
     """Run the model in its own precision, and leave it as it was."""
     head: Any = model.cls_head
     # A head without the attribute would get it.

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Sanity check of Grad-CAM: do its maps depend on the weights (Adebayo et al., 2018)?"""
+"""Sanity check of Grad-CAM: its maps must depend on the weights."""
 
 import copy
 import warnings
@@ -33,7 +33,7 @@ class RandomizationStep(NamedTuple):
 
 
 def randomization_check(
-    model: nn.Module,
+    model: Any,
     inputs: dict[str, Any],
     *,
     label: int | None = None,

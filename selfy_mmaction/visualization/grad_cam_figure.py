@@ -21,7 +21,7 @@ from .grad_cam import ExplainedClip
 # Okabe-Ito's green and red, for right and wrong.
 _GREEN, _RED, _NEUTRAL = '#009E73', '#D55E00', '#000000'
 _COLORMAP = 'viridis'
-_OPACITY = 0.6
+_OPACITY = 0.5
 
 # Inches.
 _WIDTH = 12.0
@@ -69,7 +69,7 @@ def overlay_maps(clip: ExplainedClip, opacity: float = _OPACITY) -> np.ndarray:
 
     Args:
         clip: The clip and its map.
-        opacity: Weight of the colors, 0 to 1. Default: 0.6.
+        opacity: Weight of the colors, 0 to 1. Default: 0.5.
 
     Returns:
         The pictures, (T, H, W, 3), uint8, RGB.
@@ -221,7 +221,7 @@ def _describe(
     clip = model.clip
     is_right = model.is_right(true_class)
     color = {None: _NEUTRAL, True: _GREEN, False: _RED}[is_right]
-    word = {None: '', True: ' \N{CHECK MARK} right', False: ' \N{BALLOT X} wrong'}
+    word = {None: '', True: ', \N{CHECK MARK} right', False: ', \N{BALLOT X} wrong'}
     found = _percent(clip.probabilities[clip.predicted])
     prediction = f'{model.name}: {model.predicted_class}, {found}{word[is_right]}'
     explained = 'importance for the predicted class'
