@@ -131,7 +131,7 @@ def _explain(
                 data, use_labels=True, delta=torch.finfo(torch.float32).tiny
             )
         except (RuntimeError, AttributeError) as error:
-            if cam.target_activations is None:
+            if not cam.runs:
                 raise ValueError(
                     f'{cam.name} does not run when the network predicts; give another '
                     'layer'

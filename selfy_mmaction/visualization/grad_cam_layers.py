@@ -2,6 +2,8 @@
 """The layer whose features Grad-CAM explains."""
 
 import difflib
+from collections import Counter
+from functools import partial
 from typing import Any
 
 from mmaction.models import SlowFastHead
@@ -27,11 +29,9 @@ def find_layer(model: Any, layer: str | None) -> nn.Module:
     layers = {name: module for name, module in model.named_modules() if name}
     if layer in layers:
         return layers[layer]
-    similar = difflib.get_close_matches(str(layer), layers, n=5, cutoff=0.5)
-    shown = similar or _stages(model)
+    similar = difflib.get_close_matches(str(layer), layers, n=5, cutoff=0)
     raise ValueError(
-        f'the network has no layer {layer!r}; '
-        f'{"similar names" if similar else "some layers"}: {", ".join(shown)}'
+        f'the network has no layer {layer!r}; similar names: {", ".join(similar)}'
     )
 
 
@@ -48,24 +48,38 @@ class LayerGradCAM(GradCAM):
 
     Attributes:
         name: What is explained, for messages.
+        runs: How often the layer has run.
     """
 
     def _register_hooks(self, layer_name: str | None) -> None:
         module = find_layer(self.model, layer_name)
         head = self.model.cls_head
         self.name = HEAD_INPUT if layer_name is None else f'layer {layer_name}'
-        self._runs = 0
+        self.runs = 0
         self._is_forward = True
+        self._fault = ''
+        self._layers_with_maps: list[str] = []
+        self._hooks = [
+            each.register_forward_hook(partial(self._on_any_output, name))
+            for name, each in self.model.named_modules()
+            if name and each is not head
+        ]
         if layer_name is None:
             hook = module.register_forward_pre_hook(self._on_head_input)
         else:
             hook = module.register_forward_hook(self._on_output)
-        self._hooks = [hook, head.register_forward_hook(self._end_forward)]
+        self._hooks += [hook, head.register_forward_hook(self._end_forward)]
 
     def remove_hooks(self) -> None:
         """Remove all hooks from the model."""
         for hook in self._hooks:
             hook.remove()
+
+    def _on_any_output(
+        self, name: str, module: nn.Module, args: tuple, output: Any
+    ) -> None:
+        if self._is_forward and self._has_maps(output):
+            self._layers_with_maps.append(name)
 
     def _on_head_input(self, head: nn.Module, args: tuple) -> tuple:
         return self._record(args[0]), *args[1:]
@@ -76,45 +90,51 @@ class LayerGradCAM(GradCAM):
     def _end_forward(self, *_: Any) -> None:
         # With activation checkpointing, layers run again in the backward pass.
         self._is_forward = False
+        if self.runs > 1:
+            self._fault = f'{self.name} runs {self.runs} times per clip'
+        if self._fault:
+            counts = Counter(self._layers_with_maps)
+            once = [name for name in reversed(counts) if counts[name] == 1][:5]
+            found = 'this network has none, like most transformers'
+            if once:
+                found = f'the last ones are {", ".join(once)}'
+            raise ValueError(
+                f'{self._fault}; Grad-CAM needs a layer that gives maps once per clip: '
+                f'{found}'
+            )
+
+    def _has_maps(self, output: Any) -> bool:
+        return (
+            isinstance(output, Tensor)
+            and output.ndim in ((4, 5) if self.is_recognizer2d else (5,))
+            and output.shape[-2:].numel() > 1
+        )
 
     def _record(self, output: Any) -> Any:
-        if isinstance(output, Tensor):
-            return self._record_tensor(output)
+        self.runs += self._is_forward
+        if self._has_maps(output):
+            return self._record_maps(output)
         if isinstance(output, (tuple, list)):
             is_slowfast = isinstance(self.model.cls_head, SlowFastHead)
-            if len(output) == 1 or (is_slowfast and len(output) == 2):
+            is_clear = len(output) == 1 or (is_slowfast and len(output) == 2)
+            if is_clear and self._has_maps(output[0]):
                 kind: Any = type(output)
-                return kind([self._record(output[0]), *output[1:]])
-        shown = (
-            f'{len(output)} results'
-            if isinstance(output, (tuple, list))
-            else type(output).__name__
-        )
-        raise ValueError(
-            f'{self.name} is {shown}, expected one tensor; give a layer with one '
-            f'output{self._examples()}'
-        )
+                return kind([self._record_maps(output[0]), *output[1:]])
+        if isinstance(output, Tensor):
+            shown = f'of shape {tuple(output.shape)}'
+        elif isinstance(output, (tuple, list)):
+            shown = f'{type(output).__name__} of {len(output)}'
+        else:
+            shown = type(output).__name__
+        # Reported at the end, when it is known which layers would do.
+        self._fault = f'{self.name} is {shown}'
+        return output
 
-    def _record_tensor(self, output: Tensor) -> Tensor:
-        sizes = (4, 5) if self.is_recognizer2d else (5,)
-        if output.ndim not in sizes or output.shape[-2:].numel() == 1:
-            expected = '(N, C, T, H, W)'
-            if self.is_recognizer2d:
-                expected = f'(N*T, C, H, W) or {expected}'
-            raise ValueError(
-                f'{self.name} has shape {tuple(output.shape)}, expected {expected} '
-                f'with several positions; give a layer with maps{self._examples()}'
-            )
+    def _record_maps(self, output: Tensor) -> Tensor:
         # Everything before is constant: gradients are needed only from here on, and
         # also where all parameters are frozen.
         features = output.detach().requires_grad_()
         if self._is_forward:
-            self._runs += 1
-            if self._runs > 1:
-                raise ValueError(
-                    f'{self.name} runs more than once per clip, so it has no single '
-                    'map; give another layer'
-                )
             self.target_activations = self._per_frame(features.detach())
             features.register_hook(self._on_gradient)
         return features.clone()  # the next layer may work in place
@@ -126,17 +146,3 @@ class LayerGradCAM(GradCAM):
         if self.is_recognizer2d and features.ndim == 5:
             features = features.transpose(1, 2).flatten(0, 1)
         return features.contiguous()
-
-    def _examples(self) -> str:
-        names = _stages(self.model)
-        return f', for example one of {", ".join(names)}' if names else ''
-
-
-def _stages(model: Any) -> list[str]:
-    """Return the names of the layers of the backbone that run themselves."""
-    containers = (nn.ModuleDict, nn.ModuleList)
-    return [
-        f'backbone.{name}'
-        for name, module in model.backbone.named_children()
-        if not isinstance(module, containers)
-    ]
