@@ -25,7 +25,7 @@ class RandomizationStep(NamedTuple):
         part: Part of the network that is randomized in this step, in addition to those
             of the steps before.
         correlation: Spearman's rank correlation of the map with that of the network, -1
-            to 1; NaN if one of them is the same everywhere.
+            to 1; NaN if one of them is the same everywhere, such as zero.
     """
 
     part: str

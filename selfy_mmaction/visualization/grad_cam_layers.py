@@ -26,7 +26,8 @@ def find_layer(model: Any, layer: str | None) -> nn.Module:
     """
     if layer is None:
         return model.cls_head
-    layers = {name: module for name, module in model.named_modules() if name}
+    named = model.named_modules(remove_duplicate=False)
+    layers = {name: module for name, module in named if name}
     if layer in layers:
         return layers[layer]
     similar = difflib.get_close_matches(str(layer), layers, n=5, cutoff=0)
