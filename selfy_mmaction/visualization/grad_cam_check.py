@@ -25,7 +25,7 @@ class RandomizationStep(NamedTuple):
         part: Part of the network that is randomized in this step, in addition to those
             of the steps before.
         correlation: Spearman's rank correlation of the map with that of the network, -1
-            to 1; NaN if one of them is the same everywhere, such as zero.
+            to 1; NaN if one of them is empty.
     """
 
     part: str
@@ -89,7 +89,7 @@ def show_randomization(steps: Sequence[RandomizationStep]) -> str:
     width = max(len(step.part) for step in steps)
     lines = ['Rank correlation with the map after randomizing, one after the other,']
     for step in steps:
-        figure = 'none, a map is the same everywhere'
+        figure = 'none: nothing in the clip speaks for the class'
         if not np.isnan(step.correlation):
             figure = f'{step.correlation:5.2f}'
         lines.append(f'  {step.part:<{width}}  {figure}')

@@ -145,7 +145,7 @@ def draw_grad_cams(
 class _Row:
     pictures: np.ndarray
     lines: list[tuple[str, str]]  # text and its color
-    height: float
+    size: tuple[float, float]  # height and width of a picture
     numbers: list[int] | None = None  # of the frames; None with a map
     color: str = _NEUTRAL
 
@@ -158,7 +158,7 @@ def _draw(
     if true_class is not None:
         heading += _wrap(f'true class: {true_class}')
     height = 2 * _MARGIN + _LINE * len(heading) + _BAR
-    height += sum(_LINE * (len(row.lines) + 0.5) + row.height for row in rows)
+    height += sum(_LINE * (len(row.lines) + 0.5) + row.size[0] for row in rows)
     figure = Figure(figsize=(_WIDTH, height))
     y = height - _MARGIN
 
@@ -180,7 +180,7 @@ def _draw(
     for row in rows:
         for text, color in row.lines:
             write(text, color)
-        y -= row.height
+        y -= row.size[0]
         _draw_row(figure, row, y, height)
         y -= 0.5 * _LINE
     bar = figure.add_axes(
@@ -203,14 +203,14 @@ def _rows(
         count = min(most, len(clip.frames))
         shown = np.linspace(0, len(clip.frames) - 1, count).round().astype(int)
         ratio = clip.frames.shape[1] / clip.frames.shape[2]
-        height = min(ratio * _picture_width(count), _TALLEST_ROW)
+        width = min(_widest_picture(count), _TALLEST_ROW / ratio)
+        size = ratio * width, width
         if before is None or not np.array_equal(before, clip.frames):
-            rows.append(
-                _Row(clip.frames[shown], [('', _NEUTRAL)], height, shown.tolist())
-            )
+            title = [('', _NEUTRAL)]  # room for the numbers of the frames
+            rows.append(_Row(clip.frames[shown], title, size, shown.tolist()))
         before = clip.frames
         lines, color = _describe(model, true_class)
-        rows.append(_Row(overlay_maps(clip)[shown], lines, height, color=color))
+        rows.append(_Row(overlay_maps(clip)[shown], lines, size, color=color))
     return rows
 
 
@@ -237,11 +237,11 @@ def _describe(
 
 
 def _draw_row(figure: Figure, row: _Row, y: float, height: float) -> None:
-    width = _picture_width(len(row.pictures))
+    tall, width = row.size
     for column, picture in enumerate(row.pictures):
         x = _MARGIN + column * (width + _GAP)
         axes: Axes = figure.add_axes(
-            (x / _WIDTH, y / height, width / _WIDTH, row.height / height)
+            (x / _WIDTH, y / height, width / _WIDTH, tall / height)
         )
         axes.imshow(picture)
         axes.set(xticks=[], yticks=[])
@@ -251,7 +251,7 @@ def _draw_row(figure: Figure, row: _Row, y: float, height: float) -> None:
             axes.set_title(f'frame {row.numbers[column]}', fontsize=9, pad=3)
 
 
-def _picture_width(count: int) -> float:
+def _widest_picture(count: int) -> float:
     # Few frames would be too large.
     return (_WIDTH - 2 * _MARGIN - _GAP * (count - 1)) / max(count, 4)
 

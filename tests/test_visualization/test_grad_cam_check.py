@@ -70,7 +70,7 @@ def test_empty_map_has_no_correlation(recwarn):
     assert all(np.isnan(step.correlation) for step in steps)
     assert not [each for each in recwarn if 'constant' in str(each.message)]
     text = show_randomization(steps).splitlines()[1]
-    assert text == '  nothing          none, a map is the same everywhere'
+    assert text == '  nothing          none: nothing in the clip speaks for the class'
 
 
 def test_text():
