@@ -44,8 +44,8 @@ def randomization_check(
     """Compare the map of a clip with the maps of ever more random networks.
 
     Weights are randomized from the head to the first layer ("cascading randomization"
-    of Adebayo et al., 2018, Section 3.1), by shuffling each parameter, which keeps the
-    scale of the features. A map that stays the same does not explain the network. The
+    of Adebayo et al., 2018), by shuffling each parameter, which keeps the scale of the
+    features. A map that stays the same does not explain the network. The
     model is the same afterwards: a copy is randomized.
 
     Args:
@@ -57,7 +57,8 @@ def randomization_check(
         seed: Seed of the shuffling. Default: 0.
 
     Returns:
-        The steps. The first one randomizes nothing, and its correlation is 1.
+        The steps. The first one randomizes nothing, and its correlation is 1, or NaN if
+        the map is empty.
 
     Raises:
         TypeError: See :func:`grad_cam`.

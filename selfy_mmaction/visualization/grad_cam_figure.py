@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from selfy_mmaction.atomic_files import replacing
 
 from .grad_cam import ExplainedClip
+from .grad_cam_layers import HEAD_INPUT
 
 # Okabe-Ito's green and red, for right and wrong.
 _GREEN, _RED, _NEUTRAL = '#009E73', '#D55E00', '#000000'
@@ -228,6 +229,8 @@ def _describe(
     if clip.label != clip.predicted:
         own = _percent(clip.probabilities[clip.label])
         explained = f'importance for {model.class_names[clip.label]}, {own}'
+    if clip.layer != HEAD_INPUT:
+        explained += f'; {clip.layer}'
     if clip.num_views > 1:
         explained += f'; view {clip.view + 1} of {clip.num_views}'
     if clip.is_empty:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from grad_cam_models import IS_2D, build, make_clip, pack, with_random_weights
 from mmaction.registry import MODELS
+from mmaction.utils import GradCAM
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
@@ -95,6 +96,16 @@ def test_map_of_an_inner_layer_is_the_definition(name, layer):
     expected = define(as_frames(features), as_frames(gradients[label]))
     np.testing.assert_allclose(found.maps, expected, atol=1e-4)
     assert found.layer == layer
+
+
+@pytest.mark.filterwarnings('ignore:Using a non-full backward hook')
+@pytest.mark.parametrize('name', ['selfy_tsn_r18_slim', 'slowonly_r18_slim'])
+def test_map_is_that_of_the_unmodified_utility(name):
+    model, inputs = build(name), make_clip(IS_2D[name])
+    found = grad_cam(model, inputs)
+    utility = GradCAM(model, 'backbone/layer4/1')
+    maps, _ = utility._calculate_localization_map(pseudo_collate([inputs]), False)
+    np.testing.assert_allclose(found.maps, maps[0].numpy(), atol=1e-5)
 
 
 def test_frames_that_are_not_square():

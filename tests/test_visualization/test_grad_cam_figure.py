@@ -93,12 +93,14 @@ def test_unknown_true_class_is_neutral(tmp_path, drawn):
     assert not [line for line in lines if 'right' in line or 'wrong' in line]
 
 
-def test_given_class_view_and_empty_map(tmp_path, drawn):
-    clip = make_clip(label=2, view=1, num_views=3, maps=np.zeros((8, 24, 32)))
+def test_given_class_layer_view_and_empty_map(tmp_path, drawn):
+    clip = make_clip(
+        label=2, layer='neck', view=1, num_views=3, maps=np.zeros((8, 24, 32))
+    )
     draw_grad_cams(tmp_path / 'one.png', [ExplainedModel('TSN', clip, NAMES)])
     expected = (
-        'importance for x, 12.5 %; view 2 of 3; nothing in the clip speaks for this '
-        'class'
+        'importance for x, 12.5 %; neck; view 2 of 3; nothing in the clip speaks for '
+        'this class'
     )
     assert expected in texts(drawn[0])
 
