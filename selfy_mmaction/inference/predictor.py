@@ -198,17 +198,10 @@ class Predictor:
         begin = time.perf_counter()
         with torch.no_grad():
             samples = self.model.test_step(pseudo_collate(inputs))
-        scores = np.stack([self._probabilities(s.pred_score) for s in samples])
+        scores = np.stack(
+            [class_probabilities(s, self.model.cls_head) for s in samples]
+        )
         return scores, (time.perf_counter() - begin) / len(inputs)
-
-    def _probabilities(self, score: torch.Tensor) -> np.ndarray:
-        # With average_clips='score' and None, heads return scores before the softmax,
-        # and with None, those of each view of the clip.
-        score = score.detach().cpu().double()
-        if getattr(self.model.cls_head, 'average_clips', None) != 'prob':
-            score = score.softmax(dim=-1)
-        mean = score.reshape(-1, self.num_classes).mean(dim=0).numpy()
-        return mean / mean.sum()  # the network's softmax is in single precision
 
     def _prediction(
         self,
@@ -226,3 +219,22 @@ class Predictor:
             for i in best
         )
         return Prediction(video, start, end, top, probabilities, decode, model, note)
+
+
+def class_probabilities(sample: Any, head: Any) -> np.ndarray:
+    """Return the probabilities of a clip, averaged over its views.
+
+    Args:
+        sample: Result of ``test_step`` for the clip.
+        head: ``cls_head`` of the network.
+
+    Returns:
+        Probability of each class, (C,), float64; their sum is 1.
+    """
+    # With average_clips='score' and None, heads return scores before the softmax,
+    # and with None, those of each view of the clip.
+    score = sample.pred_score.detach().cpu().double()
+    if getattr(head, 'average_clips', None) != 'prob':
+        score = score.softmax(dim=-1)
+    mean = score.reshape(-1, head.num_classes).mean(dim=0).numpy()
+    return mean / mean.sum()  # the network's softmax is in single precision
