@@ -102,6 +102,7 @@ setup(
         'mmcv': ['mmcv>=2.1.0,<2.2.0', 'mmengine>=0.10.7,<1.0'],
         'onedl': ['onedl-mmcv>=2.3.0,<3.0', 'onedl-mmengine>=0.10.8,<1.0'],
         'optional': requirements('optional'),
+        'visualize': requirements('visualize'),
         'tests': requirements('tests'),
         'docs': requirements('docs'),
     },

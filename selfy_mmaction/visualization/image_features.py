@@ -130,7 +130,7 @@ class ImageFeatures:
             features = self.network((frames - self._mean) / self._std)
         return RecordedClip(
             video=video,
-            source=f'{self.name} features (ImageNet, not trained on videos)',
+            source=f'{self.name} (ImageNet features)',
             **compare(features, offsets, window),
             **clip_frames(clip, len(features), len(features)),
         )

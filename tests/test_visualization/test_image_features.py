@@ -112,7 +112,7 @@ def test_resnet_of_the_user(texture, tmp_path):
     features = ImageFeatures(path, num_frames=2)
     video = write_video(tmp_path / 'still.mp4', [texture] * 4)
     recorded = features.record(features.read(video), 'still')
-    assert recorded.source.startswith('ResNet-18 features (ImageNet')
+    assert recorded.source == 'ResNet-18 (ImageNet features)'
     assert recorded.grid == (28, 42)
     weights = torch.load(path, weights_only=True)
     stored = weights['layer2.1.conv2.weight']
