@@ -20,7 +20,7 @@ from .panels import (
 from .recorded_clip import RecordedClip
 
 _MOST_FRAMES = 8
-_ALPHA = 0.75  # of the maps: the frame shows through
+_ALPHA = 0.8  # of the maps: the frame shows through
 
 
 def draw_channels(clip: RecordedClip, t: int | None = None, top: int = 3) -> Figure:
@@ -38,8 +38,8 @@ def draw_channels(clip: RecordedClip, t: int | None = None, top: int = 3) -> Fig
     """
     if clip.extraction is None or clip.integration is None:
         raise ValueError(
-            f'{clip.video} was recorded without a SELFY block ({clip.source}), so there '
-            'are no channels of an extraction and an integration to draw; record it '
+            f'{clip.video} was recorded without a SELFY block ({clip.source}), so '
+            'there are no channels of an extraction to draw; record it '
             'with the config and checkpoint of a network with a block'
         )
     count = len(clip.frames)
@@ -122,7 +122,7 @@ def _draw_section(
     bar = figure.colorbar(
         ScalarMappable(scale, colors), ax=panels, fraction=0.03, pad=0.01, shrink=0.9
     )
-    bar.set_label('value', fontsize=7)
+    bar.set_label('value of the channel', fontsize=7)
     bar.ax.tick_params(labelsize=7)
 
 

@@ -30,6 +30,8 @@ from .recorded_clip import RecordedClip
 SIZE = (8.0, 3.1)
 """Width and height in inches; at 100 pixels per inch, 800x310 pixels."""
 
+_MAPS = (0.685, 0.03, 0.93, 0.8)  # left, bottom, right and top of the maps
+
 
 def draw_clip(
     clip: RecordedClip, query: Query, follows: bool = True
@@ -73,57 +75,72 @@ def _draw_frame(
     # Fixed places: what does not move in the video must not move in the picture.
     figure = Figure(figsize=SIZE)
     title = f'{readable(clip.video)}: {readable(clip.source)}'
-    figure.text(0.01, 0.985, title, fontsize=8, va='top', parse_math=False)
+    figure.text(0.008, 0.97, title, fontsize=8, va='top', parse_math=False)
     frame, field, wheel = (
         figure.add_axes(box)
         for box in (
-            (0.005, 0.03, 0.285, 0.8),
-            (0.3, 0.03, 0.285, 0.8),
-            (0.59, 0.25, 0.105, 0.36),
+            (0.005, 0.09, 0.275, 0.73),
+            (0.288, 0.09, 0.275, 0.73),
+            (0.566, 0.25, 0.105, 0.42),
         )
     )
-    there = t + clip.offsets[near]
+    title = 'no frame: outside the clip'
     if clip.inside[t, near]:
-        draw_arrows(frame, clip, t, near, confidence, most=14)
+        draw_arrows(frame, clip, t, near, confidence, most=14, gray=False)
         draw_field(field, clip, t, near, colors)
+        title = name_frame(clip, t + clip.offsets[near])
     else:
-        show_frame(frame, clip, t, gray=True)
+        show_frame(frame, clip, t)
         show_outside(field, clip)
     outline_cell(frame, clip, y, x, edgecolor=MARK, linewidth=1.8)
-    frame.set_title(f'{name_frame(clip, t)}, and arrows', fontsize=8, pad=3)
-    field.set_title(f'to {_describe(there, len(clip.frames))}', fontsize=8, pad=3)
+    frame.set_title(name_frame(clip, t), fontsize=8, pad=3)
+    field.set_title(f'motion to {title}', fontsize=8, pad=3)
+    legend = 'arrows: yellow is confident, dark blue has no match'
+    figure.text(0.008, 0.04, legend, fontsize=7, va='center')
     draw_wheel(wheel, colors, fontsize=6)
     _draw_maps(figure, clip, query, similarity)
     return figure
 
 
-def _describe(frame: int, count: int) -> str:
-    return f'frame {frame}' if 0 <= frame < count else 'no frame: outside the clip'
-
-
 def _draw_maps(
     figure: Figure, clip: RecordedClip, query: Query, similarity: Normalize
 ) -> None:
-    count = len(clip.offsets)
-    cols = math.ceil(count**0.5)
+    (_, y, x), (rows, cols) = query, clip.window
+    height, width = clip.cell_size
+    columns = _choose_columns(len(clip.offsets), width * cols / (height * rows))
     grid = figure.add_gridspec(
-        math.ceil(count / cols),
-        cols,
-        left=0.71,
-        right=0.935,
-        bottom=0.03,
-        top=0.83,
-        wspace=0.05,
-        hspace=0.22,
+        math.ceil(len(clip.offsets) / columns),
+        columns,
+        left=_MAPS[0],
+        bottom=_MAPS[1],
+        right=_MAPS[2],
+        top=_MAPS[3],
+        wspace=0.08,
+        hspace=0.25,
     )
     for index, (place, offset) in enumerate(zip(grid, clip.offsets, strict=False)):
         axes = figure.add_subplot(place)
-        draw_map(axes, clip, query, index, similarity, fontsize=5)
+        draw_map(axes, clip, query, index, similarity, mark=2.5)
+        axes.set(
+            xlim=((x - cols // 2) * width, (x + cols // 2 + 1) * width),
+            ylim=((y + rows // 2 + 1) * height, (y - rows // 2) * height),
+        )
         axes.set_title(f'l = {offset:+d}' if offset else 'l = 0', fontsize=6, pad=2)
-    figure.text(0.71, 0.9, 'maps of the marked position', fontsize=8, va='center')
+    text = 'where the marked position\nis in other frames'
+    figure.text(_MAPS[0], 0.97, text, fontsize=8, va='top')
     bar = figure.colorbar(
-        ScalarMappable(similarity, COLORS),
-        cax=figure.add_axes((0.943, 0.1, 0.01, 0.65)),
+        ScalarMappable(similarity, COLORS), cax=figure.add_axes((0.94, 0.12, 0.01, 0.6))
     )
     bar.set_label('similarity', fontsize=6, labelpad=2)
     bar.ax.tick_params(labelsize=5, length=2, pad=1)
+
+
+def _choose_columns(count: int, ratio: float) -> int:
+    """Choose the number of columns with the largest panels of width/height ratio."""
+    width, height = (size * (_MAPS[i + 2] - _MAPS[i]) for i, size in enumerate(SIZE))
+
+    def panel_width(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        return min(width / columns, ratio * 0.8 * height / rows)
+
+    return max(range(1, count + 1), key=panel_width)

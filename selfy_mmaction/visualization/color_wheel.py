@@ -8,8 +8,8 @@ from mmcv.visualization import flow2rgb
 
 from .recorded_clip import RecordedClip
 
-# Of Okabe and Ito's eight colors, these four in this order (and the colors halfway) stay
-# farthest apart in CIELAB under simulated red, green and blue blindness.
+# Of Okabe and Ito's eight colors, these four in this order, with the colors halfway,
+# stay farthest apart in CIELAB under simulated red, green and blue blindness.
 DIRECTIONS = {
     'right': '#D55E00',
     'down': '#000000',
@@ -35,15 +35,12 @@ def color_scale(clip: RecordedClip) -> float:
     """Choose the displacement that has the full color, in cells, at least 1.
 
     It is the same for all frames and offsets of a clip: the 95th percentile of the
-    displacements, rounded up to whole cells.
+    displacements, rounded to whole cells.
     """
     moving = [i for i, offset in enumerate(clip.offsets) if offset]
     length = np.linalg.norm(clip.displacement[..., moving, :], axis=-1)
     length = length[np.isfinite(length)]
-    # Minus what the softmax leaves to other positions.
-    return (
-        float(max(1, np.ceil(np.percentile(length, 95) - 0.05))) if len(length) else 1
-    )
+    return float(max(1, np.round(np.percentile(length, 95)))) if len(length) else 1.0
 
 
 def color_displacements(displacement: np.ndarray, scale: float) -> np.ndarray:

@@ -32,7 +32,7 @@ def shown_offsets(clip: RecordedClip) -> list[int]:
 
     At the offset 0, a position is compared with its own frame and finds itself.
     """
-    return [i for i, l in enumerate(clip.offsets) if l] or [0]
+    return [i for i, offset in enumerate(clip.offsets) if offset] or [0]
 
 
 def confidence_scale(clip: RecordedClip) -> Normalize:
@@ -96,7 +96,9 @@ def draw_displacement(clip: RecordedClip, t: int | None = None) -> Figure:
         bar.set_label('highest similarity\n(low: occluded or no match)', fontsize=7)
         bar.ax.tick_params(labelsize=7)
     set_title(
-        figure, f'Where do the positions of {name_frame(clip, t)}, move to?', clip
+        figure,
+        f'Where are the positions of {name_frame(clip, t)} in other frames?',
+        clip,
     )
     return figure
 
@@ -108,6 +110,7 @@ def draw_arrows(
     index: int,
     confidence: Normalize,
     most: int = _MOST_ARROWS,
+    gray: bool = True,
 ) -> Quiver:
     """Draw the displacements of a frame as arrows, in the colors of the confidence.
 
@@ -121,8 +124,9 @@ def draw_arrows(
         confidence: Color scale of the confidence.
         most: Largest number of arrows per row and column; others are left out evenly.
             Default: 16.
+        gray: Whether the frame is pale gray. Default: True.
     """
-    show_frame(axes, clip, t, gray=True)
+    show_frame(axes, clip, t, gray)
     steps = [
         slice((n - 1) % s // 2, None, s) for n in clip.grid for s in [-(-n // most)]
     ]
@@ -146,6 +150,8 @@ def draw_arrows(
         headlength=4,
         headaxislength=3.5,
         minlength=0.5,
+        edgecolor='black',
+        linewidth=0.4,
     )
 
 

@@ -41,8 +41,8 @@ def extract(
     for name, module in modules.items():
         if module.training:
             raise ValueError(
-                f'extraction {name!r} is in training mode, in which its norms depend on '
-                'the batch; call eval() first'
+                f'extraction {name!r} is in training mode, in which its norms depend '
+                'on the batch; call eval() first'
             )
         with torch.no_grad():
             found[name] = module(stss)[0, 0, 0, 0].numpy()

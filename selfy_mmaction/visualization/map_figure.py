@@ -33,7 +33,7 @@ SOFT_ARGMAX = dict(
     marker='o', markerfacecolor='white', markeredgecolor='black', markeredgewidth=0.8
 )
 
-_ALPHA = 0.75  # of the maps: the frame shows through
+_ALPHA = 0.7  # of the maps: the frame shows through
 
 
 def similarity_maps(clip: RecordedClip, query: Query) -> np.ndarray:
@@ -116,7 +116,7 @@ def draw_map(
     query: Query,
     index: int,
     scale: Normalize,
-    fontsize: float = 7,
+    mark: float = 4,
 ) -> None:
     """Draw the map of one position and one offset on the frame that it looks at.
 
@@ -126,11 +126,11 @@ def draw_map(
         query: The position (t, y, x).
         index: Index of the offset.
         scale: Color scale of the similarities.
-        fontsize: Size of the words in a panel outside the clip. Default: 7.
+        mark: Size of the mark of the soft-argmax, in points. Default: 4.
     """
     t, y, x = query
     if not clip.inside[t, index]:
-        show_outside(axes, clip, fontsize)
+        show_outside(axes, clip, 4 + 0.75 * mark)
         return
     show_frame(axes, clip, t + clip.offsets[index], gray=True)
     (rows, cols), (height, width) = clip.window, clip.cell_size
@@ -144,8 +144,8 @@ def draw_map(
         interpolation='nearest',
     )
     u, v = clip.best_match[t, y, x, index]
-    outline_cell(axes, clip, y + u, x + v, edgecolor=MARK, linewidth=1.6)
+    outline_cell(axes, clip, y + u, x + v, edgecolor=MARK, linewidth=0.4 * mark)
     u, v = clip.displacement[t, y, x, index]
     center_y, center_x = clip.cell_center(y + u, x + v)
-    axes.plot(center_x, center_y, markersize=4, **SOFT_ARGMAX)
+    axes.plot(center_x, center_y, markersize=mark, **SOFT_ARGMAX)
     axes.set(xlim=(0, clip.frames.shape[2]), ylim=(clip.frames.shape[1], 0))

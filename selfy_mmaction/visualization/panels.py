@@ -85,7 +85,7 @@ def outline_cell(
 
 def name_frame(clip: RecordedClip, t: int) -> str:
     """Name a frame of the clip, with its second if it is known."""
-    seconds = '' if clip.seconds is None else f', {clip.seconds[t]:.2f} s'
+    seconds = '' if clip.seconds is None else f' ({clip.seconds[t]:.2f} s)'
     return f'frame {t}{seconds}'
 
 

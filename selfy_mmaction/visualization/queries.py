@@ -109,7 +109,8 @@ def moving_queries(clip: RecordedClip, count: int = 4) -> tuple[list[Query], str
 
     They have the largest product of the change to the next and the previous frame, the
     displacement and the confidence at the smallest offsets, and the fraction of the
-    offsets that are in the clip.
+    offsets that are in the clip. The first and the last frame are left out, because
+    what moves and what it uncovers change alike there, unless there are no others.
 
     Args:
         clip: The clip.
@@ -129,11 +130,15 @@ def moving_queries(clip: RecordedClip, count: int = 4) -> tuple[list[Query], str
             f'{clip.video}: {reason}, so the positions are spread over the frame'
         )
     score = change * clip.inside.mean(axis=1)[:, None, None]
+    if score[1:-1].any():
+        score[[0, -1]] = 0
     near = _nearest_offsets(clip)
     if near:
         length = np.linalg.norm(clip.displacement[..., near, :], axis=-1)
-        found = np.nan_to_num(length * clip.confidence[..., near]).clip(min=0)
-        if (found := found.max(axis=-1) * score).any():
+        # fmin leaves out what is outside the clip.
+        found = np.fmin.reduce(length * clip.confidence[..., near], axis=-1)
+        found = np.nan_to_num(found).clip(min=0) * score
+        if found.max() > 0:
             score = found
     return _spread(score, count), ''
 
@@ -184,8 +189,8 @@ def _frame_differences(clip: RecordedClip) -> np.ndarray:
 
 def _nearest_offsets(clip: RecordedClip) -> list[int]:
     """Indices of the smallest offsets besides 0."""
-    least = min((abs(l) for l in clip.offsets if l), default=None)
-    return [i for i, l in enumerate(clip.offsets) if l and abs(l) == least]
+    least = min((abs(each) for each in clip.offsets if each), default=None)
+    return [i for i, each in enumerate(clip.offsets) if abs(each) == least]
 
 
 def _spread(score: np.ndarray, count: int) -> list[Query]:
