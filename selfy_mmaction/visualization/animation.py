@@ -1,7 +1,6 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Pictures and moving pictures as files: PNG, GIF and MP4."""
 
-import math
 import os
 from collections.abc import Iterable
 from fractions import Fraction
@@ -22,7 +21,6 @@ MOVING = ('.gif', '.mp4')
 """Formats of moving pictures."""
 
 _CODEC = 'libx264'
-_SAMPLES = 8  # frames whose colors make the palette of a GIF
 
 
 def save_figure(path: str | os.PathLike, figure: Figure, dpi: float = DPI) -> None:
@@ -119,14 +117,12 @@ def _image(picture: np.ndarray | Figure) -> np.ndarray:
 
 
 def _write_gif(path: Path, images: list[np.ndarray], seconds: float) -> None:
-    # One palette for all frames: what does not move has the same color in each, which
-    # also keeps the file small.
-    step = math.ceil(len(images) / _SAMPLES)
-    palette = Image.fromarray(np.concatenate(images[::step])).quantize(
-        256, Image.Quantize.MEDIANCUT
-    )
+    # A palette per frame, by octree: unlike the median cut, it has the colors of marks
+    # and legends, which are small. Dithering would make the file larger.
     first, *others = (
-        Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)
+        Image.fromarray(image).quantize(
+            256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
         for image in images
     )
     first.save(

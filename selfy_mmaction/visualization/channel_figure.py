@@ -49,8 +49,9 @@ def draw_channels(clip: RecordedClip, t: int | None = None, top: int = 3) -> Fig
     frames = np.unique(np.linspace(0, count - 1, min(count, _MOST_FRAMES)).round())
     width, height = panel_size(clip, 1.4)
     rows = [min(top, clip.extraction.shape[-1]), min(top, clip.integration.shape[1])]
+    most = max(len(clip.offsets), len(frames))
     size = (
-        max(width * max(len(clip.offsets), len(frames)) + 1.2, 4.5),
+        max(width * most + 1.2, 4.5),
         (height + 0.3) * sum(rows) + 1.3,
     )
     figure = Figure(figsize=size, layout='constrained')
@@ -68,7 +69,7 @@ def draw_channels(clip: RecordedClip, t: int | None = None, top: int = 3) -> Fig
         )
         for index in range(len(clip.offsets))
     ]
-    _draw_section(upper, clip, columns, rows[0])
+    _draw_section(upper, clip, columns, rows[0], most)
     lower.suptitle(
         f'Integration: {_most(rows[1])} of {clip.integration.shape[1]} per frame',
         fontsize=8,
@@ -76,7 +77,7 @@ def draw_channels(clip: RecordedClip, t: int | None = None, top: int = 3) -> Fig
     columns = [
         (name_frame(clip, int(t)), int(t), clip.integration[int(t)]) for t in frames
     ]
-    _draw_section(lower, clip, columns, rows[1])
+    _draw_section(lower, clip, columns, rows[1], most)
     set_title(figure, 'What does the block make of the similarities?', clip)
     return figure
 
@@ -96,9 +97,15 @@ def _draw_section(
     clip: RecordedClip,
     columns: list[tuple[str, int | None, np.ndarray]],
     top: int,
+    width: int,
 ) -> None:
-    """Draw a column of channel maps per (title, frame or None, channels)."""
-    panels = figure.subplots(top, len(columns), squeeze=False)
+    """Draw a column of channel maps per (title, frame or None, channels).
+
+    Empty columns are added up to ``width``.
+    """
+    panels = figure.subplots(top, width, squeeze=False)
+    for axes in panels[:, len(columns) :].flat:
+        axes.axis('off')
     chosen = [most_active(channels, top) for _, _, channels in columns]
     values = np.concatenate(
         [
@@ -109,7 +116,7 @@ def _draw_section(
     )
     scale, colors = _choose_colors(values)
     for column, (title, t, channels), best in zip(
-        panels.T, columns, chosen, strict=True
+        panels.T[: len(columns)], columns, chosen, strict=True
     ):
         for axes, channel in zip(column, best, strict=True):
             if t is None:

@@ -17,7 +17,7 @@ from .displacement_figure import (
 )
 from .map_figure import COLORS, draw_map, similarity_scale
 from .panels import (
-    MARK,
+    EMPTY,
     name_frame,
     outline_cell,
     readable,
@@ -30,7 +30,8 @@ from .recorded_clip import RecordedClip
 SIZE = (8.0, 3.1)
 """Width and height in inches; at 100 pixels per inch, 800x310 pixels."""
 
-_MAPS = (0.685, 0.03, 0.93, 0.8)  # left, bottom, right and top of the maps
+_MAPS = (0.685, 0.02, 0.935, 0.86)  # left, bottom, right and top of the maps
+_GAP, _TITLE_HEIGHT = 0.05, 0.15  # of the maps, in inches
 
 
 def draw_clip(
@@ -74,7 +75,7 @@ def _draw_frame(
     t, y, x = query
     # Fixed places: what does not move in the video must not move in the picture.
     figure = Figure(figsize=SIZE)
-    title = f'{readable(clip.video)}: {readable(clip.source)}'
+    title = f'{readable(clip.video, 40)}: {readable(clip.source, 40)}'
     figure.text(0.008, 0.97, title, fontsize=8, va='top', parse_math=False)
     frame, field, wheel = (
         figure.add_axes(box)
@@ -92,7 +93,7 @@ def _draw_frame(
     else:
         show_frame(frame, clip, t)
         show_outside(field, clip)
-    outline_cell(frame, clip, y, x, edgecolor=MARK, linewidth=1.8)
+    outline_cell(frame, clip, y, x)
     frame.set_title(name_frame(clip, t), fontsize=8, pad=3)
     field.set_title(f'motion to {title}', fontsize=8, pad=3)
     legend = 'arrows: yellow is confident, dark blue has no match'
@@ -107,21 +108,12 @@ def _draw_maps(
 ) -> None:
     (_, y, x), (rows, cols) = query, clip.window
     height, width = clip.cell_size
-    columns = _choose_columns(len(clip.offsets), width * cols / (height * rows))
-    grid = figure.add_gridspec(
-        math.ceil(len(clip.offsets) / columns),
-        columns,
-        left=_MAPS[0],
-        bottom=_MAPS[1],
-        right=_MAPS[2],
-        top=_MAPS[3],
-        wspace=0.08,
-        hspace=0.25,
-    )
-    for index, (place, offset) in enumerate(zip(grid, clip.offsets, strict=False)):
-        axes = figure.add_subplot(place)
+    boxes = _place_panels(len(clip.offsets), width * cols / (height * rows))
+    for index, (offset, box) in enumerate(zip(clip.offsets, boxes, strict=True)):
+        axes = figure.add_axes(box)
         draw_map(axes, clip, query, index, similarity, mark=2.5)
         axes.set(
+            facecolor=EMPTY,
             xlim=((x - cols // 2) * width, (x + cols // 2 + 1) * width),
             ylim=((y + rows // 2 + 1) * height, (y - rows // 2) * height),
         )
@@ -129,18 +121,41 @@ def _draw_maps(
     text = 'where the marked position\nis in other frames'
     figure.text(_MAPS[0], 0.97, text, fontsize=8, va='top')
     bar = figure.colorbar(
-        ScalarMappable(similarity, COLORS), cax=figure.add_axes((0.94, 0.12, 0.01, 0.6))
+        ScalarMappable(similarity, COLORS),
+        cax=figure.add_axes((0.945, 0.12, 0.01, 0.6)),
     )
     bar.set_label('similarity', fontsize=6, labelpad=2)
     bar.ax.tick_params(labelsize=5, length=2, pad=1)
 
 
-def _choose_columns(count: int, ratio: float) -> int:
-    """Choose the number of columns with the largest panels of width/height ratio."""
-    width, height = (size * (_MAPS[i + 2] - _MAPS[i]) for i, size in enumerate(SIZE))
+def _place_panels(count: int, ratio: float) -> list[tuple[float, ...]]:
+    """Choose (left, bottom, width, height) of the largest panels that fit in the area.
+
+    Args:
+        count: Number of panels.
+        ratio: Width of a panel divided by its height.
+
+    Returns:
+        Boxes as fractions of the figure, row by row.
+    """
+    left, bottom, right, top = _MAPS
+    area_width, area_height = SIZE[0] * (right - left), SIZE[1] * (top - bottom)
 
     def panel_width(columns: int) -> float:
         rows = math.ceil(count / columns)
-        return min(width / columns, ratio * 0.8 * height / rows)
+        return min(
+            area_width / columns - _GAP, ratio * (area_height / rows - _TITLE_HEIGHT)
+        )
 
-    return max(range(1, count + 1), key=panel_width)
+    columns = max(range(1, count + 1), key=panel_width)
+    width = panel_width(columns)
+    height = width / ratio
+    return [
+        (
+            left + column * (width + _GAP) / SIZE[0],
+            top - (row + 1) * (height + _TITLE_HEIGHT) / SIZE[1],
+            width / SIZE[0],
+            height / SIZE[1],
+        )
+        for row, column in (divmod(index, columns) for index in range(count))
+    ]

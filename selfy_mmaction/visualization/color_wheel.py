@@ -4,6 +4,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.patches import Circle
 from mmcv.visualization import flow2rgb
 
 from .recorded_clip import RecordedClip
@@ -69,13 +70,12 @@ def draw_wheel(axes: Axes, scale: float, fontsize: float = 7) -> None:
     """Draw the legend of :func:`color_displacements`."""
     side = np.linspace(-scale, scale, 129)
     v, u = np.meshgrid(side, side)
-    wheel = np.stack([u, v], axis=-1)
-    wheel[np.hypot(u, v) > scale] = np.nan
-    axes.imshow(
-        color_displacements(wheel, scale),
+    image = axes.imshow(
+        color_displacements(np.stack([u, v], axis=-1), scale),
         extent=(-scale, scale, scale, -scale),
         interpolation='bilinear',
     )
+    image.set_clip_path(Circle((0, 0), scale, transform=axes.transData))
     style = dict(fontsize=fontsize, ha='center', va='center')
     for text, x, y, rotation in (
         ('right →', 1.22, 0, 270),
@@ -88,4 +88,4 @@ def draw_wheel(axes: Axes, scale: float, fontsize: float = 7) -> None:
     axes.set(xlim=(-limit, limit), ylim=(limit, -limit))
     axes.axis('off')
     unit = 'cell' if scale == 1 else 'cells'
-    axes.set_title(f'edge: {scale:g} {unit} or more', fontsize=fontsize, pad=2)
+    axes.set_title(f'edge: {scale:g} {unit}\nor more', fontsize=fontsize, pad=2)

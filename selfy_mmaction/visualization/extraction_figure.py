@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import nn
 
-from .panels import MARK, readable
+from .panels import EMPTY, MARK, OUTSIDE, readable
 from .queries import Query, check_queries
 from .recorded_clip import RecordedClip
 
@@ -91,7 +91,10 @@ def draw_extractions(
             image.set_interpolation('nearest')
         _set_window(axes, stss, is_inside)
     length, height, width = stss.shape
-    _label(panels[0, 0], f'STSS volume\n(L, U, V) = ({length}, {height}, {width})')
+    _label(
+        panels[0, 0],
+        f'STSS volume\n(L, U, V) = ({length}, {height}, {width})\nu (cells)',
+    )
     for row, (name, values) in zip(panels[1:], features.items(), strict=True):
         shape = f'(L, C_F) = ({values.shape[0]}, {values.shape[1]})'
         _label(row[0], f'{readable_lines(name)}\n{shape}')
@@ -160,12 +163,12 @@ def _set_window(axes: Axes, stss: np.ndarray, is_inside: bool) -> None:
 
 
 def _show_outside(axes: Axes) -> None:
-    axes.set_facecolor('#f2f2f2')
+    axes.set_facecolor(EMPTY)
     axes.set(xticks=[], yticks=[], xlabel='')
     axes.text(
         0.5,
         0.5,
-        'outside\nthe clip',
+        OUTSIDE,
         transform=axes.transAxes,
         ha='center',
         va='center',
@@ -193,8 +196,13 @@ def _draw_displacements(
                 scale=1,
                 color=MARK,
                 width=0.03,
+                headwidth=3.5,
+                headlength=3,
+                headaxislength=3,
             )
             axes.plot(0, 0, 'o', color='black', markersize=2.5)
+            # Adding 0 leaves no -0.0.
+            u, v = round(float(u), 1) + 0, round(float(v), 1) + 0
             axes.set_title(f'u = {u:.1f}, v = {v:.1f}', fontsize=7, pad=2)
             axes.grid(alpha=0.3)
         _set_window(axes, stss, is_inside)

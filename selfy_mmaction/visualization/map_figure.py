@@ -79,14 +79,16 @@ def draw_maps(clip: RecordedClip, queries: Sequence[Query]) -> Figure:
     figure = Figure(figsize=size, layout='constrained')
     panels = figure.subplots(rows, cols, squeeze=False)
     scale = similarity_scale(clip, queries)
+    cell = 72 * min(width / clip.grid[1], height / clip.grid[0])  # in points
+    mark = float(np.clip(0.35 * cell, 2, 4))
     for row, query in zip(panels, queries, strict=True):
         t, y, x = query
         show_frame(row[0], clip, t)
-        outline_cell(row[0], clip, y, x, edgecolor=MARK, linewidth=1.8)
+        outline_cell(row[0], clip, y, x)
         row[0].set_title(name_frame(clip, t), fontsize=8)
         row[0].set_ylabel(f'row {y}, column {x}', fontsize=8)
         for index, axes in enumerate(row[1:]):
-            draw_map(axes, clip, query, index, scale)
+            draw_map(axes, clip, query, index, scale, mark)
             axes.set_title(name_offset(clip, t, index), fontsize=8)
     bar = figure.colorbar(
         ScalarMappable(scale, COLORS), ax=panels, fraction=0.02, pad=0.01, shrink=0.9
@@ -144,7 +146,7 @@ def draw_map(
         interpolation='nearest',
     )
     u, v = clip.best_match[t, y, x, index]
-    outline_cell(axes, clip, y + u, x + v, edgecolor=MARK, linewidth=0.4 * mark)
+    outline_cell(axes, clip, y + u, x + v, linewidth=0.4 * mark)
     u, v = clip.displacement[t, y, x, index]
     center_y, center_x = clip.cell_center(y + u, x + v)
     axes.plot(center_x, center_y, markersize=mark, **SOFT_ARGMAX)

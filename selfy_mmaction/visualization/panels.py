@@ -8,15 +8,17 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from .recorded_clip import RecordedClip
 
 MARK = '#D55E00'
 """Color of query positions and best matches, unlike all of cividis and viridis."""
 
-OUTSIDE = 'outside\nthe clip'
+EMPTY = '#f2f2f2'
+"""Color of what is outside the clip or the frame."""
 
-_LONGEST_NAME = 60
+OUTSIDE = 'outside\nthe clip'
 
 
 def panel_size(clip: RecordedClip, side: float) -> tuple[float, float]:
@@ -59,7 +61,7 @@ def bare(axes: Axes, clip: RecordedClip) -> None:
 def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 7) -> None:
     """Leave a panel empty, and say why."""
     bare(axes, clip)
-    axes.set_facecolor('#f2f2f2')
+    axes.set_facecolor(EMPTY)
     axes.text(
         0.5,
         0.5,
@@ -75,12 +77,21 @@ def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 7) -> None:
 
 
 def outline_cell(
-    axes: Axes, clip: RecordedClip, y: float, x: float, **style: object
+    axes: Axes, clip: RecordedClip, y: float, x: float, linewidth: float = 1.8
 ) -> None:
-    """Outline a cell of the matching grid."""
+    """Outline a cell of the matching grid, with a halo to be seen on any frame."""
     height, width = clip.cell_size
-    corner = (x * width, y * height)
-    axes.add_patch(Rectangle(corner, width, height, **(dict(fill=False) | style)))
+    axes.add_patch(
+        Rectangle(
+            (x * width, y * height),
+            width,
+            height,
+            fill=False,
+            edgecolor=MARK,
+            linewidth=linewidth,
+            path_effects=[withStroke(linewidth=2 * linewidth, foreground='white')],
+        )
+    )
 
 
 def name_frame(clip: RecordedClip, t: int) -> str:
@@ -107,14 +118,19 @@ def set_title(figure: Figure, text: str, clip: RecordedClip) -> None:
     figure.suptitle(title, fontsize=9, parse_math=False)
 
 
-def readable(name: str) -> str:
-    """Shorten a name, and replace what matplotlib's font does not have."""
+def readable(name: str, most: int = 60) -> str:
+    """Shorten a name, and replace what matplotlib's font does not have.
+
+    Args:
+        name: The name.
+        most: Most letters to leave. Default: 60.
+    """
     letters = ''.join(
         c if ord(c) in _glyphs() else '\N{REPLACEMENT CHARACTER}' for c in name
     )
-    if len(letters) <= _LONGEST_NAME:
+    if len(letters) <= most:
         return letters
-    half = _LONGEST_NAME // 2
+    half = (most - 1) // 2
     return f'{letters[:half]}…{letters[-half:]}'
 
 
