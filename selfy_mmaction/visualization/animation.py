@@ -35,7 +35,8 @@ def save_figure(path: str | os.PathLike, figure: Figure, dpi: float = DPI) -> No
         ValueError: If the file has another extension.
         OSError: If it cannot be written.
     """
-    check_choice('extension of the picture', Path(path).suffix.lower(), ('.png',))
+    if Path(path).suffix.lower() != '.png':
+        raise ValueError(f'{path}: pictures are written as PNG; name it .png')
     with replacing(path) as partial:
         figure.savefig(partial, dpi=dpi, format='png')
 

@@ -55,7 +55,7 @@ def draw_channels(clip: RecordedClip, t: int | None = None, top: int = 3) -> Fig
         (height + 0.3) * sum(rows) + 1.3,
     )
     figure = Figure(figsize=size, layout='constrained')
-    upper, lower = figure.subfigures(2, 1, height_ratios=rows)
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=rows)[:, 0]
     upper.suptitle(
         f'Extraction of {name_frame(clip, t)}: {_most(rows[0])} of '
         f'{clip.extraction.shape[-1]} per offset',
@@ -127,7 +127,11 @@ def _draw_section(
         text = title if t is None else f'{title}\n{column[0].get_title()}'
         column[0].set_title(text, fontsize=7, pad=2)
     bar = figure.colorbar(
-        ScalarMappable(scale, colors), ax=panels, fraction=0.03, pad=0.01, shrink=0.9
+        ScalarMappable(scale, colors),
+        ax=panels[:, : len(columns)],
+        fraction=0.03,
+        pad=0.01,
+        shrink=0.9,
     )
     bar.set_label('value of the channel', fontsize=7)
     bar.ax.tick_params(labelsize=7)

@@ -128,7 +128,7 @@ def _draw_maps(
     bar.ax.tick_params(labelsize=5, length=2, pad=1)
 
 
-def _place_panels(count: int, ratio: float) -> list[tuple[float, ...]]:
+def _place_panels(count: int, ratio: float) -> list[tuple[float, float, float, float]]:
     """Choose (left, bottom, width, height) of the largest panels that fit in the area.
 
     Args:

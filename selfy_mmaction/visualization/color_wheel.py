@@ -1,6 +1,8 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Colors of displacements, told apart by color-blind people, and their legend."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -76,7 +78,7 @@ def draw_wheel(axes: Axes, scale: float, fontsize: float = 7) -> None:
         interpolation='bilinear',
     )
     image.set_clip_path(Circle((0, 0), scale, transform=axes.transData))
-    style = dict(fontsize=fontsize, ha='center', va='center')
+    style: dict[str, Any] = dict(fontsize=fontsize, ha='center', va='center')
     for text, x, y, rotation in (
         ('right →', 1.22, 0, 270),
         ('← left', -1.22, 0, 90),

@@ -2,6 +2,7 @@
 """Similarity maps of query positions, drawn on the frames that they look at."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,13 +27,14 @@ from .recorded_clip import RecordedClip
 COLORS = 'viridis'
 """Colors of similarities."""
 
-BEST_MATCH = dict(
+BEST_MATCH: dict[str, Any] = dict(
     marker='s', markerfacecolor='none', markeredgecolor=MARK, markeredgewidth=1.5
 )
-SOFT_ARGMAX = dict(
+SOFT_ARGMAX: dict[str, Any] = dict(
     marker='o', markerfacecolor='white', markeredgecolor='black', markeredgewidth=0.8
 )
 
+_MOST_ROWS = 64
 _ALPHA = 0.7  # of the maps: the frame shows through
 
 
@@ -70,9 +72,14 @@ def draw_maps(clip: RecordedClip, queries: Sequence[Query]) -> Figure:
         queries: Positions (t, y, x).
 
     Raises:
-        ValueError: If a position is not in the clip.
+        ValueError: If a position is not in the clip, or there are more than 64.
     """
     queries = check_queries(clip, queries)
+    if len(queries) > _MOST_ROWS:
+        raise ValueError(
+            f'{len(queries)} positions are too many for one picture; draw at most '
+            f'{_MOST_ROWS}'
+        )
     width, height = panel_size(clip, 1.5)
     rows, cols = len(queries), 1 + len(clip.offsets)
     size = (max(width * cols + 0.8, 4.5), (height + 0.3) * rows + 0.8)

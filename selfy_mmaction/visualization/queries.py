@@ -67,7 +67,7 @@ def queries_at(
     cell_height, cell_width = clip.cell_size
     found = []
     for t, x, y in points:
-        if t != int(t) or not 0 <= t < count:
+        if not float(t).is_integer() or not 0 <= t < count:
             raise ValueError(
                 f'point ({t:g}, {x:g}, {y:g}): there is no frame {t:g}; the clip of '
                 f'{clip.video} has {count} frames, 0 to {count - 1}'
@@ -200,6 +200,6 @@ def _spread(score: np.ndarray, count: int) -> list[Query]:
     while len(chosen) < count and left.max() > _FAINT * score.max():
         t, y, x = (int(i) for i in np.unravel_index(left.argmax(), left.shape))
         chosen.append((t, y, x))
-        near = (slice(max(0, i - radius), i + radius + 1) for i in (y, x))
-        left[(slice(None), *near)] = 0
+        rows, cols = (slice(max(0, i - radius), i + radius + 1) for i in (y, x))
+        left[:, rows, cols] = 0
     return chosen
