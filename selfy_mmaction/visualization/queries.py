@@ -108,8 +108,8 @@ def moving_queries(clip: RecordedClip, count: int = 4) -> tuple[list[Query], str
     """Find positions where something moves, not next to each other.
 
     They have the largest product of the change to the next and the previous frame, the
-    displacement and the confidence at the smallest offsets, and the fraction of the
-    offsets that are in the clip. The first and the last frame are left out, because
+    displacement and the confidence at the smallest offsets, and the fractions of the
+    offsets in the clip and of the window in the frame. The first and the last frame are left out, because
     what moves and what it uncovers change alike there, unless there are no others.
 
     Args:
@@ -129,7 +129,7 @@ def moving_queries(clip: RecordedClip, count: int = 4) -> tuple[list[Query], str
         return grid_queries(clip, side)[:count], (
             f'{clip.video}: {reason}, so the positions are spread over the frame'
         )
-    score = change * clip.inside.mean(axis=1)[:, None, None]
+    score = change * clip.inside.mean(axis=1)[:, None, None] * _window_in_frame(clip)
     if score[1:-1].any():
         score[[0, -1]] = 0
     near = _nearest_offsets(clip)
@@ -185,6 +185,20 @@ def _frame_differences(clip: RecordedClip) -> np.ndarray:
     sums = np.add.reduceat(np.add.reduceat(change, rows, axis=1), cols, axis=2)
     ones = np.ones_like(change[:1])
     return sums / np.add.reduceat(np.add.reduceat(ones, rows, axis=1), cols, axis=2)
+
+
+def _window_in_frame(clip: RecordedClip) -> np.ndarray:
+    """Fraction of the window around each position that is in the frame, (h, w)."""
+    rows, cols = (
+        (
+            np.minimum(np.arange(n) + size // 2, n - 1)
+            - np.maximum(np.arange(n) - size // 2, 0)
+            + 1
+        )
+        / size
+        for n, size in zip(clip.grid, clip.window, strict=True)
+    )
+    return rows[:, None] * cols
 
 
 def _nearest_offsets(clip: RecordedClip) -> list[int]:

@@ -140,9 +140,12 @@ def test_figures_are_written_and_rendered(tmp_path):
 
 def test_clip_has_a_figure_per_frame(moving_clip, tmp_path):
     path = tmp_path / 'clip.gif'
-    write_animation(path, draw_clip(moving_clip, (3, 4, 6)))
+    clip = dataclasses.replace(
+        moving_clip, frames=moving_clip.frames[:3], stss=moving_clip.stss[:3]
+    )
+    write_animation(path, draw_clip(clip, (2, 4, 6)))
     frames, _ = read_gif(path)
-    assert len(frames) == 6
+    assert len(frames) == 3
     assert frames[0].shape == (310, 800, 3)
 
 

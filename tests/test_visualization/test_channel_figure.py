@@ -54,19 +54,20 @@ def test_outside_the_clip_is_empty(moving_clip):
 def test_any_number_of_channels(moving_clip, count):
     extraction = np.random.default_rng(0).normal(size=(6, 8, 12, 5, count))
     clip = dataclasses.replace(moving_clip, extraction=extraction)
-    upper, _ = draw_channels(clip).subfigs
-    assert columns(upper, min(count, 3), 5).shape == (5, min(count, 3))
+    figure = draw_channels(clip, top=2)
+    upper, _ = figure.subfigs
+    assert columns(upper, min(count, 2), 5).shape == (5, min(count, 2))
     # Zero is in the middle of the colors if there are negative values.
     scale = upper.axes[0].images[1].norm
     assert scale.vmin == -scale.vmax
-    render(draw_channels(clip))
+    render(figure)
 
 
 def test_dead_channels_are_drawn(moving_clip):
     clip = dataclasses.replace(
         moving_clip, extraction=np.zeros_like(moving_clip.extraction)
     )
-    render(draw_channels(clip))
+    render(draw_channels(clip, top=1))
 
 
 def test_long_clips_show_some_frames(moving_clip):

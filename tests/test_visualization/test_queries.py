@@ -152,3 +152,10 @@ def test_follow_stays_without_the_offset_1(moving_clip):
         moving_clip, stss=moving_clip.stss[..., [0, 2, 4], :, :], offsets=(-2, 0, 2)
     )
     assert follow(clip, (2, 3, 7)) == [(t, 3, 7) for t in range(6)]
+
+
+def test_moving_positions_prefer_whole_windows(moving_clip):
+    # All positions move; at the border of the frame, a part of the window is beyond it.
+    [(_, y, x)], _ = moving_queries(moving_clip, 1)
+    assert 0 < y < 7
+    assert 0 < x < 11
