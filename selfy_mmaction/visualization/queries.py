@@ -109,8 +109,9 @@ def moving_queries(clip: RecordedClip, count: int = 4) -> tuple[list[Query], str
 
     They have the largest product of the change to the next and the previous frame, the
     displacement and the confidence at the smallest offsets, and the fractions of the
-    offsets in the clip and of the window in the frame. The first and the last frame are left out, because
-    what moves and what it uncovers change alike there, unless there are no others.
+    offsets in the clip and of the window in the frame. The first and the last frame are
+    left out, because what moves and what it uncovers change alike there, unless there
+    are no others.
 
     Args:
         clip: The clip.
