@@ -210,7 +210,8 @@ def _summary(row: Row) -> str:
         (row.training_bytes, 2**30, 'GiB for training'),
     ]
     parts = [f'{value / unit:.4g} {name}' for value, unit, name in figures if value]
-    return f'{row.variant.name}: {"; ".join([", ".join(parts), *row.errors])}'
+    texts = [', '.join(parts), *row.errors]
+    return f'{row.variant.name}: {"; ".join(text for text in texts if text)}'
 
 
 def _tell(text: str) -> None:

@@ -95,17 +95,16 @@ def write_results(path: Path, rows: Sequence[Row], settings: Settings) -> None:
 def show_table(rows: Sequence[Row], settings: Settings) -> str:
     """Format rows as Markdown, with what others reported next to our figures."""
     facts = describe_settings(settings)
-    device = facts['device_name']
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ('network', lambda row: row.variant.name.replace('|', '\\|')),
         ('input', lambda row: 'x'.join(map(str, row.shape or ()))),
         ('parameters (M)', lambda row: _number(row.parameters, 1e6)),
         ('multiply-adds (G)', lambda row: _number(row.multiply_adds, 1e9)),
-        *_reported_columns(rows, 'gflops', 'G'),
+        ('multiply-adds, paper (G)', _reported('gflops')),
         ('training memory (GiB)', lambda row: _number(row.training_bytes, 2**30)),
-        *_reported_columns(rows, 'training_gb', 'GB'),
+        ('training memory, paper (GB)', _reported('training_gb')),
         ('latency (ms)', lambda row: _spread(row.latency, 1000)),
-        *_reported_columns(rows, 'inference_ms', 'ms'),
+        ('latency, paper (ms)', _reported('inference_ms')),
         ('clips per second', lambda row: _spread(row.throughput, 1)),
         *_accuracy_columns(rows),
         ('error', lambda row: '; '.join(row.errors).replace('|', '\\|')),
@@ -114,22 +113,29 @@ def show_table(rows: Sequence[Row], settings: Settings) -> str:
     shown = [index for index, column in enumerate(cells) if any(column)]
     lines = [[columns[index][0] for index in shown], ['---'] * len(shown)]
     lines += [[cells[index][number] for index in shown] for number in range(len(rows))]
-    where = f'on {device}, {facts["threads"]} CPU thread(s)'
-    notes = [
-        f'Measured {where}, {facts["dtype"]}, torch {facts["torch"]}: latency of one '
-        f'clip, throughput and training step of {facts["batch_size"]} clip(s); medians '
-        f'of {facts["repeats"]} rounds, with the first and third quartile.'
-    ]
-    if settings.device.type == 'cpu':
+    notes = []
+    if settings.measures:
+        notes.append(
+            f'Measured on {facts["device_name"]}, {facts["threads"]} CPU thread(s), '
+            f'{facts["dtype"]}, torch {facts["torch"]}.'
+        )
+    if settings.measures and settings.device.type == 'cpu':
         notes.append('Not measured on a GPU.')
+    if 'memory' in settings.measures:
+        notes.append(f'Training step: {facts["batch_size"]} clip(s).')
+    if 'time' in settings.measures:
+        notes.append(
+            f'Latency: 1 clip. Throughput: batches of {facts["batch_size"]}. Medians '
+            f'of {facts["repeats"]} rounds (first to third quartile).'
+        )
     sources = {r.variant.reported.source for r in rows if r.variant.reported}
     if 'paper' in sources:
         notes.append(
-            'Columns "paper" are figures of the paper, measured on its GPU; the '
-            'weights here are random.'
+            'Figures of the paper are from its own training and GPU; the weights here '
+            'are random.'
         )
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    return f'{table}\n\n{" ".join(notes)}'
+    return '\n\n'.join([table, *([' '.join(notes)] if notes else [])])
 
 
 def _number(value: float | None, unit: float) -> str:
@@ -143,14 +149,12 @@ def _spread(values: Sequence[float] | None, unit: float) -> str:
     return f'{median} ({low} to {high})'
 
 
-def _reported_columns(
-    rows: Sequence[Row], attribute: str, unit: str
-) -> list[tuple[str, Callable[[Row], str]]]:
+def _reported(attribute: str) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         value = getattr(row.variant.reported, attribute, None)
         return '' if value is None else f'{value:g}'
 
-    return [(f'paper ({unit})', text)]
+    return text
 
 
 def _accuracy_columns(rows: Sequence[Row]) -> list[tuple[str, Callable[[Row], str]]]:
@@ -174,6 +178,9 @@ def _accuracy_columns(rows: Sequence[Row]) -> list[tuple[str, Callable[[Row], st
         return text
 
     return [
-        (f'{metric}, {dataset}, {source} (%)', column(dataset, source, metric))
+        (
+            f'{metric.removesuffix(" Accuracy")}, {dataset}, {source} (%)',
+            column(dataset, source, metric),
+        )
         for dataset, source, metric in sorted(keys)
     ]
