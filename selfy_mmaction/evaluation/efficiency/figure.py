@@ -53,20 +53,22 @@ def draw_accuracy(
     if not panels:
         raise ValueError(f'no network has both a reported accuracy and {cost}')
     names = dict(zip(map(id, rows), _short_names(rows), strict=True))
-    figure = Figure(figsize=(6.5 * len(panels), 4.8), layout='constrained')
+    height = max(4.2, 0.24 * len(rows))
+    figure = Figure(figsize=(9 * len(panels), height), layout='constrained')
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, ((dataset, metric, source), found) in zip(
         all_axes, panels.items(), strict=True
     ):
-        styles = itertools.cycle(zip(_COLORS, itertools.cycle(_MARKERS), strict=False))
+        # 7 colors and 8 markers: each pair comes once in 56.
+        styles = zip(itertools.cycle(_COLORS), itertools.cycle(_MARKERS), strict=False)
         for row, (color, marker) in zip(found, styles, strict=False):
             _draw_point(axes, row, cost, names[id(row)], color, marker)
         by = 'reported by the paper' if source == 'paper' else 'from the metafile'
-        axes.set_ylabel(f'{metric.lower()}, {by} (%)')
-        axes.set_title(f'{dataset}: {metric.lower()} {by}', fontsize=10)
+        axes.set_ylabel(f'{metric.lower()} (%), {by}')
+        axes.set_title(dataset, fontsize=10)
         axes.margins(0.12)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc='upper left', bbox_to_anchor=(0, -0.16))
+        axes.legend(fontsize=8, loc='upper left', bbox_to_anchor=(1.01, 1.01))
         if cost == COSTS[0]:
             axes.set_xlabel('multiply-adds per clip (G), counted by mmengine')
         else:

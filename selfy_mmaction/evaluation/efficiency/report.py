@@ -38,7 +38,7 @@ def make_record(row: Row) -> dict[str, Any]:
     record: dict[str, Any] = dict(
         name=variant.name,
         config=variant.path,
-        **{f'option {name}': str(value) for name, value in variant.changes.items()},
+        **{f'option_{name}': str(value) for name, value in variant.changes.items()},
         shape='x'.join(map(str, row.shape)) if row.shape else None,
         parameters=row.parameters,
         multiply_adds=row.multiply_adds,
@@ -54,7 +54,10 @@ def make_record(row: Row) -> dict[str, Any]:
         record.update(
             reported_source=reported.source,
             reported_dataset=reported.dataset,
-            **{f'reported {name}': value for name, value in reported.metrics.items()},
+            **{
+                f'reported_{name.lower().replace(" ", "_")}': value
+                for name, value in reported.metrics.items()
+            },
             reported_note=reported.note,
             reported_gflops=reported.gflops,
             reported_training_memory_gb=reported.training_gb,

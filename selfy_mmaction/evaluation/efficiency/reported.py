@@ -75,15 +75,15 @@ def find_reported(config: Path) -> Reported | None:
     return best
 
 
-def find_table(name: str) -> list[tuple[Path, Reported]]:
+def find_table(name: str) -> list[tuple[str, Reported]]:
     """Find the configs of a table of the paper.
 
     Args:
         name: Name as in the metafiles, such as ``'sup3g_efficiency'``.
 
     Returns:
-        Config and reported figures of each row. Ensembles and further rows of a config
-        are omitted.
+        Name of the config, such as ``'selfy_mmaction::selfy/NAME.py'``, and reported
+        figures of each row. Ensembles and further rows of a config are omitted.
 
     Raises:
         ValueError: If there is no such table.
@@ -94,11 +94,12 @@ def find_table(name: str) -> list[tuple[Path, Reported]]:
     if name not in names:
         close = difflib.get_close_matches(name, names, cutoff=0.3) or names
         raise ValueError(f'there is no table {name!r}; choose {", ".join(close)}')
-    rows: dict[Path, Reported] = {}
+    rows: dict[str, Reported] = {}
     for entry in entries:
         metadata = entry['Metadata']
         if metadata['Paper table'] == name and 'Ensemble with' not in metadata:
-            rows.setdefault(root / entry['Config'], _read(entry))
+            config = entry['Config'].replace('configs/', 'selfy_mmaction::', 1)
+            rows.setdefault(config, _read(entry))
     return list(rows.items())
 
 

@@ -55,7 +55,7 @@ def read_table(name: str, options: Mapping[str, Any] | None = None) -> list[Vari
         ValueError: See :func:`find_table` and :func:`read_variants`.
     """
     rows = find_table(name)
-    variants = read_variants([str(path) for path, _ in rows], options)
+    variants = read_variants([config for config, _ in rows], options)
     return [
         each._replace(reported=each.reported and reported)
         for each, (_, reported) in zip(variants, rows, strict=True)
