@@ -172,6 +172,8 @@ def _measure_times(
     """Fill in latency and throughput."""
     functions = {}
     batches = {_LATENCY: 1, _THROUGHPUT: settings.batch_size}
+    if settings.batch_size == 1:
+        del batches[_THROUGHPUT]  # that of the latency
     for number, (row, network) in enumerate(zip(rows, networks, strict=True)):
         place = settings.device, settings.dtype
         if network is None or row.shape is None:
@@ -192,7 +194,7 @@ def _measure_times(
             continue
         if kind == _LATENCY:
             row.latency = quartiles(seconds)
-        else:
+        if kind == _THROUGHPUT or settings.batch_size == 1:
             row.throughput = quartiles(batches[kind] / value for value in seconds)
     _tell('')
 
