@@ -290,7 +290,7 @@ def test_option_of_a_default_block():
 @pytest.mark.parametrize(
     ('name', 'sweep', 'message'),
     [
-        (SELFY, dict(ofsets=[(0, 1)]), r"ofsets=.*no argument 'ofsets'.*\['offsets'\]"),
+        (SELFY, dict(offset=[(0, 1)]), r"offset=.*no argument 'offset'.*\['offsets'\]"),
         (SELFY, dict(offsets=[(0, 1)], window=[5, 4]), 'window=4: .* odd integers'),
         (SELFY, {'model.bakbone.depth': [18]}, "model has no 'bakbone'.*backbone"),
         (SELFY, {'model.backbone.depth': [18, 19]}, 'depth=19'),

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from ..time_and_memory import peak_bytes
 
+# Recognizers are typed as Any: nn.Module does not declare their methods.
+
 
 class _Features(nn.Module):
     """What mmaction2's ``get_flops.py`` counts, without the dict next to it."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
@@ -26,7 +28,7 @@ class _Features(nn.Module):
         return self.network.extract_feat(clips)[0]
 
 
-def count_multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
+def count_multiply_adds(network: Any, shape: Sequence[int]) -> int:
     """Count the multiply-adds of one clip like mmaction2's ``get_flops.py``.
 
     mmengine traces backbone and neck, and counts our operators, too (see
@@ -46,7 +48,7 @@ def count_multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
 
 
 def training_step(
-    network: nn.Module,
+    network: Any,
     config: Config,
     shape: Sequence[int],
     batch_size: int,
@@ -73,7 +75,7 @@ def training_step(
     clips = [
         torch.zeros(*shape, dtype=torch.uint8, device=device) for _ in range(batch_size)
     ]
-    head = getattr(network, 'cls_head', None)
+    head: Any = getattr(network, 'cls_head', None)
     label = torch.zeros(1, dtype=torch.long)
     if getattr(head, 'multi_class', False):
         label = torch.zeros(head.num_classes)
@@ -104,7 +106,7 @@ def training_step(
 
 
 def training_memory(
-    network: nn.Module,
+    network: Any,
     config: Config,
     shape: Sequence[int],
     batch_size: int,
@@ -123,7 +125,7 @@ def training_memory(
 
 
 def forward_pass(
-    network: nn.Module, shape: Sequence[int], batch_size: int
+    network: Any, shape: Sequence[int], batch_size: int
 ) -> Callable[[], Tensor]:
     """Create a function that computes the scores of clips without gradients.
 

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -86,7 +87,9 @@ def _draw_point(
     accuracy = next(iter(row.variant.reported.metrics.values()))
     note = row.variant.reported.note
     label = f'{name} ({note})' if note else name
-    style = dict(color=color, marker=marker, linestyle='none', label=label)
+    style: dict[str, Any] = dict(
+        color=color, marker=marker, linestyle='none', label=label
+    )
     if cost == COSTS[0]:
         axes.plot([(row.multiply_adds or 0) / 1e9], [accuracy], **style)
         return

@@ -2,6 +2,7 @@
 """Measure the costs of several networks; a failure of one does not stop the others."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -188,6 +189,9 @@ def _measure_times(
     if not functions:
         return
     _tell(f'timing in {settings.repeats} rounds')
+    load, cpus = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0, os.cpu_count()
+    if settings.device.type == 'cpu' and load > 1.5 * (cpus or 1):
+        _tell(f'warning: busy machine (load {load:.1f}, {cpus} CPUs); times may be off')
     for (number, kind), seconds in take_turns(functions, settings.repeats).items():
         row = rows[number]
         if any(error.startswith(f'{kind}:') for error in row.errors):

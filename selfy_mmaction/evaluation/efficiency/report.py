@@ -148,8 +148,12 @@ def _number(value: float | None, unit: float) -> str:
 def _spread(values: Sequence[float] | None, unit: float) -> str:
     if values is None:
         return ''
-    low, median, high = (f'{value * unit:.3g}' for value in values)
+    low, median, high = (_three_digits(value * unit) for value in values)
     return f'{median} ({low} to {high})'
+
+
+def _three_digits(value: float) -> str:
+    return f'{value:.0f}' if value >= 100 else f'{value:.3g}'
 
 
 def _reported(attribute: str) -> Callable[[Row], str]:

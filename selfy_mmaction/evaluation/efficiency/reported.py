@@ -124,7 +124,7 @@ def _num_views(entry: dict[str, Any]) -> int:
 
 def _read(entry: dict[str, Any]) -> Reported:
     metadata = entry['Metadata']
-    result = next(iter(entry['Results']), {})
+    result: dict[str, Any] = next(iter(entry['Results']), {})
     metrics = {
         name: float(value)
         for name, value in (result.get('Metrics') or {}).items()

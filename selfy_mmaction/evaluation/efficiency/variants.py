@@ -201,8 +201,8 @@ def sweep_variants(base: Variant, sweep: Mapping[str, Sequence[Any]]) -> list[Va
         )
         variants.append(Variant(text, base.path, config, changes))
         failures.append(_failure(config))
-    for name, values in sweep.items():
-        for value in values:
+    for name, listed in sweep.items():
+        for value in listed:
             with_value = [
                 failure
                 for variant, failure in zip(variants, failures, strict=True)
