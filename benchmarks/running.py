@@ -5,7 +5,6 @@ import json
 import math
 import os
 import platform
-import re
 import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 from measuring import Candidate, check_results, measure, measure_rates
 
 import selfy_mmaction
+from selfy_mmaction.evaluation.time_and_memory import cpu_name
 
 # Values of each quantity that --scale can vary.
 SCALES = {
@@ -154,10 +154,8 @@ def _case(args: Namespace, **changes: Any) -> Namespace:
 
 def describe_machine(device: str) -> dict[str, Any]:
     """Describe the hardware and software that results depend on."""
-    cpus = Path('/proc/cpuinfo')
-    model = re.search('model name.*: (.*)', cpus.read_text() if cpus.exists() else '')
     return dict(
-        cpu=model[1] if model else platform.processor(),
+        cpu=cpu_name(),
         cpus=os.cpu_count(),
         load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None,
         gpu=torch.cuda.get_device_name() if device == 'cuda' else None,

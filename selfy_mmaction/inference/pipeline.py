@@ -33,7 +33,7 @@ class VideoPipeline:
     """
 
     def __init__(self, config: Config, name: str) -> None:
-        steps = _test_pipeline(config)
+        steps = find_test_pipeline(config)
         if not steps:
             raise ValueError(
                 f'{name} has no test pipeline; set test_pipeline, or pipeline in the '
@@ -249,7 +249,8 @@ class _OpenContainer:
         return self._frames
 
 
-def _test_pipeline(config: Config) -> Any:
+def find_test_pipeline(config: Config) -> Any:
+    """Return the test pipeline of a config, as a list of configs; None if absent."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']  # a wrapper, such as RepeatDataset
