@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
-from mmcv.cnn import ConvModule
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.exact_norm import ExactNormConvModule
 from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
 from selfy_mmaction.models.layers.small_map_conv import SmallMapConv2d
 from selfy_mmaction.ops import (
@@ -87,7 +87,7 @@ class ConvExtraction(Module):
                     conv_cfg=dict(type='Conv3d'),
                     norm_cfg=norm_3d(norm_cfg, channels, self),
                 )
-            return ConvModule(before, after, 3, stride, padding, **kwargs)
+            return ExactNormConvModule(before, after, 3, stride, padding, **kwargs)
 
         widths = zip((1, *channels[:-1]), channels, strict=True)
         self.layers = Sequential(
@@ -188,7 +188,7 @@ class MLPExtraction(Module):
         # registered norm.
         self.layers = Sequential(
             *(
-                ConvModule(before, after, kernel_size=1, norm_cfg=norm_cfg)
+                ExactNormConvModule(before, after, 1, norm_cfg=norm_cfg)
                 for before, after in zip(widths[:-1], widths[1:], strict=True)
             )
         )
