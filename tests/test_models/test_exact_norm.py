@@ -33,8 +33,8 @@ def test_thousands_of_maps():
     x = torch.rand(40_000, 16, 1, 1) + 1
     grad = torch.randn(40_000, 8, 1, 1)
     exact, found = run(module, x.double(), grad), run(module, x.clone(), grad)
-    for name in exact:
-        assert error(found[name], exact[name]) < 1e-5, name
+    for name in ('out', 'x', 'bn.running_mean', 'bn.running_var'):
+        assert error(found[name], exact[name]) < 1e-6, name
 
 
 @pytest.mark.parametrize('norm', [None, dict(type='BN'), dict(type='GN', num_groups=2)])
