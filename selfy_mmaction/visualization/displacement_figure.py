@@ -24,7 +24,7 @@ from .recorded_clip import RecordedClip
 
 CONFIDENCE_COLORS = 'cividis'
 
-_MOST_ARROWS = 16  # per row and column of a panel
+_MOST_ARROWS = 20  # on the longer side of a panel
 
 
 def shown_offsets(clip: RecordedClip) -> list[int]:
@@ -122,14 +122,13 @@ def draw_arrows(
         t: The frame.
         index: Index of the offset.
         confidence: Color scale of the confidence.
-        most: Largest number of arrows per row and column; others are left out evenly.
-            Default: 16.
+        most: Largest number of arrows on the longer side; others are left out evenly.
+            Default: 20.
         gray: Whether the frame is pale gray. Default: True.
     """
     show_frame(axes, clip, t, gray)
-    steps = [
-        slice((n - 1) % s // 2, None, s) for n in clip.grid for s in [-(-n // most)]
-    ]
+    step = -(-max(clip.grid) // most)
+    steps = [slice((n - 1) % step // 2, None, step) for n in clip.grid]
     rows, cols = (np.arange(n)[s] for n, s in zip(clip.grid, steps, strict=True))
     height, width = clip.cell_size
     u, v = np.moveaxis(clip.displacement[t, ..., index, :][tuple(steps)], -1, 0)

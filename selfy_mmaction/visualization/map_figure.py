@@ -139,7 +139,7 @@ def draw_map(
     """
     t, y, x = query
     if not clip.inside[t, index]:
-        show_outside(axes, clip, 4 + 0.75 * mark)
+        show_outside(axes, clip)
         return
     show_frame(axes, clip, t + clip.offsets[index], gray=True)
     (rows, cols), (height, width) = clip.window, clip.cell_size

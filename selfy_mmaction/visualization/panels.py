@@ -58,7 +58,7 @@ def bare(axes: Axes, clip: RecordedClip) -> None:
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect='equal')
 
 
-def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 7) -> None:
+def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 8) -> None:
     """Leave a panel empty, and say why."""
     bare(axes, clip)
     axes.set_facecolor(EMPTY)

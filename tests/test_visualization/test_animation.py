@@ -146,7 +146,7 @@ def test_clip_has_a_figure_per_frame(moving_clip, tmp_path):
     write_animation(path, draw_clip(clip, (2, 4, 6)))
     frames, _ = read_gif(path)
     assert len(frames) == 3
-    assert frames[0].shape == (310, 800, 3)
+    assert frames[0].shape[1:] == (800, 3)
 
 
 def test_clip_shows_the_arrows_to_the_next_frame(moving_clip):
@@ -161,8 +161,9 @@ def test_clip_shows_the_arrows_to_the_next_frame(moving_clip):
         np.testing.assert_allclose(quiver.V, expected[..., 0].ravel())
         np.testing.assert_allclose(quiver.U, expected[..., 1].ravel())
         # The position follows (u, v) = (1, -1) per frame.
-        [mark] = frame.patches
+        window, mark = frame.patches
         assert mark.get_xy() == (8 * (9 - t), 8 * (1 + t))
+        assert window.get_bbox().bounds == (8 * (6 - t), 8 * (t - 3), 56, 72)
     assert not last.axes[0].collections
     assert [text.get_text() for text in last.axes[1].texts] == ['outside\nthe clip']
 
