@@ -181,9 +181,15 @@ def check_arguments(args: argparse.Namespace) -> None:
         check_moving(args.out / f'motion.{args.animation}')
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f'--out {args.out} is a file, expected a folder')
-    mkdir_or_exist(args.out)
-    with TemporaryFile(dir=args.out):
-        pass
+    try:
+        mkdir_or_exist(args.out)
+        with TemporaryFile(dir=args.out):
+            pass
+    except OSError as error:
+        raise OSError(
+            f'--out {args.out}: a folder that can be written to is expected, but '
+            f'{error.strerror}'
+        ) from error
 
 
 def is_given(args: argparse.Namespace, name: str) -> bool:

@@ -286,6 +286,7 @@ def paths(tmp_path) -> dict[str, object]:
         ('--query grid 1,2,3', "--query 'grid' must be grid, moving or T,X,Y"),
         ('--query a,b,c', "--query 'a,b,c' must be grid, moving or T,X,Y"),
         ('--out {folder}/text.pth', 'text.pth is a file, expected a folder'),
+        ('--out {folder}/text.pth/out', 'text.pth/out: a folder that can be written'),
     ],
 )
 def test_wrong_arguments_before_any_work(
