@@ -63,7 +63,9 @@ def choose_module(names: Iterable[str], name: str | None, what: str) -> str:
     if name in names:
         return name
     close = difflib.get_close_matches(name or '', names, n=5, cutoff=0.3)
-    hint = f'did you mean {", ".join(close)}?' if close else f'it has {len(names)}'
+    hint = f'did you mean {", ".join(close)}?'
+    if not close:
+        hint = f'it has {len(names)}, such as {", ".join(names[:5])}'
     raise ValueError(f'the network has no {what} {name!r}; {hint}')
 
 
