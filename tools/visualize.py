@@ -9,32 +9,24 @@ the features of an ImageNet network are compared, which is what a block starts f
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
 from mmengine.utils import mkdir_or_exist
 
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.inference import Predictor
+from selfy_mmaction.inference.network import choose_files
 from selfy_mmaction.inference.pipeline import Clip
 from selfy_mmaction.inference.videos import find_videos
-from selfy_mmaction.models import SoftArgmaxExtraction
-from selfy_mmaction.ops import check_window
-from selfy_mmaction.visualization.animation import (
-    check_moving,
-    save_figure,
-    write_animation,
-)
-from selfy_mmaction.visualization.channel_figure import draw_channels
-from selfy_mmaction.visualization.clip_animation import draw_clip
-from selfy_mmaction.visualization.displacement_figure import draw_displacement
-from selfy_mmaction.visualization.extraction_figure import draw_extractions, extract
-from selfy_mmaction.visualization.grad_cam import ExplainedClip, grad_cam
+from selfy_mmaction.ops import check_int, check_offsets, check_window
+from selfy_mmaction.visualization.animation import check_moving
+from selfy_mmaction.visualization.grad_cam import grad_cam
 from selfy_mmaction.visualization.grad_cam_check import (
     randomization_check,
     show_randomization,
@@ -42,11 +34,10 @@ from selfy_mmaction.visualization.grad_cam_check import (
 from selfy_mmaction.visualization.grad_cam_figure import (
     ExplainedModel,
     check_true_class,
-    draw_grad_cams,
 )
 from selfy_mmaction.visualization.image_features import ImageFeatures
-from selfy_mmaction.visualization.map_figure import draw_maps
-from selfy_mmaction.visualization.page import write_page
+from selfy_mmaction.visualization.map_figure import MOST_ROWS
+from selfy_mmaction.visualization.pictures import FILES, write_pictures
 from selfy_mmaction.visualization.queries import (
     Query,
     grid_queries,
@@ -58,10 +49,8 @@ from selfy_mmaction.visualization.recording import record_block, record_layer
 
 _SHOWN = 4  # rows of the picture of similarities
 _WITHOUT_NETWORK = ('image_weights', 'frames')
-_WITH_NETWORK = (
-    *('classes', 'block', 'layer', 'explain', 'true_class', 'cam_layer', 'compare'),
-    'randomize',
-)
+_GRAD_CAM = ('explain', 'true_class', 'cam_layer', 'compare', 'randomize')
+_WITH_NETWORK = ('classes', 'block', 'layer', *_GRAD_CAM)
 
 
 class Network(NamedTuple):
@@ -156,10 +145,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Check the arguments, which takes no time.
+    """Check the arguments, which takes no time, and create the folder.
 
     Raises:
-        OSError: If the video does not exist or the folder cannot be written to.
+        ImportError: If a package that writes the moving picture is missing.
+        OSError: If a file does not exist or the folder cannot be written to.
         ValueError: If arguments are wrong or contradict each other.
     """
     if Path(args.video).is_dir():
@@ -167,23 +157,75 @@ def check_arguments(args: argparse.Namespace) -> None:
     find_videos(args.video)
     has_network = args.config is not None or args.checkpoint is not None
     for name in _WITHOUT_NETWORK if has_network else _WITH_NETWORK:
-        if getattr(args, name) not in (None, [], False):
+        if is_given(args, name):
             reason = 'is for running without' if has_network else 'needs'
             raise ValueError(f'--{name.replace("_", "-")} {reason} --checkpoint')
+    for config, checkpoint in network_files(args):
+        choose_files(config, checkpoint)
     if args.block is not None and args.layer is not None:
         raise ValueError('--block and --layer cannot be combined')
     for name in ('offsets', 'window'):
-        if has_network and args.layer is None and getattr(args, name) is not None:
+        if has_network and args.layer is None and is_given(args, name):
             raise ValueError(f'--{name} needs --layer: a block has its own {name}')
-    if args.window is not None:
-        check_window(args.window[0] if len(args.window) == 1 else args.window)
+    compared_options(args)
+    if args.start is not None and not args.start >= 0:
+        raise ValueError(f'--start {args.start:g} must be 0 or more')
+    if args.seconds is not None and not args.seconds > 0:
+        raise ValueError(f'--seconds {args.seconds:g} must be above 0')
+    if args.frames is not None:
+        check_int('--frames', args.frames, least=2)
+    if args.frame is not None:
+        check_int('--frame', args.frame, least=0)
     parse_queries(args.query)
     if args.animation != 'none':
         check_moving(args.out / f'motion.{args.animation}')
-    mkdir_or_exist(args.out)
-    probe = args.out / '.writable'
-    probe.touch()
-    probe.unlink()
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f'--out {args.out} is a file, expected a folder')
+    try:
+        mkdir_or_exist(args.out)
+        with TemporaryFile(dir=args.out):
+            pass
+    except OSError as error:
+        raise OSError(
+            f'--out {args.out}: a folder that can be written to is expected, but '
+            f'{error.strerror}'
+        ) from error
+
+
+def is_given(args: argparse.Namespace, name: str) -> bool:
+    """Return whether an option is used."""
+    return getattr(args, name) not in (None, [], False)
+
+
+def network_files(args: argparse.Namespace) -> list[tuple[str | None, str]]:
+    """Return config and checkpoint of each network."""
+    if args.config is None and args.checkpoint is None:
+        return []
+    return [(args.config, args.checkpoint), *map(tuple, args.compare)]
+
+
+def network_names(files: Sequence[tuple[str | None, str]]) -> list[str]:
+    """Return a short name per network, with its checkpoint if two have one config."""
+    names = [Path(config or checkpoint).stem for config, checkpoint in files]
+    return [
+        f'{name} ({Path(checkpoint).name})' if names.count(name) > 1 else name
+        for name, (_, checkpoint) in zip(names, files, strict=True)
+    ]
+
+
+def compared_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of the comparison that are given.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+    options: dict[str, Any] = {}
+    if args.offsets is not None:
+        options['offsets'] = check_offsets(args.offsets)
+    if args.window is not None:
+        window = args.window[0] if len(args.window) == 1 else args.window
+        options['window'] = check_window(window)
+    return options
 
 
 def parse_queries(texts: list[str]) -> str | list[tuple[int, float, float]]:
@@ -197,6 +239,8 @@ def parse_queries(texts: list[str]) -> str | list[tuple[int, float, float]]:
     """
     if texts in (['grid'], ['moving']):
         return texts[0]
+    if len(texts) > MOST_ROWS:
+        raise ValueError(f'--query has {len(texts)} positions, at most {MOST_ROWS} fit')
     points = []
     for text in texts:
         try:
@@ -209,11 +253,15 @@ def parse_queries(texts: list[str]) -> str | list[tuple[int, float, float]]:
     return points
 
 
-@contextmanager
-def step(text: str) -> Iterator[None]:
+def say(text: str) -> None:
     """Show what is being done."""
     print(f'{text} ...', flush=True)
-    yield
+
+
+def note(text: str) -> None:
+    """Show what is unusual."""
+    if text:
+        print(f'note: {text}', file=sys.stderr, flush=True)
 
 
 def record(args: argparse.Namespace) -> tuple[RecordedClip, list[Network]]:
@@ -222,46 +270,44 @@ def record(args: argparse.Namespace) -> tuple[RecordedClip, list[Network]]:
     Returns:
         The recorded clip, and the networks that classify it.
     """
-    parts = dict(start=args.start, seconds=args.seconds)
-    compared = {}
-    if args.offsets is not None:
-        compared['offsets'] = args.offsets
-    if args.window is not None:
-        compared['window'] = args.window[0] if len(args.window) == 1 else args.window
-    name = Path(args.video).name
-    if args.config is None and args.checkpoint is None:
-        with step('reading the video and comparing features of an ImageNet network'):
-            features = ImageFeatures(
-                args.image_weights, args.frames or 8, device=args.device
-            )
-            clip = features.read(args.video, **parts)
-            return features.record(clip, name, **compared), []
-    networks = []
-    for config, checkpoint in ((args.config, args.checkpoint), *args.compare):
-        with step(f'running {checkpoint}'):
-            predictor = Predictor(
-                config,
-                checkpoint,
-                classes=args.classes if not networks else None,
-                device=args.device,
-            )
-            if args.true_class is not None:
-                check_true_class(args.true_class, predictor.class_names, checkpoint)
-            clip = predictor.pipeline.open(args.video).read_clip(**parts)
-            networks.append(Network(network_name(config, checkpoint), predictor, clip))
-    _, predictor, clip = networks[0]
-    if clip.note:
-        print(f'note: {clip.note}', file=sys.stderr)
+    part = dict(start=args.start, seconds=args.seconds)
+    options = compared_options(args)
+    video = Path(args.video).name
+    networks = load_networks(args, part)
+    if not networks:
+        say('comparing features of an ImageNet network')
+        features = ImageFeatures(
+            args.image_weights, args.frames or 8, device=args.device
+        )
+        clip = features.read(args.video, **part)
+        note(clip.note)
+        return features.record(clip, video, **options), []
+    name, predictor, clip = networks[0]
+    note(clip.note)
+    say(f'running {name}')
     if args.layer is not None:
-        recorded, _ = record_layer(predictor, clip, name, args.layer, **compared)
+        recorded, _ = record_layer(predictor, clip, video, args.layer, **options)
     else:
-        recorded, _ = record_block(predictor, clip, name, args.block)
+        recorded, _ = record_block(predictor, clip, video, args.block)
     return recorded, networks
 
 
-def network_name(config: str | None, checkpoint: str) -> str:
-    """Return a short name: that of the config, or of a packaged network."""
-    return Path(config).stem if config else checkpoint.rpartition('/')[2]
+def load_networks(
+    args: argparse.Namespace, part: dict[str, float | None]
+) -> list[Network]:
+    """Load the networks, and read the part of the video for each."""
+    files = network_files(args)
+    networks: list[Network] = []
+    for name, (config, checkpoint) in zip(network_names(files), files, strict=True):
+        say(f'loading {name}')
+        classes = None if networks else args.classes
+        predictor = Predictor(config, checkpoint, classes=classes, device=args.device)
+        for each in (args.explain, args.true_class):
+            if each is not None:
+                check_true_class(each, predictor.class_names, name)
+        clip = predictor.pipeline.open(args.video).read_clip(**part)
+        networks.append(Network(name, predictor, clip))
+    return networks
 
 
 def choose_queries(clip: RecordedClip, texts: list[str]) -> list[Query]:
@@ -270,110 +316,84 @@ def choose_queries(clip: RecordedClip, texts: list[str]) -> list[Query]:
     if chosen == 'grid':
         return grid_queries(clip, 2)
     if chosen == 'moving':
-        found, note = moving_queries(clip, _SHOWN)
-        if note:
-            print(f'note: {note}', file=sys.stderr)
+        found, reason = moving_queries(clip, _SHOWN)
+        note(reason)
         return found
     return queries_at(clip, chosen)
 
 
 def explain(args: argparse.Namespace, networks: list[Network]) -> list[ExplainedModel]:
-    """Compute the Grad-CAM map of each network."""
-    explained: list[ExplainedModel] = []
-    for name, predictor, clip in networks:
-        label = None
-        if args.explain is not None:
-            check_true_class(args.explain, predictor.class_names, name)
-            label = predictor.class_names.index(args.explain)
-        layer = args.cam_layer if not explained else None
-        with step(f'Grad-CAM of {name}'):
-            found: ExplainedClip = grad_cam(
-                predictor.model, clip.inputs, label=label, layer=layer
-            )
-        explained.append(ExplainedModel(name, found, predictor.class_names))
-        if args.randomize and len(explained) == 1:
-            steps = randomization_check(predictor.model, clip.inputs, layer=layer)
-            print(show_randomization(steps))
+    """Compute the Grad-CAM map of each network.
+
+    Returns:
+        The maps; none if a network has no layer for them and no option asks for them.
+
+    Raises:
+        ValueError: If a network has none and an option asks for them.
+    """
+    explained = []
+    try:
+        for index, (name, predictor, clip) in enumerate(networks):
+            say(f'Grad-CAM of {name}')
+            label = None
+            if args.explain is not None:
+                label = predictor.class_names.index(args.explain)
+            layer = args.cam_layer if index == 0 else None
+            options = dict(label=label, layer=layer)
+            found = grad_cam(predictor.model, clip.inputs, **options)
+            explained.append(ExplainedModel(name, found, predictor.class_names))
+            if args.randomize and index == 0:
+                steps = randomization_check(predictor.model, clip.inputs, **options)
+                print(show_randomization(steps))
+    except (TypeError, ValueError) as error:
+        if any(is_given(args, option) for option in _GRAD_CAM):
+            raise ValueError(f'{name}: {error}') from error
+        note(f'no grad_cam.png: {error}')
+        return []
     return explained
 
 
-def extraction_figure(clip: RecordedClip, query: Query) -> Figure:
-    """Draw what extractions make of a position, like Figure 3 of the paper."""
-    modules = {'soft-argmax': SoftArgmaxExtraction(clip.window).eval()}
-    features = extract(clip, query, modules)
-    t, y, x = query
-    if clip.extraction is not None:
-        features['extraction of the network'] = clip.extraction[t, y, x]
-    title = f'{clip.video}, frame {t}, row {y} and column {x} of the grid'
-    return draw_extractions(
-        clip.stss[t, y, x], features, clip.offsets, clip.inside[t], title
-    )
-
-
-def write_all(args: argparse.Namespace) -> None:
+def visualize(args: argparse.Namespace) -> None:
     """Record the clip and write the page and the pictures."""
     clip, networks = record(args)
     queries = choose_queries(clip, args.query)
-    t = args.frame
-    if t is not None and not 0 <= t < len(clip.frames):
-        raise ValueError(f'--frame {t} must be 0 to {len(clip.frames) - 1}')
-    explained, cam = explain(args, networks), None
-    if explained:
-        maps = explained[0].clip.maps
-        ratio = len(maps) / len(clip.frames)
-        cam = maps[[int((index + 0.5) * ratio) for index in range(len(clip.frames))]]
-    written = []
-
-    def path(name: str, text: str) -> Path:
-        written.append((name, text))
-        return args.out / name
-
-    with step('drawing'):
-        page = path('index.html', 'click a position to see its matches; opens offline')
-        write_page(page, clip, query=queries[0], cam=cam)
-        save_figure(
-            path('similarity_maps.png', 'where positions find themselves'),
-            draw_maps(clip, queries),
-        )
-        save_figure(
-            path('displacement.png', 'motion by soft-argmax, and its confidence'),
-            draw_displacement(clip, t),
-        )
-        if clip.extraction is not None:
-            save_figure(
-                path('channels.png', 'channels of the extraction and integration'),
-                draw_channels(clip, t),
-            )
-        save_figure(
-            path('extractions.png', 'what extractions make of one position'),
-            extraction_figure(clip, queries[0]),
-        )
-        if explained:
-            draw_grad_cams(
-                path('grad_cam.png', 'what speaks for the class'),
-                explained,
-                true_class=args.true_class,
-                title=clip.video,
-            )
-        if args.animation != 'none':
-            write_animation(
-                path(f'motion.{args.animation}', 'the clip with motion and matches'),
-                draw_clip(clip, queries[0]),
-            )
-    for name, text in written:
-        print(f'{args.out / name}: {text}')
+    if args.frame is not None:
+        check_int('--frame', args.frame, least=0, most=len(clip.frames) - 1)
+    explained = explain(args, networks)
+    say('drawing')
+    written = set()
+    for path in write_pictures(
+        args.out,
+        clip,
+        queries,
+        t=args.frame,
+        explained=explained,
+        true_class=args.true_class,
+        animation=None if args.animation == 'none' else args.animation,
+    ):
+        print(f'{path}: {FILES[path.name]}', flush=True)
+        written.add(path.name)
+    old = [name for name in FILES if (args.out / name).exists() and name not in written]
+    if old:
+        note(f'{", ".join(old)} in {args.out}: from an earlier run')
 
 
 def main() -> None:
     """Run the command line."""
     parser = make_parser()
     args = parser.parse_args()
+    # Class and file names may hold characters that the terminal cannot encode.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors='backslashreplace')
     try:
         check_arguments(args)
-        write_all(args)
-    except (ImportError, OSError, UnreadableError, ValueError) as error:
+        visualize(args)
+    except BrokenPipeError:  # such as `| head`
+        os._exit(1)
+    except UnreadableError as error:
+        reason = str(error).removeprefix('ValueError: ')
+        parser.exit(2, f'error: {args.video} cannot be read: {reason}\n')
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:
         parser.exit(130, '\ninterrupted; files so far are complete\n')

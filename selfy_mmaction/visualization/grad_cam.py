@@ -17,6 +17,7 @@ from selfy_mmaction.inference.predictor import class_probabilities
 from selfy_mmaction.ops import check_int
 
 from .grad_cam_layers import HEAD_INPUT, LayerGradCAM, find_layer
+from .recording import frames_per_view
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,21 +180,13 @@ def _split_views(model: Any, inputs: dict[str, Any]) -> list[Tensor]:
         )
     if not is_2d:
         return list(clip.split(1))
-    num_segments = _num_segments(model) or len(clip)
+    num_segments = frames_per_view(model) or len(clip)
     if len(clip) % num_segments:
         raise ValueError(
             f'{len(clip)} frames are not clips of {num_segments} frames, which the '
             'network needs'
         )
     return list(clip.split(num_segments))
-
-
-def _num_segments(model: Any) -> int | None:
-    for part in (model.cls_head, model.backbone):
-        num_segments = getattr(part, 'num_segments', None)
-        if num_segments:
-            return num_segments
-    return None
 
 
 def _as_pictures(model: Any, clip: Tensor) -> np.ndarray:

@@ -96,8 +96,8 @@ def check_true_class(true_class: str, class_names: Sequence[str], name: str) -> 
     if true_class not in class_names:
         shown = difflib.get_close_matches(true_class, class_names, n=5, cutoff=0.4)
         raise ValueError(
-            f'the true class {true_class!r} is not a class of {name}; expected a name '
-            f'such as {", ".join(map(repr, shown or class_names[:5]))}'
+            f'{true_class!r} is not a class of {name}; expected a name such as '
+            f'{", ".join(map(repr, shown or class_names[:5]))}'
         )
 
 

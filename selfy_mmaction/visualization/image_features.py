@@ -103,9 +103,12 @@ class ImageFeatures:
                 f'{video}: the selected part has a single frame; expected at least 2: '
                 'give a longer part (--seconds) or another video'
             )
-        if total < num_frames:  # frames are not repeated
-            opened = _pipeline(total).open(os.fspath(video))
-        return opened.read_clip(start, seconds)
+        if total >= num_frames:
+            return opened.read_clip(start, seconds)
+        # Frames are not repeated.
+        clip = _pipeline(total).open(os.fspath(video)).read_clip(start, seconds)
+        note = f'{total} frames instead of {num_frames}: the part has no more'
+        return clip._replace(note=note)
 
     def record(
         self,
@@ -137,8 +140,9 @@ class ImageFeatures:
 
 
 def _pipeline(num_frames: int) -> VideoPipeline:
+    decoder = os.environ.get('SELFY_DECODER', 'Decord')  # as in our configs
     steps = [
-        dict(type='DecordInit'),
+        dict(type=f'{decoder}Init'),
         dict(
             type='SampleFrames',
             clip_len=1,
@@ -146,7 +150,7 @@ def _pipeline(num_frames: int) -> VideoPipeline:
             num_clips=num_frames,
             test_mode=True,
         ),
-        dict(type='DecordDecode'),
+        dict(type=f'{decoder}Decode'),
         dict(type='Resize', scale=_SIZE),
         dict(type='FormatShape', input_format='NCHW'),
         dict(type='PackActionInputs'),

@@ -27,6 +27,9 @@ from .recorded_clip import RecordedClip
 COLORS = 'viridis'
 """Colors of similarities."""
 
+MOST_ROWS = 64
+"""Most positions in one picture."""
+
 BEST_MATCH: dict[str, Any] = dict(
     marker='s', markerfacecolor='none', markeredgecolor=MARK, markeredgewidth=1.5
 )
@@ -34,7 +37,6 @@ SOFT_ARGMAX: dict[str, Any] = dict(
     marker='o', markerfacecolor='white', markeredgecolor='black', markeredgewidth=0.8
 )
 
-_MOST_ROWS = 64
 _ALPHA = 0.7  # of the maps: the frame shows through
 
 
@@ -75,10 +77,10 @@ def draw_maps(clip: RecordedClip, queries: Sequence[Query]) -> Figure:
         ValueError: If a position is not in the clip, or there are more than 64.
     """
     queries = check_queries(clip, queries)
-    if len(queries) > _MOST_ROWS:
+    if len(queries) > MOST_ROWS:
         raise ValueError(
             f'{len(queries)} positions are too many for one picture; draw at most '
-            f'{_MOST_ROWS}'
+            f'{MOST_ROWS}'
         )
     width, height = panel_size(clip, 1.5)
     rows, cols = len(queries), 1 + len(clip.offsets)

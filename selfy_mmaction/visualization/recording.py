@@ -37,6 +37,15 @@ def find_blocks(model: nn.Module) -> list[str]:
     ]
 
 
+def frames_per_view(model: Any) -> int | None:
+    """Return the frames per clip, T, of a 2D network; None if it takes any number."""
+    # The head comes last: behind a neck that averages over frames, it has one.
+    head = getattr(model, 'cls_head', None)
+    parts = [part for part in model.modules() if part is not head]
+    found = (getattr(part, 'num_segments', None) for part in (*parts, head))
+    return next((number for number in found if number), None)
+
+
 def choose_module(names: Iterable[str], name: str | None, what: str) -> str:
     """Return a name, by default the first one.
 
@@ -54,7 +63,9 @@ def choose_module(names: Iterable[str], name: str | None, what: str) -> str:
     if name in names:
         return name
     close = difflib.get_close_matches(name or '', names, n=5, cutoff=0.3)
-    hint = f'did you mean {", ".join(close)}?' if close else f'it has {len(names)}'
+    hint = f'did you mean {", ".join(close)}?'
+    if not close:
+        hint = f'it has {len(names)}, such as {", ".join(names[:5])}'
     raise ValueError(f'the network has no {what} {name!r}; {hint}')
 
 
@@ -145,7 +156,11 @@ def record_layer(
         features = features[0].transpose(0, 1)
     elif features.dim() == 4:
         total = len(features)
-        num_segments = getattr(model.cls_head, 'num_segments', 0) or total
+        inputs = clip.inputs['inputs']
+        if inputs.dim() == 5:  # (views, C, T, H, W)
+            num_segments = total // len(inputs)
+        else:
+            num_segments = frames_per_view(model) or total
         features = features[:num_segments]
     else:
         raise ValueError(
@@ -165,8 +180,19 @@ def record_layer(
 def compare(
     features: Tensor, offsets: Iterable[int], window: int | tuple[int, int]
 ) -> dict[str, Any]:
-    """Compute ``stss`` and ``offsets`` of a clip from features, (T, C, h, w)."""
-    offsets = check_offsets(tuple(offsets), len(features))
+    """Compute ``stss`` and ``offsets`` of a clip from features, (T, C, h, w).
+
+    Raises:
+        ValueError: If an offset is outside of the clip from every frame.
+    """
+    offsets = check_offsets(tuple(offsets))
+    last = len(features) - 1
+    for offset in offsets:
+        if abs(offset) > last:
+            raise ValueError(
+                f'offset {offset} leads out of the clip, which has {last + 1} frames; '
+                f'expected {-last} to {last}'
+            )
     with torch.no_grad():
         stss = self_similarity(features, offsets, check_window(window), len(features))
     return dict(stss=_array(stss[0]), offsets=offsets)

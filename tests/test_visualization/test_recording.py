@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.inference import Predictor
 from selfy_mmaction.ops.reference import self_similarity_loops
+from selfy_mmaction.visualization.grad_cam import grad_cam
 from selfy_mmaction.visualization.recording import (
     find_blocks,
     record_block,
@@ -24,9 +25,13 @@ def read(predictor: Predictor):
     return predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
 
 
-def network(name: str, folder: Path) -> Predictor:
-    """A network of the motion benchmark with random weights."""
+def network(name: str, folder: Path, **options) -> Predictor:
+    """A network of the motion benchmark with random weights.
+
+    ``options`` are those of its config, with ``__`` for dots.
+    """
     config = Config.fromfile(MOTION / f'{name}_1xb12-1x1x8-6e_motion-rgb.py')
+    config.merge_from_dict({k.replace('__', '.'): v for k, v in options.items()})
     init_default_scope('mmaction')
     model = MODELS.build(config.model)
     path = folder / 'random.pth'
@@ -108,6 +113,40 @@ def test_3d_network(tmp_path):
     assert features.stss.shape[0] == 8
 
 
+def test_neck_that_averages_over_frames(tmp_path):
+    """The head has one segment, but a clip has eight frames."""
+    block = dict(
+        window=(5, 5),
+        reduced_channels=8,
+        extraction=dict(channels=(4, 8)),
+        integration=dict(channels=(4, 4)),
+    )
+    predictor = network(
+        'tsn-r18-slim',
+        tmp_path,
+        model__backbone__out_indices=(1, 3),
+        model__neck=dict(
+            type='SELFYNeck', in_channels=(16, 64), num_segments=8, block=block
+        ),
+        model__cls_head__num_segments=1,
+    )
+    clip = read(predictor)
+    recorded, _ = record_block(predictor, clip, 'sample')
+    assert recorded.source == 'SELFYBlock neck.block'
+    assert recorded.stss.shape == (8, 8, 8, 5, 5, 5)
+    assert len(recorded.integration) == len(recorded.frames) == 8
+    features, _ = record_layer(predictor, clip, 'sample', 'backbone.layer2')
+    assert len(features.stss) == 8
+    explained = grad_cam(predictor.model, clip.inputs)
+    assert explained.num_views == 1
+    assert explained.maps.shape == (8, 64, 64)
+
+
+def test_offset_outside_of_the_clip(packaged):
+    with pytest.raises(ValueError, match=r'offset -8 leads out .* has 8 .* -7 to 7'):
+        record_layer(packaged, read(packaged), 'sample', 'backbone.layer2', (-8, 0))
+
+
 @pytest.mark.parametrize(
     ('layer', 'message'),
     [
@@ -125,3 +164,5 @@ def test_wrong_block(packaged):
     assert find_blocks(packaged.model) == ['backbone.inserted_blocks.layer2']
     with pytest.raises(ValueError, match=r"no block 'layer2'; did you mean backbone"):
         record_block(packaged, read(packaged), 'sample', 'layer2')
+    with pytest.raises(ValueError, match=r"block 'X'; it has 1, such as backbone\.ins"):
+        record_block(packaged, read(packaged), 'sample', 'X')
