@@ -10,9 +10,9 @@ class ExactNormConvModule(ConvModule):
     """``ConvModule`` that takes the statistics of 1x1 maps exactly on a CPU.
 
     For maps (N, C, 1, 1), torch's batch norm on a CPU adds N numbers in float32 one
-    after the other. With the 30 000 maps of a training step of the motion benchmark, the
-    mean was off by 5e-5 and gradients of the network by up to ten times their usual
-    rounding error. As one long map, the same numbers are added in double precision.
+    after the other. With 30 000 maps, as in a training step on the motion benchmark,
+    the mean was off by 5e-5, and gradients of the network by up to ten times their
+    usual rounding error. As one long map, the numbers are added in double precision.
     """
 
     def forward(self, x: Tensor) -> Tensor:
