@@ -34,8 +34,8 @@ CASES = {
 def test_steps_equal_the_offline_network_on_windows(length, options, recomputed):
     network = build(length, **options).double()
     clips = make_clips(2, length + 4)
-    windows = clips.unfold(1, length, 1).movedim(-1, 2)  # (N, 5, T, 3, H, W)
-    expected = [offline(network, window)[1] for window in windows.unbind(1)]
+    windows = [clips[:, first : first + length] for first in range(5)]
+    expected = [offline(network, window.contiguous())[1] for window in windows]
     stream = SlidingWindowRecognizer(network)
     assert stream.delay == length - 1
     sizes = []
@@ -63,7 +63,8 @@ def test_steps_of_several_frames_and_other_lengths():
     out, state = stream.forward_steps(clips[:, :5])
     assert out.shape == (1, 0, CLASSES)
     out, _ = stream.forward_steps(clips[:, 5:], state)
-    expected = [offline(reference, clips[:, i : i + 6])[1] for i in range(4)]
+    windows = [clips[:, first : first + 6].contiguous() for first in range(4)]
+    expected = [offline(reference, window)[1] for window in windows]
     torch.testing.assert_close(out, torch.stack(expected, 1))
 
 
@@ -83,7 +84,7 @@ def test_layers_before_the_block_run_on_one_frame():
         stream.forward_step(clips[:, 8], state)
     assert counts == [1, 5]
     with FlopCounterMode(display=False) as whole, torch.no_grad():
-        network.extract_feat(clips[:, 1:], stage='head')
+        network.extract_feat(clips[:, 1:].contiguous(), stage='head')
     assert step.get_total_flops() < whole.get_total_flops() * 5 / 8
     assert state.blocks[0].features.shape == (1, 7, 8, 5, 7)
     assert state.scores.shape == (1, 3, CLASSES)

@@ -75,7 +75,8 @@ def recognizer_3d():
 
 def other_host():
     network = build()
-    network.backbone = MODELS.build(dict(type='MobileNetV2', pretrained=None)).eval()
+    network.backbone = MODELS.build(dict(type='MobileNetV2', pretrained=None))
+    network.backbone.eval()  # returns None
     return network
 
 
