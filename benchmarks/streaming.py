@@ -89,4 +89,4 @@ if __name__ == '__main__':
     parser = make_parser(__doc__, size=224)
     text = 'depth of the ResNet (default: %(default)s)'
     parser.add_argument('--depth', type=int, choices=[18, 50], default=18, help=text)
-    run(parser, build, size=64, t=4)
+    run(parser, build, size=64)
