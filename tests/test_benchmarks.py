@@ -102,6 +102,15 @@ def test_rows_of_the_networks(run):
     assert rows['TSM', 'forward']['peak_mib'] > 11.2e6 * 4 / 2**20
 
 
+def test_rows_of_streaming(run):
+    rows, _ = run('streaming', '--t', '6')
+    gmacs = {name: row['gmacs'] for (name, _), row in rows.items()}
+    whole = gmacs['whole clip']
+    assert gmacs['exact streaming'] == pytest.approx(whole / 6)
+    # Layers after the block run on 3 of 6 frames with offsets from -1 to 1.
+    assert whole / 6 < gmacs['sliding window, cached'] < whole / 2
+
+
 def test_official_code_as_baseline(run, tmp_path, capsys):
     path = tmp_path / 'ops' / 'selfy.py'
     path.parent.mkdir()

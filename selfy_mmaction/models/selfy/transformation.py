@@ -151,17 +151,29 @@ class EmbeddedGaussianTransformation(Module):
             keys=keys.to(dtype),
             backend=self.backend,
         )
-        outside = ~self._inside(scores)
+        in_clip = neighbors_inside(scores.size(1), self.offsets, scores.device)
+        return self.normalize(scores, in_clip).to(x.dtype)
+
+    def normalize(self, scores: Tensor, in_clip: Tensor) -> Tensor:
+        """Turn products into weights.
+
+        Args:
+            scores: Products, (N, T, h, w, L, U, V).
+            in_clip: Which frames t + l exist, (T, L), bool.
+
+        Returns:
+            Weights, with the shape and dtype of ``scores``.
+        """
+        outside = ~self._inside(scores, in_clip)
         # The lowest number instead of -inf: the softmax of a query without neighbors
         # would be NaN.
-        scores = scores.masked_fill(outside, torch.finfo(dtype).min)
+        scores = scores.masked_fill(outside, torch.finfo(scores.dtype).min)
         weights = scores.flatten(-3).softmax(-1).view_as(scores)
-        return weights.masked_fill(outside, 0).to(x.dtype)
+        return weights.masked_fill(outside, 0)
 
-    def _inside(self, stss: Tensor) -> Tensor:
+    def _inside(self, stss: Tensor, in_clip: Tensor) -> Tensor:
         """Return which neighbors are inside clip and frame, (T, h, w, L, U, V)."""
-        (num_frames, height, width), (rows, cols) = stss.shape[1:4], self.window
-        in_clip = neighbors_inside(num_frames, self.offsets, stss.device)
+        (height, width), (rows, cols) = stss.shape[2:4], self.window
         in_rows = neighbors_inside(height, centered(rows), stss.device)
         in_cols = neighbors_inside(width, centered(cols), stss.device)
         return (
