@@ -152,23 +152,22 @@ class EmbeddedGaussianTransformation(Module):
             backend=self.backend,
         )
         outside = ~self._inside(scores)
+        # Fewer dimensions, because some runtimes support five at most.
+        weights = scores.reshape(-1, *outside.shape)  # (N, T, h*w, L*U*V)
         # The lowest number instead of -inf: the softmax of a query without neighbors
         # would be NaN.
-        scores = scores.masked_fill(outside, torch.finfo(dtype).min)
-        weights = scores.flatten(-3).softmax(-1).view_as(scores)
-        return weights.masked_fill(outside, 0).to(x.dtype)
+        weights = weights.masked_fill(outside, torch.finfo(dtype).min).softmax(-1)
+        return weights.masked_fill(outside, 0).to(x.dtype).reshape(scores.shape)
 
     def _inside(self, stss: Tensor) -> Tensor:
-        """Return which neighbors are inside clip and frame, (T, h, w, L, U, V)."""
+        """Return which neighbors are inside clip and frame, (T, h*w, L*U*V)."""
         (num_frames, height, width), (rows, cols) = stss.shape[1:4], self.window
         in_clip = neighbors_inside(num_frames, self.offsets, stss.device)
         in_rows = neighbors_inside(height, centered(rows), stss.device)
         in_cols = neighbors_inside(width, centered(cols), stss.device)
-        return (
-            in_clip[:, None, None, :, None, None]
-            & in_rows[None, :, None, None, :, None]
-            & in_cols[None, None, :, None, None, :]
-        )
+        in_frame = in_rows[:, None, :, None] & in_cols[None, :, None, :]
+        in_frame = in_frame.flatten(2).flatten(0, 1)  # (h*w, U*V)
+        return (in_clip[:, None, :, None] & in_frame[None, :, None, :]).flatten(2)
 
     def extra_repr(self) -> str:
         """Return the options to print."""
