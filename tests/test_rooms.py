@@ -20,7 +20,7 @@ ORDER = [
     ('datasets',),
     ('data_preparation', 'motion_benchmark', 'checkpoints', 'engine'),
     ('evaluation', 'inference'),
-    ('visualization',),
+    ('visualization', 'deployment'),
     ('run', 'doctor'),
     ('',),  # the package itself
 ]
