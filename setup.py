@@ -103,6 +103,7 @@ setup(
         'onedl': ['onedl-mmcv>=2.3.0,<3.0', 'onedl-mmengine>=0.10.8,<1.0'],
         'optional': requirements('optional'),
         'visualize': requirements('visualize'),
+        'deploy': requirements('deploy'),
         'tests': requirements('tests'),
         'docs': requirements('docs'),
     },

@@ -4,8 +4,11 @@
 from math import prod
 from typing import Any
 
-from mmengine.analysis import complexity_analysis
+from mmengine.analysis import complexity_analysis, jit_analysis
 from mmengine.analysis.jit_handles import generic_activation_jit, get_shape
+from torch.jit import _get_trace_graph
+
+from selfy_mmaction.ops.exportable import keeping_operators
 
 
 def _self_similarity_flop(inputs: list[Any], outputs: list[Any]) -> int:
@@ -20,8 +23,16 @@ def _attention_flop(inputs: list[Any], outputs: list[Any]) -> int:
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
+def _trace_whole_operators(*args: Any, **kwargs: Any) -> Any:
+    # In a trace, self-similarity would otherwise be the products of its exportable
+    # form, of which there are more.
+    with keeping_operators():
+        return _get_trace_graph(*args, **kwargs)
+
+
 def register_flop_count() -> None:
     """Make mmengine count self-similarity (Eq. 1) and attention, which it skips."""
+    jit_analysis._get_trace_graph = _trace_whole_operators
     complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS.setdefault(
         'aten::scaled_dot_product_attention', _attention_flop
     )

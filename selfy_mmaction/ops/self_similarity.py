@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from selfy_mmaction.ops import composed
+from selfy_mmaction.ops import composed, exportable
 
 from .backends import check_backend, choose_backend
 from .derivatives import gradients, needs_plain_operations
+from .exportable import needs_exportable_operations
 from .option_checks import (
     check_choice,
     check_num_segments,
@@ -47,6 +48,10 @@ def self_similarity(
     supported. Except for the first backward pass, they use plain PyTorch operations
     (:mod:`~selfy_mmaction.ops.composed`), which are slow and keep L * U * V copies of
     the features.
+
+    Exporters (``torch.export``, ``torch.onnx.export``, ``torch.jit.trace``) see plain
+    operations (:mod:`~selfy_mmaction.ops.exportable`), so that the exported file does
+    not need this package.
 
     Args:
         feats: Features, (N*T, C, H, W).
@@ -118,6 +123,10 @@ def self_similarity(
 
     if needs_plain_operations():
         return composed.self_similarity(
+            feats, keys, offsets, window, num_segments, eps, similarity
+        )
+    if needs_exportable_operations():
+        return exportable.self_similarity(
             feats, keys, offsets, window, num_segments, eps, similarity
         )
     return _self_similarity(

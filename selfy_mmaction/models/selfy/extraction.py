@@ -13,12 +13,7 @@ from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.exact_norm import ExactNormConvModule
 from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
 from selfy_mmaction.models.layers.small_map_conv import SmallMapConv2d
-from selfy_mmaction.ops import (
-    check_choice,
-    check_ints,
-    check_positive,
-    check_window,
-)
+from selfy_mmaction.ops import check_choice, check_ints, check_positive, check_window
 
 Pair = tuple[int, int]
 
@@ -253,11 +248,18 @@ class SoftArgmaxExtraction(Module):
         Returns:
             Displacements (u, v), (N, T, h, w, L, 2), in the dtype of ``stss``.
         """
-        stss_f32 = stss.to(torch.promote_types(stss.dtype, torch.float32))
-        return self._soft_argmax(stss_f32).to(stss.dtype)
+        windows = self._windows(stss)
+        out = self._soft_argmax(windows).to(stss.dtype)
+        return out.reshape(*stss.shape[:-2], self.out_channels)
 
-    def _soft_argmax(self, stss: Tensor) -> Tensor:
-        weights = (stss / self.temperature).flatten(-2).softmax(-1)
+    def _windows(self, stss: Tensor) -> Tensor:
+        """Reshape (N, T, h, w, L, U, V) to (N*T*h*w*L, U, V), in float32."""
+        windows = stss.reshape(-1, *self.window)
+        return windows.to(torch.promote_types(stss.dtype, torch.float32))
+
+    def _soft_argmax(self, windows: Tensor) -> Tensor:
+        """Map (N*T*h*w*L, U, V) to (N*T*h*w*L, 2)."""
+        weights = (windows / self.temperature).flatten(-2).softmax(-1)
         weights = weights.unflatten(-1, self.window)
         # Not a matrix product, which autocast would run in half precision.
         u = (weights.sum(-1) * self.u).sum(-1)
@@ -326,7 +328,7 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
             Displacement (u, v) in [-1, 1] and highest similarity, (N, T, h, w, L, 3),
             in the dtype of ``stss``.
         """
-        similarities = stss.to(torch.promote_types(stss.dtype, torch.float32)).relu()
+        similarities = self._windows(stss).relu()
         confidence, index = similarities.flatten(-2).max(-1)
         # One factor of the Gaussian per axis.
         u, v = self.u.to(similarities), self.v.to(similarities)
@@ -336,7 +338,7 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
         # A side of 1 has no displacement; avoid dividing by zero.
         reach = displacement.new_tensor([max(1, size // 2) for size in self.window])
         out = torch.cat([displacement / reach, confidence.unsqueeze(-1)], -1)
-        return out.to(stss.dtype)
+        return out.to(stss.dtype).reshape(*stss.shape[:-2], self.out_channels)
 
     def _kernel(self, displacements: Tensor, index: Tensor) -> Tensor:
         distance = displacements - displacements[index].unsqueeze(-1)

@@ -92,9 +92,11 @@ class ConvIntegration(Module):
             Input of the ReLU in Eq. 9, (N*T, C, h, w);
             :class:`ReleasedIntegration` returns ``self.out_channels`` channels.
         """
-        num_offsets = feats.size(4)
-        x = feats.permute(0, 1, 4, 5, 2, 3).flatten(0, 2)  # (N*T*L, C_F, h, w)
-        x = self.layers(x)
+        height, width, num_offsets, channels = feats.shape[2:]
+        # Fewer dimensions than (N, T, L, C_F, h, w), which some runtimes lack.
+        x = feats.flatten(2, 3).flatten(0, 1)  # (N*T, h*w, L, C_F)
+        x = x.permute(0, 2, 3, 1).reshape(-1, channels, height, width)
+        x = self.layers(x)  # (N*T*L, C_F, h, w)
         x = x.unflatten(0, (-1, num_offsets)).flatten(1, 2)  # (N*T, L*C_F, h, w)
         return self.project(x)
 

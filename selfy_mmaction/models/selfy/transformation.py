@@ -165,22 +165,22 @@ class EmbeddedGaussianTransformation(Module):
             Weights, with the shape and dtype of ``scores``.
         """
         outside = ~self._inside(scores, in_clip)
+        # Fewer dimensions, because some runtimes support five at most.
+        weights = scores.reshape(-1, *outside.shape)  # (N, T, h*w, L*U*V)
         # The lowest number instead of -inf: the softmax of a query without neighbors
         # would be NaN.
-        scores = scores.masked_fill(outside, torch.finfo(scores.dtype).min)
-        weights = scores.flatten(-3).softmax(-1).view_as(scores)
-        return weights.masked_fill(outside, 0)
+        lowest = torch.finfo(scores.dtype).min
+        weights = weights.masked_fill(outside, lowest).softmax(-1)
+        return weights.masked_fill(outside, 0).reshape(scores.shape)
 
     def _inside(self, stss: Tensor, in_clip: Tensor) -> Tensor:
-        """Return which neighbors are inside clip and frame, (T, h, w, L, U, V)."""
+        """Return which neighbors are inside clip and frame, (T, h*w, L*U*V)."""
         (height, width), (rows, cols) = stss.shape[2:4], self.window
         in_rows = neighbors_inside(height, centered(rows), stss.device)
         in_cols = neighbors_inside(width, centered(cols), stss.device)
-        return (
-            in_clip[:, None, None, :, None, None]
-            & in_rows[None, :, None, None, :, None]
-            & in_cols[None, None, :, None, None, :]
-        )
+        in_frame = in_rows[:, None, :, None] & in_cols[None, :, None, :]
+        in_frame = in_frame.flatten(2).flatten(0, 1)  # (h*w, U*V)
+        return (in_clip[:, None, :, None] & in_frame[None, :, None, :]).flatten(2)
 
     def extra_repr(self) -> str:
         """Return the options to print."""

@@ -1,0 +1,124 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Comparison of an exported file with the network, on frames of a video."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor
+
+from selfy_mmaction.inference import Predictor
+from selfy_mmaction.inference.predictor import class_probabilities
+from selfy_mmaction.inference.videos import Window
+
+from .formats import Run
+
+#: Largest difference of log probabilities that is allowed, by precision. Rounding of
+#: float32 causes about 1e-5, a lost operator far more than the first.
+TOLERANCES = {'single': 1e-3, 'half': 0.1}
+# The smallest probability that is compared: logarithms amplify rounding below it.
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an exported file differs from the network.
+
+    Attributes:
+        batches: Numbers of clips that were compared.
+        largest_difference: Largest difference of a probability.
+        largest_log_difference: Largest difference of its natural logarithm.
+        top1_agreement: Fraction of clips with the same most probable class.
+        tolerance: Largest logarithmic difference allowed.
+    """
+
+    batches: tuple[int, ...]
+    largest_difference: float
+    largest_log_difference: float
+    top1_agreement: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file may replace the network."""
+        # A difference that is NaN is not within the tolerance.
+        return (
+            self.largest_log_difference <= self.tolerance and self.top1_agreement == 1
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes."""
+        return asdict(self)
+
+
+def read_clips(predictor: Predictor, video: str) -> list[dict[str, Any]]:
+    """Read four different parts of a video through the test pipeline.
+
+    Args:
+        predictor: The network with its pipeline.
+        video: Path of the video.
+
+    Returns:
+        The packed inputs of the whole video, its first half, its middle and its last
+        half.
+
+    Raises:
+        UnreadableError: If it cannot be decoded.
+    """
+    opened = predictor.pipeline.open(video)
+    total = opened.total_frames
+    half = max(1, total // 2)
+    windows = [
+        Window(first, length, 0.0, None)
+        for first, length in (
+            (0, total),
+            (0, half),
+            (total // 4, half),
+            (total - half, half),
+        )
+    ]
+    (batch,) = opened.read(windows, len(windows))
+    return [inputs for _, inputs, _ in batch]
+
+
+def compare(
+    run: Run,
+    predictor: Predictor,
+    clips: list[dict[str, Any]],
+    inputs: Tensor,
+    batches: tuple[int, ...],
+    half: bool,
+) -> Comparison:
+    """Compare an exported file with the network's own ``test_step``.
+
+    Args:
+        run: The exported file.
+        predictor: The network, in single precision.
+        clips: Packed inputs of clips.
+        inputs: The same clips as the file takes them.
+        batches: Numbers of clips to run at once.
+        half: Whether the file computes in half precision.
+    """
+    with torch.no_grad():
+        # A copy, because the data preprocessor changes the samples.
+        samples = predictor.model.test_step(pseudo_collate([dict(c) for c in clips]))
+    expected = np.stack(
+        [class_probabilities(s, predictor.model.cls_head) for s in samples]
+    )
+    found, wanted = [], []
+    for size in batches:
+        for first in range(0, max(len(clips) - size, 0) + 1, size):
+            chosen = np.arange(first, first + size) % len(clips)
+            found.append(run(inputs[chosen].numpy()))
+            wanted.append(expected[chosen])
+    actual, reference = np.concatenate(found).astype(float), np.concatenate(wanted)
+    logs = [np.log(np.maximum(x, _LEAST)) for x in (actual, reference)]
+    return Comparison(
+        batches,
+        float(np.abs(actual - reference).max()),
+        float(np.abs(logs[0] - logs[1]).max()),
+        float((actual.argmax(-1) == reference.argmax(-1)).mean()),
+        TOLERANCES['half' if half else 'single'],
+    )

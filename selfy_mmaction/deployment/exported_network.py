@@ -1,0 +1,118 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""A recognizer as a function of one tensor, from frames to probabilities."""
+
+import copy
+from typing import Any
+
+import torch
+from mmaction.models import ActionDataPreprocessor, Recognizer2D, Recognizer3D
+from torch import Tensor, nn
+
+from selfy_mmaction.ops import check_choice
+
+INPUTS = ('frames', 'normalized')
+
+
+class ExportedNetwork(nn.Module):
+    """Maps the clips of a batch to the probabilities of their classes.
+
+    The steps are those of the recognizer's ``test_step``: normalization, backbone,
+    neck, head, and the average over the views of a clip by ``average_clips`` of the
+    head. The probabilities are those of
+    :class:`~selfy_mmaction.inference.Predictor`.
+
+    Args:
+        model: The recognizer, in evaluation mode. It is copied.
+        example: Packed inputs of one clip, uint8, as the test pipeline returns them.
+        takes: 'frames' for uint8 frames, normalized inside, or 'normalized' for float32
+            frames. Default: 'frames'.
+
+    Raises:
+        ValueError: If the recognizer or its data preprocessor is of another kind;
+            names the class.
+
+    Attributes:
+        num_views: Number of views per clip.
+    """
+
+    def __init__(self, model: Any, example: Tensor, takes: str = 'frames') -> None:
+        super().__init__()
+        self.takes = check_choice('takes', takes, INPUTS)
+        _check_kinds(model)
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        # It only limits the memory; its loop would fix the batch size.
+        if self.model.test_cfg is not None:
+            self.model.test_cfg = {
+                **self.model.test_cfg,
+                'max_testing_views': None,
+            }
+        with torch.no_grad():
+            scores = self._scores(self.normalize(example[None]))
+        if scores.dim() != 2:
+            raise ValueError(
+                f'{type(model.cls_head).__name__} returns scores of shape '
+                f'{tuple(scores.shape)}, expected (views, classes)'
+            )
+        self.num_views = len(scores)
+
+    def to_half(self) -> None:
+        """Compute in float16, except for the normalization."""
+        for name, part in self.model.named_children():
+            if name != 'data_preprocessor':
+                part.half()
+
+    def normalize(self, frames: Tensor) -> Tensor:
+        """Normalize uint8 frames as the data preprocessor does.
+
+        Args:
+            frames: See :meth:`forward`, uint8.
+
+        Returns:
+            The same shape, float32.
+        """
+        preprocessor = self.model.data_preprocessor
+        # Not mmaction2's forward, which stacks a list of clips.
+        frames = frames.float()
+        if preprocessor.to_rgb:
+            frames = frames.flip(2)
+        if not preprocessor._enable_normalize:
+            return frames
+        shape = [-1 if dim == 2 else 1 for dim in range(frames.dim())]
+        return (frames - preprocessor.mean.view(shape)) / preprocessor.std.view(shape)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Classify clips.
+
+        Args:
+            frames: Frames of the clips: (N, views * T, 3, H, W) for recognizers of
+                frames, (N, views, 3, T, H, W) for recognizers of clips.
+
+        Returns:
+            Probability of each class, (N, classes), float32.
+        """
+        x = self.normalize(frames) if self.takes == 'frames' else frames
+        scores = self._scores(x.to(next(self.model.parameters()).dtype)).float()
+        if self.model.cls_head.average_clips == 'score':
+            return scores.unflatten(0, (-1, self.num_views)).mean(1).softmax(-1)
+        probabilities = scores.softmax(-1)
+        return probabilities.unflatten(0, (-1, self.num_views)).mean(1)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """Return the scores of each view, (N * views, classes)."""
+        feats, options = self.model.extract_feat(x, test_mode=True)
+        return self.model.cls_head(feats, **options)
+
+
+def _check_kinds(model: Any) -> None:
+    kind = type(model)
+    if not isinstance(model, (Recognizer2D, Recognizer3D)):
+        raise ValueError(
+            f'{kind.__name__} cannot be exported; expected a Recognizer2D or a '
+            'Recognizer3D, which maps frames to classes'
+        )
+    preprocessor = type(model.data_preprocessor)
+    if preprocessor is not ActionDataPreprocessor:
+        raise ValueError(
+            f'{kind.__name__} has the data preprocessor {preprocessor.__name__}, whose '
+            'normalization cannot be exported; expected ActionDataPreprocessor'
+        )
