@@ -79,7 +79,10 @@ def main() -> None:
         )
     except ComparisonError as error:
         parser.exit(1, f'error: {error}\n')
-    except (ImportError, OSError, ValueError, UnreadableError) as error:
+    except UnreadableError as error:
+        reason = str(error).removeprefix('ValueError: ')
+        parser.exit(2, f'error: {args.check} cannot be read: {reason}\n')
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:
         parser.exit(130, '\ninterrupted; nothing is written\n')

@@ -54,6 +54,7 @@ class ExportedNetwork(nn.Module):
                 f'{tuple(scores.shape)}, expected (views, classes)'
             )
         self.num_views = len(scores)
+        self.eval()  # freezing requires it
 
     def to_half(self) -> None:
         """Compute in float16, except for the normalization."""
