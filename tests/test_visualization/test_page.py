@@ -193,6 +193,17 @@ def test_click_and_steps_change_the_maps(open_page, moving_clip):
 
 
 @needs_chromium
+def test_position_as_an_option(open_page, moving_clip):
+    """What the page shows selects the same position in tools/visualize.py."""
+    page = open_page(moving_clip, query=(3, 0, 0))
+    for y, x in ((0, 0), (2, 3), (7, 11)):
+        click_cell(page, moving_clip, y, x)
+        option = page.inner_text('#position').partition('--query ')[2]
+        t, column, row = map(int, option.split(','))
+        assert queries_at(moving_clip, [(t, column, row)]) == [(3, y, x)]
+
+
+@needs_chromium
 def test_outside_the_clip_is_empty_and_says_so(open_page, moving_clip):
     page = open_page(moving_clip, query=(0, 4, 6))
     notes = page.locator('#maps').get_by_text('outside the clip')
