@@ -13,6 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from selfy_mmaction.inference.prediction import ClassProbability
 from selfy_mmaction.visualization.page import MAX_BYTES, write_page
+from selfy_mmaction.visualization.queries import queries_at
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))),
