@@ -8,20 +8,26 @@ For 2D networks whose test pipeline takes the center of one clip, after a resize
 exact size or none.
 """
 
+import argparse
 import json
-import sys
 
 import cv2
 import numpy as np
 import onnxruntime
 
-network, video = sys.argv[1:]
-with open(f'{network}.json', encoding='utf-8') as file:
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument('network', help='exported file; its .json is beside it')
+parser.add_argument('video', help='video of any length')
+args = parser.parse_args()
+
+with open(f'{args.network}.json', encoding='utf-8') as file:
     about = json.load(file)
 _, count, _, height, width = about['input']['shape']
 steps = {step['type']: step for step in about['preprocessing']['test_pipeline']}
 
-capture, frames = cv2.VideoCapture(video), []
+capture, frames = cv2.VideoCapture(args.video), []
 while (read := capture.read())[0]:
     frames.append(read[1][..., ::-1])  # BGR to RGB
 step = len(frames) / count
@@ -31,7 +37,7 @@ if 'Resize' in steps:
 top = [(clip[0].shape[0] - height) // 2, (clip[0].shape[1] - width) // 2]
 clip = np.stack(clip)[:, top[0] : top[0] + height, top[1] : top[1] + width]
 
-session = onnxruntime.InferenceSession(network)
+session = onnxruntime.InferenceSession(args.network)
 inputs = {'frames': clip.transpose(0, 3, 1, 2)[None]}  # (1, T, 3, H, W), uint8
 (probabilities,) = session.run(None, inputs)
 for label in np.argsort(-probabilities[0])[:5]:
