@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import nn
 
-from .panels import EMPTY, MARK, OUTSIDE, readable
+from .panels import MARK, readable, say_outside
 from .queries import Query, check_queries
 from .recorded_clip import RecordedClip
 
@@ -163,18 +163,8 @@ def _set_window(axes: Axes, stss: np.ndarray, is_inside: bool) -> None:
 
 
 def _show_outside(axes: Axes) -> None:
-    axes.set_facecolor(EMPTY)
     axes.set(xticks=[], yticks=[], xlabel='')
-    axes.text(
-        0.5,
-        0.5,
-        OUTSIDE,
-        transform=axes.transAxes,
-        ha='center',
-        va='center',
-        fontsize=7,
-        color='#555555',
-    )
+    say_outside(axes, fontsize=7)
 
 
 def _label(axes: Axes, text: str) -> None:

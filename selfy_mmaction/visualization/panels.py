@@ -58,9 +58,8 @@ def bare(axes: Axes, clip: RecordedClip) -> None:
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect='equal')
 
 
-def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 8) -> None:
-    """Leave a panel empty, and say why."""
-    bare(axes, clip)
+def say_outside(axes: Axes, fontsize: float) -> None:
+    """Write into an empty panel that it is outside the clip."""
     axes.set_facecolor(EMPTY)
     axes.text(
         0.5,
@@ -72,6 +71,12 @@ def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 8) -> None:
         fontsize=fontsize,
         color='#555555',
     )
+
+
+def show_outside(axes: Axes, clip: RecordedClip, fontsize: float = 8) -> None:
+    """Leave the panel of a frame empty, and say why."""
+    bare(axes, clip)
+    say_outside(axes, fontsize)
     for spine in axes.spines.values():
         spine.set(color='#bbbbbb', linestyle=':')
 
