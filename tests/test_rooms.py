@@ -21,6 +21,7 @@ ORDER = [
     ('data_preparation', 'motion_benchmark', 'checkpoints', 'engine'),
     ('evaluation', 'inference'),
     ('visualization', 'deployment'),
+    ('live',),
     ('run', 'doctor'),
     ('',),  # the package itself
 ]

@@ -62,6 +62,16 @@ class VideoPipeline:
         self._decode = transforms[decoding]
         self._finish = transforms[decoding + 1 :]
 
+    @property
+    def sampling_steps(self) -> tuple[Transform, ...]:
+        """The steps between opening and decoding."""
+        return tuple(self._sample)
+
+    @property
+    def finishing_steps(self) -> tuple[Transform, ...]:
+        """The steps after decoding."""
+        return tuple(self._finish)
+
     def open(self, path: str) -> 'OpenVideo':
         """Open a video.
 
