@@ -160,7 +160,8 @@ def prepare(args: argparse.Namespace) -> tuple[VideoSource, LiveSession, Predict
     if not 0 < args.timeout < math.inf:
         raise ValueError(f'timeout is {args.timeout:g}, expected seconds above 0')
     if 'OPENCV_LOG_LEVEL' not in os.environ:
-        cv2.setLogLevel(0)  # each failed attempt would print several lines
+        # Each failed attempt would print several lines.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     source = VideoSource(args.source, args.timeout)
     if args.show:
         check_window()

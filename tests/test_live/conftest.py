@@ -85,7 +85,7 @@ def ip_camera(frames) -> Iterator[Callable[[int], str]]:
     numbers = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             self.send_response(200)
             kind = 'multipart/x-mixed-replace; boundary=frame'
             self.send_header('Content-Type', kind)
