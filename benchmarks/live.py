@@ -135,7 +135,7 @@ def main() -> None:
     add = parser.add_argument
     add('--minutes', type=float, default=60, help='length (default: %(default)s)')
     add('--width', type=int, default=68, help='pixels (default: %(default)s)')
-    add('--mode', default='auto', help='mode of the command (default: %(default)s)')
+    add('--mode', default='window', help='mode of the command (default: %(default)s)')
     add(
         '--fps',
         type=float,

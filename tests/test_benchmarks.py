@@ -160,3 +160,13 @@ def test_invalid_options(run, capsys, args, message):
     with pytest.raises(SystemExit, match='2'):
         run('op', *args.split())
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads the memory from /proc')
+def test_memory_of_live_recognition(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['live.py', '--minutes', '0.1'])
+    runpy.run_path(str(ROOT / 'benchmarks' / 'live.py'), run_name='__main__')
+    output = capsys.readouterr().out
+    assert '17 results' in output  # 24 frames, the first result with the eighth
+    assert 'right 0 frames after the last of a clip: 100.0% of 3' in output
+    assert 'minute   0.0:' in output

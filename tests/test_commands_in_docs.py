@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 OTHER = {'python', 'text', 'bibtex', 'yaml', 'toml', 'json'}
 SCRIPTS = [
     *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob('tools/**/*.py'))),
-    *(f'benchmarks/{name}.py' for name in ('op', 'block', 'network')),
+    *(f'benchmarks/{name}.py' for name in ('op', 'block', 'network', 'live')),
     '-m selfy_mmaction.doctor',
 ]
 CONFIG = 'configs/motion/tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'

@@ -3,7 +3,7 @@
 
     python tools/live.py 0
     python tools/live.py rtsp://HOST/PATH CONFIG CHECKPOINT
-    python tools/live.py VIDEO CONFIG CHECKPOINT --mode window --clip-seconds 4
+    python tools/live.py VIDEO CONFIG CHECKPOINT --mode exact --clip-seconds 4
 
 Results are lines of JSON on standard output; all else is on standard error. Exit code 0
 at the end of a video, and if a camera or stream is stopped by Ctrl-C or SIGTERM; 1 if
@@ -58,9 +58,9 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         '--mode',
         choices=MODES,
-        default='auto',
-        help='exact: stream frame by frame; window: the result for the last T frames; '
-        'auto: exact if the network can stream (default: %(default)s)',
+        default='window',
+        help='window: the result of the network for the last T frames; exact: stream '
+        'frame by frame and average the last T frames (default: %(default)s)',
     )
     add(
         '--fps',

@@ -19,7 +19,7 @@ from selfy_mmaction.ops import check_choice, check_int
 from .frame_rate import ClipSampling, find_sampling
 from .preparation import FramePreparation
 
-MODES = ('auto', 'exact', 'window')
+MODES = ('window', 'exact')
 
 
 class LiveRecognizer(ABC):
@@ -170,16 +170,16 @@ def sampling_of(predictor: Predictor) -> ClipSampling:
 
 
 def make_recognizer(
-    predictor: Predictor, mode: str = 'auto', stride: int | None = None
+    predictor: Predictor, mode: str = 'window', stride: int | None = None
 ) -> LiveRecognizer:
     """Choose how to run a network.
 
     Args:
         predictor: The network with its test pipeline.
-        mode: 'exact' streams frame by frame and averages the scores of the last T
-            frames. 'window' gives the result for the last T frames, with cached
-            features if the network can stream. 'auto' is 'exact' if the network can
-            stream, else 'window'. Default: 'auto'.
+        mode: 'window' gives the result of the network for the last T frames, with
+            cached features if it can stream, else from the whole clip. 'exact' streams
+            frame by frame and averages the scores of the last T frames. Default:
+            'window'.
         stride: Frames per result. Default: None, 1; a quarter of a clip if each result
             needs the whole clip.
 
@@ -193,25 +193,23 @@ def make_recognizer(
     sampling = sampling_of(predictor)
     preparation = FramePreparation(predictor.pipeline.finishing_steps)
     model, frames = predictor.model, sampling.frames
-    cached = f'the scores of the last {frames} frames as one clip, with cached features'
-    try:
-        if mode != 'window':
+    if mode == 'exact':
+        try:
             exact = StreamingRecognizer(model, average_frames=frames)
-            about = (
-                f'exact: each layer runs once per frame, and the scores of the last '
-                f'{frames} frames are averaged; the first result comes with frame '
-                f'{exact.delay + 1}'
-            )
-            return StreamRecognizer(exact, preparation, about, stride or 1)
-        window = SlidingWindowRecognizer(model, frames)
-        return StreamRecognizer(window, preparation, f'window: {cached}', stride or 1)
-    except ValueError as error:
-        if mode == 'exact':
+        except ValueError as error:
             raise ValueError(f'mode exact: {error}, or use mode window') from None
-        reason = error
-    stride = stride or max(1, frames // 4)
-    about = (
-        f'window: the whole clip of the last {frames} frames again for each result, '
-        f'because {reason}'
-    )
-    return ClipRecognizer(model, preparation, sampling, about, stride)
+        about = (
+            f'exact: each layer runs once per frame, and the scores of the last '
+            f'{frames} frames are averaged; the first result comes with frame '
+            f'{exact.delay + 1}'
+        )
+        return StreamRecognizer(exact, preparation, about, stride or 1)
+    about = f'window: each result is that of the last {frames} frames as one clip'
+    try:
+        window = SlidingWindowRecognizer(model, frames)
+    except ValueError as error:
+        stride = stride or max(1, frames // 4)
+        about += f', which is run as a whole every {stride} frames, because {error}'
+        return ClipRecognizer(model, preparation, sampling, about, stride)
+    about += ', with cached features, because the network can stream'
+    return StreamRecognizer(window, preparation, about, stride or 1)

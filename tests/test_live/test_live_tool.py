@@ -66,7 +66,7 @@ def test_video(live, tmp_path):
     classes = tmp_path / 'classes.txt'
     names = [f'Klasse ü "{index}" 飛ぶ' for index in range(12)]
     classes.write_text('\n'.join(names), encoding='utf-8')
-    options = ('--mode', 'window', '--top-k', 3, '--classes', classes)
+    options = ('--top-k', 3, '--classes', classes)
     code, lines, messages = live(SAMPLE_CLIP, *options)
     assert code == 0
     (line,) = lines  # 8 frames at 4 per second are one clip, and the whole video
@@ -86,7 +86,8 @@ def test_video(live, tmp_path):
 
 def test_options_of_the_rate(live, long_video):
     code, lines, messages = live(
-        *(long_video, '--clip-seconds', 40, '--stride', 4, '--top-k', 99)
+        *(long_video, '--clip-seconds', 40, '--stride', 4, '--top-k', 99),
+        *('--mode', 'exact'),
     )
     assert code == 0
     # 20 frames, the first result with the third, then each fourth.
@@ -96,7 +97,7 @@ def test_options_of_the_rate(live, long_video):
 
 
 def test_source_slower_than_the_network(live):
-    code, lines, messages = live(SAMPLE_CLIP, '--fps', 30)
+    code, lines, messages = live(SAMPLE_CLIP, '--fps', 30, '--mode', 'exact')
     assert (code, len(lines)) == (0, 22)
     assert 'fewer frames per second than the network expects' in messages
 
@@ -105,7 +106,7 @@ def test_ip_camera_that_comes_back(live, ip_camera, monkeypatch):
     monkeypatch.setattr(reader, '_PAUSES', (0.05,))
     url = ip_camera(30)
     stop_after(4)
-    code, lines, messages = live(url, '--fps', 20, '--timeout', 5)
+    code, lines, messages = live(url, '--fps', 20, '--timeout', 5, '--mode', 'exact')
     assert code == 0  # a signal is the normal end of a camera
     kinds = [line['event'] for line in lines]
     assert 'reset' in kinds
@@ -244,7 +245,7 @@ def test_window(live, monkeypatch):
     monkeypatch.setattr(cv2, 'imshow', lambda title, image: shown.append(image))
     monkeypatch.setattr(cv2, 'waitKey', lambda delay: next(keys))
     monkeypatch.setattr(cv2, 'getWindowProperty', lambda *args: 1.0)
-    code, lines, _ = live(SAMPLE_CLIP, '--show')
+    code, lines, _ = live(SAMPLE_CLIP, '--show', '--mode', 'exact')
     assert code == 0
     assert shown.pop() == 'closed'
     assert len(shown) == len(lines) > 0

@@ -52,7 +52,7 @@ def results(recognizer, frames) -> list[np.ndarray | None]:
 
 def test_exact_is_streaming(predictor, frames):
     frames = frames[::2]
-    recognizer = make_recognizer(predictor)
+    recognizer = make_recognizer(predictor, 'exact')
     found = results(recognizer, frames)
     # The test pipeline crops 64 of 68 pixels in the center.
     images = torch.from_numpy(frames[:, 2:66, 2:66].copy()).permute(0, 3, 1, 2)
@@ -66,7 +66,8 @@ def test_exact_is_streaming(predictor, frames):
 
 
 def test_window_is_the_last_clip(predictor, frames):
-    recognizer = make_recognizer(predictor, 'window')
+    recognizer = make_recognizer(predictor)
+    assert 'cached features' in recognizer.about
     found = results(recognizer, frames[:12])
     assert found[:7] == [None] * 7
     for end in range(8, 13):
@@ -81,7 +82,7 @@ def test_networks_that_cannot_stream(make_predictor, frames, name, reason):
     predictor = make_predictor(name)
     recognizer = make_recognizer(predictor)
     assert recognizer.stride == 2  # a quarter of 8 frames
-    assert 'whole clip' in recognizer.about
+    assert 'run as a whole every 2 frames' in recognizer.about
     assert reason in recognizer.about
     found = results(recognizer, frames[:12])
     assert [each is not None for each in found] == [False] * 7 + [True, False] * 2 + [
@@ -136,7 +137,7 @@ def test_time_of_the_network(predictor, frames, mode):
 
 
 def test_wrong_arguments(predictor):
-    with pytest.raises(ValueError, match="mode must be 'auto', 'exact' or 'window'"):
+    with pytest.raises(ValueError, match="mode must be 'window' or 'exact'"):
         make_recognizer(predictor, 'clip')
     with pytest.raises(ValueError, match='stride must be an integer from 1'):
         make_recognizer(predictor, stride=0)

@@ -147,8 +147,8 @@ def test_scores_of_a_video(fake, predictor, frames):
     images = iter(frames[::3])
     source.retrieve = lambda: next(images)
     reader = FrameReader(source, 4)
-    items = run(LiveSession(reader, make_recognizer(predictor)))
-    expected = [*map(make_recognizer(predictor).step, frames[::3])][2:]
+    items = run(LiveSession(reader, make_recognizer(predictor, 'exact')))
+    expected = [*map(make_recognizer(predictor, 'exact').step, frames[::3])][2:]
     found = [item.probabilities for item in items]
     np.testing.assert_array_equal(found, expected)
     assert [item.frame.seconds for item in items] == [0.5, 0.75, 1, 1.25, 1.5, 1.75]

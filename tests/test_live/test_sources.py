@@ -1,12 +1,15 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Videos, and Motion JPEG over HTTP as IP cameras send it."""
+"""Videos, and the streams of IP cameras: Motion JPEG over HTTP, and RTSP."""
 
 import time
 
 import numpy as np
 import pytest
+from rtsp_server import RTSPServer
 
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
+from selfy_mmaction.live import reader as reader_module
+from selfy_mmaction.live.reader import FrameReader
 from selfy_mmaction.live.sources import SourceError, VideoSource, mask_password
 
 
@@ -41,6 +44,24 @@ def test_ip_camera(frames, ip_camera):
     assert before <= times[0]
     assert times == sorted(times)
     source.close()
+
+
+def test_rtsp_that_comes_back(frames, monkeypatch):
+    monkeypatch.setattr(reader_module, '_PAUSES', (0.05,))
+    with RTSPServer([*frames], fps=30, lengths=[30, 30]) as server:
+        source = VideoSource(server.url, timeout=5)
+        source.open()
+        assert source.is_live
+        reader = FrameReader(source, 30, queue_size=100, reconnect=1)
+        reader.run()
+        server.shutdown()
+    assert reader.reconnects == 1
+    assert reader.is_lost  # after the second connection
+    taken = [reader.queue.get(0) for _ in range(len(reader.queue))]
+    assert {frame.stretch for frame in taken} == {0, 1}
+    for frame in taken:
+        differences = np.abs(frame.image.astype(int) - frames).mean((1, 2, 3))
+        assert differences.min() < 10  # H.264
 
 
 def test_nobody_answers():
