@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Small SELFYNet-TSN with weights and statistics that nothing can hide behind."""
+"""Small SELFYNets with weights and statistics that nothing can hide behind."""
 
 from collections.abc import Sequence
 from typing import Any
