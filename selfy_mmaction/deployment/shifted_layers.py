@@ -19,7 +19,7 @@ def shifts_in(layer: nn.Module) -> Iterator[CausalShift]:
     if isinstance(layer, nn.Sequential):
         for child in layer:
             yield from shifts_in(child)
-    elif type(layer) is CausalShift:
+    elif isinstance(layer, CausalShift):
         yield layer
     elif _shifts_first(layer):
         yield layer.get_submodule('conv1.conv')
@@ -40,17 +40,17 @@ def run_layer(layer: nn.Module, x: Tensor, shift: Shift) -> Tensor:
         for child in layer:
             x = run_layer(child, x, shift)
         return x
-    if type(layer) is CausalShift:
+    if isinstance(layer, CausalShift):
         return layer.net(shift(layer, x))
     return _residual(layer, x, shift) if _shifts_first(layer) else layer(x)
 
 
 def skipped_by(layer: nn.Module) -> Iterator[nn.Module]:
-    """Find the modules whose hooks :func:`run_layer` does not run."""
+    """Find the modules whose forward pass :func:`run_layer` replaces."""
     if isinstance(layer, nn.Sequential):
         for child in layer:
             yield from skipped_by(child)
-    elif type(layer) is CausalShift:
+    elif isinstance(layer, CausalShift):
         yield layer
     elif _shifts_first(layer):
         yield from (layer, layer.conv1, layer.conv1.conv)
@@ -99,10 +99,10 @@ def shifted_channels(shift: CausalShift, x: Tensor) -> Tensor:
 
 def _shifts_first(layer: nn.Module) -> bool:
     """Return whether this is a residual block of the host that begins with a shift."""
-    # Exactly these: a subclass may have another forward pass.
-    if type(layer) not in (BasicBlock, Bottleneck):
+    # Not the type itself: while a network is exported, each module has another one.
+    if not isinstance(layer, BasicBlock | Bottleneck):
         return False
-    return type(layer.get_submodule('conv1.conv')) is CausalShift
+    return isinstance(layer.get_submodule('conv1.conv'), CausalShift)
 
 
 def _residual(block: Any, x: Tensor, shift: Shift) -> Tensor:

@@ -103,7 +103,8 @@ class SlidingWindowRecognizer(FrameStream[WindowState]):
 
     def _advance(self, frame: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
         back = ahead = 0  # how far the layers up to here look
-        x = self._first.run(frame)[:, None]  # features of the frames that are not kept, (N, Q, C, H, W)
+        # Features of the frames that are not kept, (N, Q, C, H, W).
+        x = self._first.run(frame)[:, None]
         states = []
         for block, part, past in zip(
             self._blocks, self._parts, state.blocks, strict=True

@@ -3,10 +3,11 @@
 
 from typing import Any, NamedTuple
 
-from mmaction.models.backbones.resnet import ResNet
+from mmaction.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from mmaction.models.backbones.resnet_tsm import ResNetTSM, TemporalShift
 from mmaction.models.heads import TSMHead, TSNHead
 from mmaction.models.recognizers import Recognizer2D
+from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -283,6 +284,13 @@ def _check_shifts(backbone: nn.Module, parts: list[Part]) -> None:
     for layer in layers:
         for module in skipped_by(layer):
             _check_hooks(names[module], module)
+            # A subclass may have another forward pass.
+            if type(module) not in (BasicBlock, Bottleneck, ConvModule, CausalShift):
+                raise _refusal(
+                    f'{_name(backbone)}.{names[module]} ({_name(module)})',
+                    'it is not known what it does around its temporal shift',
+                    'use the residual blocks of mmaction2',
+                )
 
 
 def _check_block(after: str, hook: RunBlock, block: Any) -> None:

@@ -119,9 +119,7 @@ class StreamingRecognizer(FrameStream[StreamState]):
                 results.append(result)
         return results
 
-    def _advance(
-        self, frame: Tensor, state: StreamState
-    ) -> tuple[Tensor, StreamState]:
+    def _advance(self, frame: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         inside = torch.ones((), dtype=torch.bool, device=frame.device)
         shifts = FrameShifts(state.shifts)
         x = self._first.run(frame, shifts.of(inside))
