@@ -1,4 +1,9 @@
-_base_ = './selfy-tsm-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
+_base_ = [
+    '../_base_/models/selfy_tsm_r18_slim.py',
+    '../_base_/datasets/motion.py',
+    '../_base_/schedules/adamw_6e.py',
+    '../_base_/default_runtime.py',
+]
 
 # No frame sees a later one, so the network can run on a stream: docs/streaming.md.
 model = dict(

@@ -20,7 +20,7 @@ def build(type='ResNetTSMSELFY', **kwargs) -> nn.Module:
 
 
 def with_loops(x, frames, shift_div):
-    """TSM, "Online Models with TSM": 1/8 of the channels of the previous frame."""
+    """TSM: "replace the first 1/8 of the current feature maps" with the last ones."""
     out = x.clone()
     for clip in range(len(x) // frames):
         for t in range(frames):
@@ -124,7 +124,7 @@ def test_no_frame_sees_a_later_one(place):
         (
             dict(
                 depth=50,
-                non_local=((0,),) * 2 + ((1, 0),) + ((0,),),
+                non_local=((0,), (0,), (1,), (0,)),
                 non_local_cfg=dict(mode='gaussian'),
             ),
             r"needs non_local_cfg=\{\}, but got \{'mode'",

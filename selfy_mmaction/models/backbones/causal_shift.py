@@ -10,12 +10,13 @@ from torch import Tensor
 
 
 class CausalShift(TemporalShift):
-    """Temporal shift of online TSM (Lin et al., ICCV 2019, "Online Models with TSM").
+    """Temporal shift of online TSM (Lin et al., ICCV 2019).
 
-    The first ``C // shift_div`` channels of a frame are replaced with those of the
-    frame before it, or zeros in the first frame of a clip. All others stay, while
-    mmaction2's shift also takes as many channels from the next frame. Weights and
-    multiply-adds are the same.
+    The source is its section "Online Models with Uni-directional TSM". The first
+    ``C // shift_div`` channels of a frame are replaced with those of the frame before
+    it, or zeros in the first frame of a clip. All others stay, while mmaction2's shift
+    also takes as many channels from the next frame. Weights and multiply-adds are the
+    same.
 
     Args:
         net: Layer that receives the shifted features.
