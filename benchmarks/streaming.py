@@ -1,11 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Time and multiply-adds per new frame of a stream: SELFYNet-TSN in three ways.
+"""Time and multiply-adds per new frame of a stream: SELFYNet-TSN and causal TSM.
 
     python benchmarks/streaming.py --depth 18
 
 The whole clip of the last T frames, the same with cached features
 (SlidingWindowRecognizer), and exact streaming (StreamingRecognizer), which does not
-give the same scores as a window. docs/streaming.md explains the difference.
+give the same scores as a window. Then causal SELFYNet-TSM, without the offsets that
+look ahead: the whole clip and exact streaming. docs/streaming.md explains the
+differences.
 """
 
 from argparse import Namespace
@@ -26,16 +28,20 @@ from selfy_mmaction.deployment.sliding_windows import SlidingWindowRecognizer
 from selfy_mmaction.deployment.streaming import StreamingRecognizer
 
 
-def build_network(args: Namespace) -> nn.Module:
-    """Build SELFYNet-TSN of the configs without weights, in evaluation mode."""
+def build_network(args: Namespace, causal: bool) -> nn.Module:
+    """Build SELFYNet-TSN or causal SELFYNet-TSM without weights, for evaluation."""
     init_default_scope('mmaction')
     folder = Path(__file__).resolve().parents[1] / 'configs' / '_base_' / 'models'
-    model = Config.fromfile(folder / f'selfy_tsn_r{args.depth}.py').model
+    kind = 'tsm' if causal else 'tsn'
+    model = Config.fromfile(folder / f'selfy_{kind}_r{args.depth}.py').model
     model.backbone.update(pretrained=None, num_segments=args.t)
     model.cls_head.num_segments = args.t
     # Zero-initialized, the block would be an identity and results always equal.
     block = model.backbone.selfy.block
     block.update(offsets=args.offsets, window=args.window, zero_init_last_norm=False)
+    if causal:
+        model.backbone.causal_shift = True
+        block.offsets = [offset for offset in args.offsets if offset <= 0]
     network = initialize(MODELS.build(model)).eval()
     return network.to(args.device, args.dtype)
 
@@ -54,26 +60,31 @@ def tensors(state: Any) -> list[Tensor]:
 
 
 def build(args: Namespace) -> list[Candidate]:
-    """Build the three ways, each for one more frame after enough others."""
-    network = build_network(args)
+    """Build each way for one more frame after enough others."""
+    network, causal = (build_network(args, causal) for causal in (False, True))
     generator = torch.Generator().manual_seed(0)
     size = (args.batch, args.t + 2, 3, args.size, args.size)
     frames = torch.randn(size, generator=generator).to(args.device, args.dtype)
     clips = frames[:, -args.t :]
-    weights = [*network.state_dict().values()]
 
-    @torch.no_grad()
-    def whole() -> Tensor:
-        return network.extract_feat(clips, stage='head')[0]
+    def whole_clip(network: Any) -> Callable[[], Tensor]:
+        return torch.no_grad()(lambda: network.extract_feat(clips, stage='head')[0])
 
+    whole, causal_whole = whole_clip(network), whole_clip(causal)
     cached, cached_state = step_of(SlidingWindowRecognizer(network, args.t), frames)
     exact, exact_state = step_of(StreamingRecognizer(network, args.t), frames)
+    causal_exact, causal_state = step_of(StreamingRecognizer(causal, args.t), clips)
     # Candidates that are "like" others have their multiply-adds, and these differ.
-    torch.testing.assert_close(cached(), whole(), rtol=1e-2, atol=1e-2)
+    for fast, reference in ((cached, whole), (causal_exact, causal_whole)):
+        torch.testing.assert_close(fast(), reference(), rtol=1e-2, atol=1e-2)
 
     def candidate(
-        name: str, function: Callable[[], Tensor], held: Sequence[Tensor]
+        name: str,
+        function: Callable[[], Tensor],
+        held: Sequence[Tensor],
+        network: nn.Module = network,
     ) -> Candidate:
+        weights = network.state_dict().values()
         return Candidate(
             name, {'new frame': function}, held={'new frame': [*held, *weights]}
         )
@@ -82,6 +93,8 @@ def build(args: Namespace) -> list[Candidate]:
         candidate('whole clip', whole, [clips]),
         candidate('sliding window, cached', cached, cached_state),
         candidate('exact streaming', exact, exact_state),
+        candidate('causal TSM, whole clip', causal_whole, [clips], causal),
+        candidate('causal TSM, exact streaming', causal_exact, causal_state, causal),
     ]
 
 

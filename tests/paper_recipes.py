@@ -172,6 +172,7 @@ RECIPES = {
 
 # Sec. 4.1 and Sup. A: (L, U, V) is (5, 9, 9) for 8 frames, (9, 9, 9) for 16.
 OFFSETS = {8: (-2, -1, 0, 1, 2), 16: (-4, -3, -2, -1, 0, 1, 2, 3, 4)}
+PAST = (-2, -1, 0)  # ours: those of 8 frames that do not look ahead
 
 
 def selfy(after: str | list[str] = 'res3', frames: int = 8, **changes) -> dict:
@@ -203,6 +204,8 @@ NETWORKS = {
     ('selfy-tsn-r50', 8): selfy(),
     ('selfy-tsm-r50', 8): selfy(),
     ('selfy-tsm-r50', 16): selfy(frames=16),
+    # ours, with the shift of online TSM (Lin et al., ICCV 2019): docs/streaming.md
+    ('selfy-tsm-causal-r50', 8): selfy(offsets=PAST),
 }
 # official; compared per layer in tests/test_models/test_official_recipe.py.
 OFFICIAL_BLOCK = selfy(
@@ -404,6 +407,15 @@ MOTION = {
         backbone=dict(SLIM_RESNET, selfy=dict(after='res3', block=SLIM_BLOCK)),
         shift=True,
     ),
+    'selfy-tsm-causal-r18-slim': dict(
+        RESNET,
+        backbone=dict(
+            SLIM_RESNET,
+            causal_shift=True,
+            selfy=dict(after='res3', block=dict(SLIM_BLOCK, offsets=PAST)),
+        ),
+        shift=True,
+    ),
     'slowonly-r18-slim': SLOWONLY,
     'selfy-slowonly-r18-slim': dict(
         SLOWONLY,
@@ -582,7 +594,7 @@ def dataset(data: dict, frames: int, split: str) -> dict:
 
 
 def recognizer(network: str, block: dict | None, recipe: dict, classes: int) -> dict:
-    shift, depth = re.fullmatch(r'ts([mn])-r(18|50)', network).groups()
+    shift, past, depth = re.fullmatch(r'ts([mn])(-causal)?-r(18|50)', network).groups()
     frames = recipe['frames']
     backbone = dict(
         shift=shift == 'm',
@@ -591,6 +603,8 @@ def recognizer(network: str, block: dict | None, recipe: dict, classes: int) -> 
     )
     if backbone['shift'] or block:
         backbone['num_segments'] = frames
+    if past:
+        backbone['causal_shift'] = True
     if block:
         backbone['selfy'] = OFFICIAL_BLOCK if 'official_form' in recipe else block
     head = dict(

@@ -109,6 +109,10 @@ def test_rows_of_streaming(run):
     assert gmacs['exact streaming'] == pytest.approx(whole / 6)
     # Layers after the block run on 3 of 6 frames with offsets from -1 to 1.
     assert whole / 6 < gmacs['sliding window, cached'] < whole / 2
+    causal = gmacs['causal TSM, exact streaming']
+    # Offsets -1 and 0, and the shifts need no multiply-adds.
+    assert gmacs['causal TSM, whole clip'] == pytest.approx(6 * causal)
+    assert 0 < 6 * causal < whole
 
 
 def test_official_code_as_baseline(run, tmp_path, capsys):

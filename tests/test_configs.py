@@ -52,6 +52,7 @@ def test_name_matches_recipe(name):
     block = backbone.get('selfy', {}).get('block', {}).get('type')
     if block not in ('SequentialBlocks', 'ParallelBlocks'):
         shift = 'tsm-' if 'TSM' in backbone.type else 'tsn-'
+        shift += 'causal-' if backbone.get('causal_shift') else ''
         assert Path(name).name.startswith(f'{PREFIXES[block]}{shift}r{backbone.depth}')
 
 

@@ -8,7 +8,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from selfy_mmaction.models.backbones.causal_shift import CausalShift
+
 from .block_frames import reduce
+from .shifted_layers import shift_clips, shifted_channels
 from .streamable import check_evaluation, frame_scores, split
 
 State = TypeVar('State', bound=Any)
@@ -20,21 +23,23 @@ class Sizes(NamedTuple):
     Attributes:
         features: (C, H, W) before each block.
         maps: (C_m, h, w) in each block.
+        shifts: (C // shift_div, H, W) that each causal shift moves.
     """
 
     features: list[torch.Size]
     maps: list[torch.Size]
+    shifts: list[torch.Size]
 
 
 class FrameStream(nn.Module, Generic[State]):
-    """Runs a TSN recognizer frame by frame.
+    """Runs a recognizer frame by frame.
 
     The state is a tuple of tensors that each step takes and returns, so several streams
     can use one network, and an exported step can have it as input and output. No
     gradients are computed.
 
     Args:
-        network: Trained TSN recognizer in evaluation mode, see
+        network: Trained recognizer in evaluation mode, see
             :func:`~selfy_mmaction.deployment.streamable.split`. It is not copied.
 
     Raises:
@@ -125,7 +130,7 @@ class FrameStream(nn.Module, Generic[State]):
             state = self.clean_state(frame.shape)
         else:
             self._check_state(frame, state)
-        return self._advance(self._first.run(frame), state)
+        return self._advance(frame, state)
 
     def clean_state(self, shape: Sequence[int]) -> State:
         """Create the state before the first frame.
@@ -143,8 +148,8 @@ class FrameStream(nn.Module, Generic[State]):
         return self._clean(shape[0], sizes, parameter)
 
     @abstractmethod
-    def _advance(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Continue after the first part, whose output is x, (N, C, H, W)."""
+    def _advance(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
+        """Do the same as :meth:`advance`, with arguments that were checked."""
 
     @abstractmethod
     def _clean(self, streams: int, sizes: Sizes, like: Tensor) -> State:
@@ -178,20 +183,27 @@ class FrameStream(nn.Module, Generic[State]):
 
     def _offline_features(self, clip: Tensor) -> Tensor:
         """Return the features of the last stage, (N*T, C, H, W)."""
-        x = self._first.run(clip.flatten(0, 1))
+        frames = clip.size(1)
+        shift = shift_clips(frames)
+        x = self._first.run(clip.flatten(0, 1), shift)
         for block, part in zip(self._blocks, self._parts, strict=True):
-            x = part.run(block(x, num_segments=clip.size(1)))
+            x = part.run(block(x, num_segments=frames), shift)
         return x
 
     @torch.no_grad()
     def _measure(self, height: int, width: int, like: Tensor) -> Sizes:
         if (height, width) not in self._sizes:
-            sizes = Sizes([], [])
-            x = self._first.run(like.new_zeros(1, 3, height, width))
+            sizes = Sizes([], [], [])
+
+            def shift(module: CausalShift, x: Tensor) -> Tensor:
+                sizes.shifts.append(shifted_channels(module, x).shape[1:])
+                return x
+
+            x = self._first.run(like.new_zeros(1, 3, height, width), shift)
             for block, part in zip(self._blocks, self._parts, strict=True):
                 sizes.features.append(x.shape[1:])
                 sizes.maps.append(reduce(block, x).shape[1:])
-                x = part.run(x)  # the block keeps the shape
+                x = part.run(x, shift)  # the block keeps the shape
             self._sizes[height, width] = sizes
         return self._sizes[height, width]
 

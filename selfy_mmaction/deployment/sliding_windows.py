@@ -50,7 +50,7 @@ class SlidingWindowRecognizer(FrameStream[WindowState]):
     of T, those before it on one. Each further block adds four frames.
 
     Args:
-        network: Trained TSN recognizer in evaluation mode; see
+        network: Trained recognizer without temporal shifts, in evaluation mode; see
             :class:`~selfy_mmaction.deployment.frame_stream.FrameStream`.
         num_frames: Frames per window, T. Default: None, ``num_segments`` of the
             backbone.
@@ -64,6 +64,14 @@ class SlidingWindowRecognizer(FrameStream[WindowState]):
 
     def __init__(self, network: nn.Module, num_frames: int | None = None) -> None:
         super().__init__(network)
+        shifts = sum(len(part.shifts) for part in (self._first, *self._parts))
+        if shifts:
+            raise ValueError(
+                f'{type(self.network.backbone).__name__} cannot run on sliding '
+                f'windows: each of its {shifts} temporal shifts sees nothing before '
+                'the first frame of a window, so almost all features change when the '
+                'window moves; use StreamingRecognizer'
+            )
         if num_frames is None:
             num_frames = getattr(self.network.backbone, 'num_segments', None)
         if num_frames is None:
@@ -93,9 +101,10 @@ class SlidingWindowRecognizer(FrameStream[WindowState]):
         results, state = self._steps(frames, state)
         return self._stack(results, state), state
 
-    def _advance(self, x: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
+    def _advance(self, frame: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
         back = ahead = 0  # how far the layers up to here look
-        x = x[:, None]  # features of the frames that are not kept, (N, Q, C, H, W)
+        # Features of the frames that are not kept, (N, Q, C, H, W).
+        x = self._first.run(frame)[:, None]
         states = []
         for block, part, past in zip(
             self._blocks, self._parts, state.blocks, strict=True

@@ -3,10 +3,11 @@
 
 from typing import Any, NamedTuple
 
-from mmaction.models.backbones.resnet import ResNet
+from mmaction.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from mmaction.models.backbones.resnet_tsm import ResNetTSM, TemporalShift
 from mmaction.models.heads import TSMHead, TSNHead
 from mmaction.models.recognizers import Recognizer2D
+from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -30,7 +31,11 @@ from selfy_mmaction.models import (
     TransposedConvRestoration,
     UpsampleRestoration,
 )
+from selfy_mmaction.models.backbones.causal_shift import CausalShift
+from selfy_mmaction.models.backbones.resnet_selfy import ResNetTSMSELFY
 from selfy_mmaction.models.insertion.block_hook import RunBlock
+
+from .shifted_layers import Shift, run_layer, shifts_in, skipped_by
 
 # Of these, only the transformation sees more than one frame.
 _STEPS: dict[str, tuple[type[nn.Module], ...]] = {
@@ -57,18 +62,35 @@ class Part(NamedTuple):
     """Layers of a backbone, and the block that follows them.
 
     Attributes:
-        layers: Layers that see one frame at a time.
+        layers: Layers that see one frame at a time, except for causal shifts.
         block: The block after them, or None at the end of the backbone.
     """
 
     layers: list[nn.Module]
     block: SELFYBlock | None
 
-    def run(self, x: Tensor) -> Tensor:
-        """Run the layers, without the block, on frames (N, C, H, W)."""
+    @property
+    def shifts(self) -> list[CausalShift]:
+        """Causal shifts of the layers, in their order."""
+        return [shift for layer in self.layers for shift in shifts_in(layer)]
+
+    def run(self, x: Tensor, shift: Shift | None = None) -> Tensor:
+        """Run the layers, without the block.
+
+        Args:
+            x: Frames, (N, C, H, W).
+            shift: Is called instead of each causal shift. Default: None, for layers
+                without one.
+
+        Returns:
+            (N, C', H', W').
+        """
         for layer in self.layers:
-            # Not __call__, whose hook would run the block on whole clips.
-            x = layer.forward(x)
+            if shift is not None and [*shifts_in(layer)]:
+                x = run_layer(layer, x, shift)
+            else:
+                # Not __call__, whose hook would run the block on whole clips.
+                x = layer.forward(x)
         return x
 
 
@@ -76,9 +98,10 @@ def split(network: Any) -> list[Part]:
     """Split the backbone of a recognizer after each block.
 
     Args:
-        network: A trained TSN recognizer: ``Recognizer2D`` with ``ResNetSELFY`` or
+        network: A trained recognizer in evaluation mode: ``Recognizer2D`` with
+            ``ResNetSELFY``, ``ResNetTSMSELFY`` with ``causal_shift=True``, or
             mmaction2's ``ResNet``, SELFY blocks after its stages, and ``TSNHead`` or
-            ``TSMHead``, in evaluation mode.
+            ``TSMHead``.
 
     Returns:
         Parts in order. Only the last has no block.
@@ -109,6 +132,7 @@ def split(network: Any) -> list[Part]:
             f'insert it after one of {", ".join(names)}',
         )
     parts.append(Part(layers, None))
+    _check_shifts(backbone, parts)
     check_evaluation(network)
     return parts
 
@@ -161,7 +185,7 @@ def _check_recognizer(network: Any) -> None:
             _name(network),
             'only Recognizer2D runs frame by frame, and 3D networks mix frames in '
             'every layer',
-            'use SELFYNet-TSN',
+            'use SELFYNet-TSN or causal SELFYNet-TSM',
         )
     if isinstance(network, HostOfBlocks):
         raise _refusal(
@@ -197,18 +221,21 @@ def _check_recognizer(network: Any) -> None:
 
 def _check_backbone(backbone: Any) -> None:
     name = _name(backbone)
-    if isinstance(backbone, ResNetTSM):
+    if isinstance(backbone, ResNetTSM) and not getattr(backbone, 'causal_shift', False):
         raise _refusal(
             name,
             'each of its temporal shifts needs features of the next frame, so a deep '
             'network looks many frames ahead',
-            'train the TSN form (ResNetSELFY, configs/selfy/selfy-tsn-*)',
+            'train the causal form (ResNetTSMSELFY with causal_shift=True, '
+            'configs/selfy/selfy-tsm-causal-*) or the TSN form (ResNetSELFY, '
+            'configs/selfy/selfy-tsn-*)',
         )
-    if _host_class(backbone) not in (ResNet, ResNetSELFY):
+    if _host_class(backbone) not in (ResNet, ResNetSELFY, ResNetTSMSELFY):
         raise _refusal(
             f'the backbone {name}',
             'it is not known to run frame by frame',
-            'use ResNetSELFY, or ResNet with inserted blocks',
+            'use ResNetSELFY, ResNetTSMSELFY with causal_shift=True, or ResNet with '
+            'inserted blocks',
         )
     if len(backbone.out_indices) != 1:
         raise _refusal(
@@ -217,11 +244,11 @@ def _check_backbone(backbone: Any) -> None:
             'use one level',
         )
     for path, module in backbone.named_modules():
-        if isinstance(module, TemporalShift):
+        if isinstance(module, TemporalShift) and type(module) is not CausalShift:
             raise _refusal(
                 f'{name}.{path} ({_name(module)})',
-                'it shifts features between frames',
-                'use a network without temporal shifts',
+                'it needs features of the next frame',
+                'use ResNetTSMSELFY with causal_shift=True',
             )
         if isinstance(module, _BatchNorm) and module.running_mean is None:
             raise _refusal(
@@ -241,6 +268,29 @@ def _check_hooks(name: str, layer: nn.Module) -> None:
             'the hook would not run',
             'remove the hook',
         )
+
+
+def _check_shifts(backbone: nn.Module, parts: list[Part]) -> None:
+    layers = [layer for part in parts for layer in part.layers]
+    names = {module: name for name, module in backbone.named_modules()}
+    known = {shift for part in parts for shift in part.shifts}
+    for module, name in names.items():
+        if isinstance(module, CausalShift) and module not in known:
+            raise _refusal(
+                f'{_name(backbone)}.{name} ({_name(module)})',
+                'it is not where mmaction2 puts shifts',
+                'use ResNetTSMSELFY with causal_shift=True',
+            )
+    for layer in layers:
+        for module in skipped_by(layer):
+            _check_hooks(names[module], module)
+            # A subclass may have another forward pass.
+            if type(module) not in (BasicBlock, Bottleneck, ConvModule, CausalShift):
+                raise _refusal(
+                    f'{_name(backbone)}.{names[module]} ({_name(module)})',
+                    'it is not known what it does around its temporal shift',
+                    'use the residual blocks of mmaction2',
+                )
 
 
 def _check_block(after: str, hook: RunBlock, block: Any) -> None:

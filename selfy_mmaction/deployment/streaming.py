@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Exact streaming: SELFYNet-TSN on a sequence of any length, frame by frame."""
+"""Exact streaming: a network on a sequence of any length, frame by frame."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from selfy_mmaction.ops import check_int
 
 from .block_frames import finish, match, reach, reduce
 from .frame_stream import FrameStream, Sizes
+from .shifted_layers import FrameShifts
 
 
 class BlockState(NamedTuple):
@@ -38,11 +39,15 @@ class StreamState(NamedTuple):
             (N, average_frames - 1, classes), or, if all are averaged, their average,
             (N, 1, classes).
         frames: Number of frames that were given, int64 on the CPU.
+        shifts: Channels of the last frame that each causal shift moves to the next one,
+            (N, C // shift_div, H, W), in the order of the network; zeros where there is
+            no frame. Empty for TSN.
     """
 
     blocks: tuple[BlockState, ...]
     scores: Tensor
     frames: Tensor
+    shifts: tuple[Tensor, ...] = ()
 
 
 class StreamingRecognizer(FrameStream[StreamState]):
@@ -51,10 +56,10 @@ class StreamingRecognizer(FrameStream[StreamState]):
     After N frames, the scores are those of the offline network with ``num_segments=N``
     for all frames up to ``delay`` frames ago. Each layer runs once per frame. A block
     waits for the frames that its largest offset needs; the delays of several blocks
-    add up.
+    add up. A causal shift waits for nothing.
 
     Args:
-        network: Trained TSN recognizer in evaluation mode; see
+        network: Trained recognizer in evaluation mode; see
             :class:`~selfy_mmaction.deployment.frame_stream.FrameStream`.
         average_frames: Number of frames whose scores are averaged: the last ones.
             Default: None, all frames since the beginning.
@@ -105,26 +110,36 @@ class StreamingRecognizer(FrameStream[StreamState]):
         for _ in range(self.delay):
             features = state.blocks[0].features
             nothing = features.new_zeros(len(features), *features.shape[2:])
-            result, state = self._advance(nothing, state, exists=False)
+            inside = torch.zeros((), dtype=torch.bool, device=features.device)
+            first = len(self._first.shifts)
+            shifts = FrameShifts(state.shifts[first:])
+            shifts.kept += state.shifts[:first]
+            result, state = self._continue(nothing, inside, shifts, state)
             if int(state.frames) > self.delay:
                 results.append(result)
         return results
 
-    def _advance(
-        self, x: Tensor, state: StreamState, exists: bool = True
+    def _advance(self, frame: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        inside = torch.ones((), dtype=torch.bool, device=frame.device)
+        shifts = FrameShifts(state.shifts)
+        x = self._first.run(frame, shifts.of(inside))
+        return self._continue(x, inside, shifts, state)
+
+    def _continue(
+        self, x: Tensor, inside: Tensor, shifts: FrameShifts, state: StreamState
     ) -> tuple[Tensor, StreamState]:
-        inside = torch.full((), exists, dtype=torch.bool, device=x.device)
+        """Continue after the first part, whose output is x, (N, C, H, W)."""
         states = []
         for block, part, past in zip(
             self._blocks, self._parts, state.blocks, strict=True
         ):
             x, inside, past = _step(block, x, inside, past)
             states.append(past)
-            x = part.run(x)
+            x = part.run(x, shifts.of(inside))
         frames = state.frames + 1
         scores = self._frame_scores(x)
         average, kept = self._average(scores, inside, state.scores, frames - self.delay)
-        return average, StreamState(tuple(states), kept, frames)
+        return average, StreamState(tuple(states), kept, frames, tuple(shifts.kept))
 
     def _average(
         self, scores: Tensor, inside: Tensor, past: Tensor, results: Tensor
@@ -156,7 +171,8 @@ class StreamingRecognizer(FrameStream[StreamState]):
         classes = self.network.cls_head.num_classes
         scores = like.new_zeros(streams, number, classes, dtype=dtype)
         frames = torch.zeros((), dtype=torch.int64)
-        return StreamState(tuple(blocks), scores, frames)
+        shifts = tuple(like.new_zeros(streams, *size) for size in sizes.shifts)
+        return StreamState(tuple(blocks), scores, frames, shifts)
 
 
 def _step(

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Small SELFYNet-TSN with weights and statistics that nothing can hide behind."""
+"""Small SELFYNets with weights and statistics that nothing can hide behind."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +19,7 @@ def build(
     **block: Any,
 ) -> Any:
     """Build a network whose weights depend only on the options of the block."""
+    bottlenecks = (backbone or {}).get('depth', 18) > 34
     settings = dict(offsets=(-2, -1, 0, 1, 2), window=(5, 3), reduced_channels=6)
     config = dict(
         type='Recognizer2D',
@@ -32,7 +33,9 @@ def build(
             selfy=dict(after=after, block=dict(settings, type='SELFYBlock', **block)),
         )
         | (backbone or {}),
-        cls_head=dict(type=head, num_classes=CLASSES, in_channels=32),
+        cls_head=dict(
+            type=head, num_classes=CLASSES, in_channels=128 if bottlenecks else 32
+        ),
     )
     if head == 'TSMHead':
         config['cls_head'].update(num_segments=num_segments, is_shift=False)

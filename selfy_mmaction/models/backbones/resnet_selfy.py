@@ -18,6 +18,7 @@ from selfy_mmaction.models.insertion.insert_blocks import insert_block
 from selfy_mmaction.models.layers.building import build
 from selfy_mmaction.ops import check_bool
 
+from .causal_shift import make_causal
 from .pretrained import init_from_recognizer
 
 
@@ -197,12 +198,17 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
         num_segments: Frames per clip, T. Default: 8.
         selfy: See :class:`ResNetSELFY`. Default: None.
         base_channels: Width of the stem. Default: 64, as in all pretrained weights.
+        causal_shift: Whether the temporal shifts take features only from the past, so
+            that the network can run on a stream; see
+            :class:`~selfy_mmaction.models.backbones.causal_shift.CausalShift`. Weights
+            are named as without. Default: False.
         kwargs: Arguments of mmaction2's ``ResNetTSM``. ``pretrained2d`` defaults to
             whether ``pretrained`` is set, because mmaction2's own default fails without
             pretrained weights.
 
     Raises:
-        ValueError: If ``selfy`` has unknown keys or stages.
+        ValueError: If ``selfy`` has unknown keys or stages, or ``causal_shift`` is set
+            without shifts or with other layers that see the future.
     """
 
     def __init__(
@@ -211,10 +217,12 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
         num_segments: int = 8,
         selfy: dict[str, Any] | None = None,
         base_channels: int = 64,
+        causal_shift: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault('pretrained2d', kwargs.get('pretrained') is not None)
         self._requested_width = base_channels
+        self.causal_shift = check_bool('causal_shift', causal_shift)
         super().__init__(depth, num_segments=num_segments, **kwargs)
         self._insert_blocks(selfy)
 
@@ -222,3 +230,5 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
         """Set the width before mmaction2 adds temporal shifts to the stages."""
         self._set_width(self._requested_width)
         super().init_structure()
+        if self.causal_shift:
+            make_causal(self)
