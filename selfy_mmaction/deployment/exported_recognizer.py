@@ -20,7 +20,7 @@ from selfy_mmaction.ops import check_choice
 from .runtimes import RUNTIMES, open_file
 
 # Local files only: mmengine downloads other paths before it reads them.
-_LOCAL_FILE = r'(?!.*://).*\.(?:onnx|pt|pt2)$'
+_LOCAL_FILE = r'(?!.*://).*\.(?i:onnx|pt|pt2)$'
 _KEY = 'exported_file'
 
 
@@ -161,7 +161,7 @@ def load_from_exported_file(path: str, map_location: Any = None) -> dict[str, An
         FileNotFoundError: If the file or its description does not exist.
     """
     path = os.path.expanduser(path)
-    if path.endswith('.pt') and not _is_torchscript(path):
+    if path.lower().endswith('.pt') and not _is_torchscript(path):
         return CheckpointLoader._schemes[''](path, map_location)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'the exported file {path} does not exist')

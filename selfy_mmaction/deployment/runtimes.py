@@ -44,7 +44,8 @@ def open_file(
     if threads is not None:
         check_int('threads', threads)
     path = Path(path)
-    fitting = [name for name, suffix in RUNTIMES.items() if suffix == path.suffix]
+    ending = path.suffix.lower()
+    fitting = [name for name, suffix in RUNTIMES.items() if suffix == ending]
     if not fitting:
         raise ValueError(
             f'{path} is not an exported file: its name must end in '
