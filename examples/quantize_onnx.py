@@ -5,7 +5,9 @@
     python examples/quantize_onnx.py CONFIG network.onnx int8.onnx
 
 The quantizer is that of ONNX Runtime: static, with one scale per output channel of a
-weight. The clips pass through the test pipeline of the config.
+weight. The clips pass through the test pipeline of the config. Only products
+(convolutions, linear layers, similarities) are quantized, and not those of the
+classifier, because 256 possible scores would often tie.
 """
 
 import argparse
@@ -48,25 +50,31 @@ def quantize(
         network: ONNX file of ``run export``.
         out: File to write.
         clips: Clips as the file takes them, (views * T, 3, H, W) for 2D networks.
-        keep: Part of the network that stays in float32, by its name in the model, such
-            as 'transformation'. Default: '', none.
+        keep: Another part of the network that stays in float32, by its name in the
+            model, such as 'transformation'. Default: '', none.
 
     Raises:
         ValueError: If the network has no such part.
     """
     nodes = onnx.load(network).graph.node
     names = [{each.key: each.value for each in n.metadata_props} for n in nodes]
+    spaces = [name.get('namespace', '') for name in names]
+    if keep and not any(keep in space for space in spaces):
+        raise ValueError(f'{network} has no part {keep!r}')
     kept = [
         node.name
-        for node, name in zip(nodes, names, strict=True)
-        if keep and keep in name.get('namespace', '')
+        for node, space in zip(nodes, spaces, strict=True)
+        if 'cls_head' in space or (keep and keep in space)
     ]
-    if keep and not kept:
-        raise ValueError(f'{network} has no part {keep!r}')
     partial = out.with_name(f'{out.name}.partial')
     try:
         quantize_static(
-            network, partial, Clips(clips), per_channel=True, nodes_to_exclude=kept
+            network,
+            partial,
+            Clips(clips),
+            per_channel=True,
+            op_types_to_quantize=['Conv', 'Gemm', 'MatMul'],
+            nodes_to_exclude=kept,
         )
         os.replace(partial, out)
     finally:
@@ -102,7 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--keep',
         default='',
         metavar='PART',
-        help='part of the network that stays in float32, such as transformation '
+        help='another part that stays in float32, such as transformation '
         '(default: none)',
     )
     return parser
