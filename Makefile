@@ -17,7 +17,7 @@ venv: $(BIN)/.installed  ## create .venv and install the package with locked ver
 $(BIN)/.installed: setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check \
-	    -c $(CONSTRAINTS) -e '.[mmcv-lite,optional,visualize,deploy,tests]' setuptools
+	    -c $(CONSTRAINTS) -e '.[mmcv-lite,optional,visualize,deploy,openvino,tests]' setuptools
 	# Not a dependency of the package on platforms without a decord wheel: docs/install.md
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps \
 	    -c $(CONSTRAINTS) mmaction2

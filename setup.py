@@ -104,6 +104,7 @@ setup(
         'optional': requirements('optional'),
         'visualize': requirements('visualize'),
         'deploy': requirements('deploy'),
+        'openvino': requirements('openvino'),
         'tests': requirements('tests'),
         'docs': requirements('docs'),
     },

@@ -61,7 +61,7 @@ def make_parser(doc: str, **inputs: int) -> ArgumentParser:
         *((name, default, _INPUTS[name]) for name, default in inputs.items()),
     ):
         text += f' (default: {default})'
-        add(f'--{name}', type=_positive, default=default, help=text)
+        add(f'--{name}', type=positive, default=default, help=text)
     add('--official', type=Path, metavar='PATH', help='checkout of the official code')
     text = 'also run the official code with its compiled sampler'
     add('--sampler', action='store_true', help=text)
@@ -72,7 +72,8 @@ def make_parser(doc: str, **inputs: int) -> ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a positive number of the command line."""
     value = int(text)
     if value < 1:
         raise ArgumentTypeError(f'must be 1 or more, but got {value}')

@@ -28,4 +28,10 @@ if not _doctor_starts:
     # Must come first: the subpackages below import mmaction.models.
     apply_workarounds()
 
-    from selfy_mmaction import checkpoints, datasets, engine, models  # noqa: F401
+    from selfy_mmaction import (  # noqa: F401
+        checkpoints,
+        datasets,
+        deployment,
+        engine,
+        models,
+    )

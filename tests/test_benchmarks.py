@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from selfy_mmaction.deployment import runtimes
+from selfy_mmaction.deployment.runtimes import open_file
+
 ROOT = Path(__file__).parents[1]
 # Stand-in for the official code, as far as op.py calls it. Like the original, it
 # allocates on CUDA.
@@ -113,6 +116,54 @@ def test_rows_of_streaming(run):
     # Offsets -1 and 0, and the shifts need no multiply-adds.
     assert gmacs['causal TSM, whole clip'] == pytest.approx(6 * causal)
     assert 0 < 6 * causal < whole
+
+
+def test_rows_of_the_runtimes(run, tmp_path, monkeypatch):
+    def no_compiler(*args, **kwargs):
+        raise RuntimeError('no C++ compiler\nmore lines')
+
+    monkeypatch.setattr(torch, 'compile', no_compiler)
+    real = open_file
+
+    def lose_an_operator(path, runtime, threads):
+        run = real(path, runtime, threads)
+        return run if runtime != 'pt2' else lambda frames: run(frames) * 0.99
+
+    monkeypatch.setattr(runtimes, 'open_file', lose_an_operator)
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    only = ('compile', 'torchscript', 'pt2', 'openvino')
+    rows, data = run('runtimes', '--only', *only)
+    latency, throughput = data['tables']
+    assert (latency['batch'], throughput['batch']) == (1, 2)
+    names = [name for name, _ in rows]
+    assert names == ['PyTorch eager', 'TorchScript']
+    reasons = {each['candidate']: each['reason'] for each in latency['not_run']}
+    assert reasons['torch.compile'] == 'RuntimeError: no C++ compiler'
+    assert reasons['PT2'] == 'log probabilities differ from eager by 0.01'
+    assert "install 'selfy-mmaction[openvino]'" in reasons['OpenVINO']
+    for row in throughput['rows']:
+        seconds = np.median(row['all_seconds'])
+        assert row['clips_per_s'] == pytest.approx(2 / seconds)
+        ratios = np.divide(row['all_seconds'], throughput['rows'][0]['all_seconds'])
+        assert row['ratio'] == pytest.approx(np.quantile(ratios, [0.25, 0.5, 0.75]))
+        assert row['difference'] <= 1e-3
+    table = (tmp_path / 'runtimes.md').read_text()
+    assert '\nslim, threads 1, batch 2\n' in table
+    assert '- torch.compile: RuntimeError: no C++ compiler\n' in table
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ('--threads 1 4096', '--threads 4096: only'),
+        ('--repeats 3', '--repeats 3: must be 4 or more'),
+        ('--batch 1', '--batch 1: must be 2 or more; one clip is the latency'),
+    ],
+)
+def test_invalid_options_of_the_runtimes(run, capsys, args, message):
+    with pytest.raises(SystemExit, match='2'):
+        run('runtimes', *args.split())
+    assert message in capsys.readouterr().err
 
 
 def test_official_code_as_baseline(run, tmp_path, capsys):

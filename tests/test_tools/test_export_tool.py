@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.deployment import exporting
-from selfy_mmaction.inference import predict
+from selfy_mmaction.deployment.runtimes import open_file
+from selfy_mmaction.inference import Predictor, predict
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'export.py'
 CONFIG = 'selfy_mmaction::motion/selfy-tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
@@ -68,3 +70,42 @@ def test_a_difference_is_exit_code_1(run, capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match='^1$'):
         run(*NETWORK, tmp_path / 'a.pt')
     assert 'error: a.pt is not written' in capsys.readouterr().err
+
+
+def test_example_of_quantization(run, run_script, tmp_path, motion_tiny, capsys):
+    onnx = pytest.importorskip('onnx', reason='needs the extra "deploy"')
+    network, out = tmp_path / 'a.onnx', tmp_path / 'int8 ñ.onnx'
+    run(*NETWORK, network)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {CONFIG!r}\ntrain_dataloader = dict(dataset=dict(\n'
+        f'    ann_file={str(motion_tiny / "train.txt")!r},\n'
+        f'    data_prefix=dict(video={str(motion_tiny / "videos")!r})))\n'
+    )
+    example = TOOL.parents[1] / 'examples' / 'quantize_onnx.py'
+    run_script(example, config, network, out, '--clips', 3, '--keep', 'transformation')
+    assert f'{out} written: 0.' in capsys.readouterr().out
+    assert Path(f'{out}.json').read_text() == Path(f'{network}.json').read_text()
+    assert not [path for path in tmp_path.iterdir() if 'partial' in path.name]
+    types = [node.op_type for node in onnx.load(out).graph.node]
+    assert types.count('DequantizeLinear') > 29 > types.count('Pow') == 3
+    weights = onnx.load(out).graph.initializer
+    scales = [each for each in weights if each.name.endswith('conv.weight_scale')]
+    assert scales
+    assert all(len(each.dims) == 1 and each.dims[0] > 1 for each in scales)
+    predictor = Predictor(*NETWORK, device='cpu')
+    clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+    frames = clip.inputs['inputs'].numpy()[None]
+    expected = open_file(network)(frames)
+    found = open_file(out)(frames)
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert not np.array_equal(found, expected)
+    for words, message in (
+        ([out, out], 'must be another file that ends in .onnx'),
+        ([tmp_path / 'no.onnx', out], 'no.onnx does not exist; `run export` writes'),
+        ([network, out, '--clips', 0], '--clips 0: must be 1 or more'),
+        ([network, out, '--keep', 'nothing'], "has no part 'nothing'"),
+    ):
+        with pytest.raises(SystemExit, match='2'):
+            run_script(example, config, *words)
+        assert message in capsys.readouterr().err
