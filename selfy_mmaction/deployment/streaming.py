@@ -113,7 +113,8 @@ class StreamingRecognizer(FrameStream[StreamState]):
     def _advance(
         self, x: Tensor, state: StreamState, exists: bool = True
     ) -> tuple[Tensor, StreamState]:
-        inside = torch.full((), exists, dtype=torch.bool, device=x.device)
+        # Not torch.full, which TorchScript does not know for booleans.
+        inside = (x.new_ones if exists else x.new_zeros)((), dtype=torch.bool)
         states = []
         for block, part, past in zip(
             self._blocks, self._parts, state.blocks, strict=True
@@ -178,7 +179,8 @@ def _step(
     maps = torch.cat([past.maps, newest[:, None]], 1)
     exist = torch.cat([past.inside, inside[None]])
     features = torch.cat([past.features, x[:, None]], 1)
-    frame = maps.size(1) - features.size(1)
+    frame, _ = reach(block)
     stss = match(block.transformation, maps, [frame], exist)
-    out = finish(block, features[:, :1], stss)[:, 0]
+    # A copy, not a slice: torch.export excludes N = 1 when it flattens a slice.
+    out = finish(block, features[:, [0]], stss)[:, 0]
     return out, exist[frame], BlockState(maps[:, 1:], exist[1:], features[:, 1:])
