@@ -34,7 +34,6 @@ FOREIGN = {
     *('cat', 'cd', 'cp', 'ls', 'mkdir', 'mv', 'rm', 'source', 'tail', 'tar', 'unzip'),
     *('conda', 'curl', 'ffmpeg', 'git', 'mim', 'nvidia-smi', 'tensorboard', 'wandb'),
     *('brew', 'cmake', 'scancel', 'squeue', 'uv', 'wget'),
-    'build/classify_video',  # examples/cpp
 }
 # Programs that start the program after their own options.
 LAUNCHERS = {'nohup', 'sbatch', 'srun'}
