@@ -18,12 +18,12 @@ import onnxruntime
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument('network', help='exported file; its .json is beside it')
+parser.add_argument('network', help='exported file')
 parser.add_argument('video', help='video of any length')
 args = parser.parse_args()
 
-with open(f'{args.network}.json', encoding='utf-8') as file:
-    about = json.load(file)
+session = onnxruntime.InferenceSession(args.network)
+about = json.loads(session.get_modelmeta().custom_metadata_map['description'])
 _, count, _, height, width = about['input']['shape']
 steps = {step['type']: step for step in about['preprocessing']['test_pipeline']}
 
@@ -37,7 +37,6 @@ if 'Resize' in steps:
 top = [(clip[0].shape[0] - height) // 2, (clip[0].shape[1] - width) // 2]
 clip = np.stack(clip)[:, top[0] : top[0] + height, top[1] : top[1] + width]
 
-session = onnxruntime.InferenceSession(args.network)
 inputs = {'frames': clip.transpose(0, 3, 1, 2)[None]}  # (1, T, 3, H, W), uint8
 (probabilities,) = session.run(None, inputs)
 for label in np.argsort(-probabilities[0])[:5]:

@@ -33,7 +33,7 @@ PLACEHOLDER = re.compile(r'[A-Z][A-Z0-9_]*')
 FOREIGN = {
     *('cat', 'cd', 'cp', 'ls', 'mkdir', 'mv', 'rm', 'source', 'tail', 'tar', 'unzip'),
     *('conda', 'curl', 'ffmpeg', 'git', 'mim', 'nvidia-smi', 'tensorboard', 'wandb'),
-    *('brew', 'scancel', 'squeue', 'uv', 'wget'),
+    *('brew', 'cmake', 'scancel', 'squeue', 'uv', 'wget'),
 }
 # Programs that start the program after their own options.
 LAUNCHERS = {'nohup', 'sbatch', 'srun'}

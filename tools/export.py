@@ -4,8 +4,9 @@
     python tools/export.py CONFIG CHECKPOINT network.onnx
     python tools/export.py CONFIG CHECKPOINT network.pt --format torchscript
 
-The file maps frames to probabilities and needs neither this package nor mmaction2. It
-is compared with the network on frames of a video and written, with a description in
+The file maps frames to probabilities and needs neither this package nor mmaction2. With
+--stream, it maps the next frame and a state to probabilities and the next state. It is
+compared with the network on frames of a video and written, with a description in
 JSON beside it, only if both agree. Exit code 0 if they do, 1 if they do not, 2 if the
 command is wrong or the network cannot be exported.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from selfy_mmaction.datasets.reading import UnreadableError
 from selfy_mmaction.deployment.exported_network import INPUTS
+from selfy_mmaction.deployment.exported_stream import STREAMS
 from selfy_mmaction.deployment.exporting import ComparisonError, export_network
 from selfy_mmaction.deployment.formats import FORMATS
 
@@ -51,6 +53,19 @@ def make_parser() -> argparse.ArgumentParser:
         '(default: %(default)s)',
     )
     add(
+        '--stream',
+        choices=STREAMS,
+        help='take one frame at a time and a state: the whole sequence exactly, or the '
+        'last T frames (default: whole clips)',
+    )
+    add(
+        '--average-frames',
+        type=int,
+        metavar='N',
+        help='number of last frames whose scores --stream exact averages (default: all '
+        'since the beginning)',
+    )
+    add(
         '--check',
         metavar='VIDEO',
         help='video for the comparison (default: the sample clip of this package)',
@@ -63,6 +78,8 @@ def main() -> None:
     """Run the command line."""
     parser = make_parser()
     args = parser.parse_args()
+    if args.average_frames is not None and args.stream != 'exact':
+        parser.error('--average-frames needs --stream exact')
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors='backslashreplace')
     try:
@@ -74,6 +91,8 @@ def main() -> None:
             takes=args.input,
             dynamic=args.dynamic == 'batch',
             half=args.half,
+            stream=args.stream,
+            average_frames=args.average_frames,
             video=args.check,
             classes=args.classes,
         )
@@ -86,11 +105,12 @@ def main() -> None:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:
         parser.exit(130, '\ninterrupted; nothing is written\n')
+    things = 'clips' if result.steps is None else f'streams of {result.steps} frames'
     print(
-        f'batches of {", ".join(map(str, result.batches))}: largest difference of a '
-        f'probability {result.largest_difference:.2g}, of its logarithm '
-        f'{result.largest_log_difference:.2g}; same top-1 for '
-        f'{result.top1_agreement:.0%} of the clips'
+        f'batches of {", ".join(map(str, result.batches))} {things}: largest '
+        f'difference of a probability {result.largest_difference:.2g}, of its '
+        f'logarithm {result.largest_log_difference:.2g}; same top-1 for '
+        f'{result.top1_agreement:.0%} of the results'
     )
     print(f'{args.out} and {args.out}.json written')
 

@@ -80,7 +80,7 @@ def match(
         keys=keys.flatten(0, 1),
         backend=step.backend,
     )
-    size = (len(maps), len(frames), len(offsets))
+    size = (maps.size(0), len(frames), len(offsets))
     stss = stss[:, 0, :, :, 0].unflatten(0, size)  # (N, Q, L, h, w, U, V)
     stss = stss.permute(0, 1, 3, 4, 2, 5, 6)
     if gaussian:

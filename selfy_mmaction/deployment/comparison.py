@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Comparison of an exported file with the network, on frames of a video."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from selfy_mmaction.inference import Predictor
 from selfy_mmaction.inference.predictor import class_probabilities
 from selfy_mmaction.inference.videos import Window
 
+from .exported_stream import ExportedStream
 from .formats import Run
 
 #: Largest difference of log probabilities that is allowed, by precision. Rounding of
@@ -27,11 +28,12 @@ class Comparison:
     """How an exported file differs from the network.
 
     Attributes:
-        batches: Numbers of clips that were compared.
+        batches: Numbers of clips, or of streams, that ran at once.
         largest_difference: Largest difference of a probability.
         largest_log_difference: Largest difference of its natural logarithm.
-        top1_agreement: Fraction of clips with the same most probable class.
+        top1_agreement: Fraction of results with the same most probable class.
         tolerance: Largest logarithmic difference allowed.
+        steps: Frames per stream, or None for clips.
     """
 
     batches: tuple[int, ...]
@@ -39,6 +41,7 @@ class Comparison:
     largest_log_difference: float
     top1_agreement: float
     tolerance: float
+    steps: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -113,6 +116,65 @@ def compare(
             chosen = np.arange(first, first + size) % len(clips)
             found.append(run(inputs[chosen].numpy()))
             wanted.append(expected[chosen])
+    return _compare(found, wanted, batches, half)
+
+
+def compare_stream(
+    run: Run,
+    network: ExportedStream,
+    predictor: Predictor,
+    clips: list[dict[str, Any]],
+    inputs: Tensor,
+    batches: tuple[int, ...],
+    half: bool,
+) -> Comparison:
+    """Compare an exported step with the recognizer as a stream, after each frame.
+
+    The streams join the clips, each from another one on, and are longer than a clip.
+
+    Args:
+        run: See :func:`compare`.
+        network: What was exported.
+        predictor: See :func:`compare`.
+        clips: See :func:`compare`.
+        inputs: Frames of the same clips, (clips, F, 3, H, W), as the file takes them.
+        batches: Numbers of streams to run at once.
+        half: See :func:`compare`.
+    """
+    samples = pseudo_collate([dict(clip) for clip in clips])
+    frames = predictor.model.data_preprocessor(samples)['inputs']
+    eager = network.stream_of(predictor.model)
+    total = inputs.size(1)
+    length = getattr(predictor.model.backbone, 'num_segments', None) or total
+    steps = eager.delay + 2 * length
+
+    def pick(source: Tensor, step: int, streams: int) -> Tensor:
+        first = torch.arange(streams)
+        return source[(first + step // total) % len(clips), step % total]
+
+    expected = []
+    state = None
+    for step in range(steps):
+        scores, state = eager.forward_step(pick(frames, step, max(batches)), state)
+        if scores is not None:
+            expected.append(scores.double().softmax(-1).numpy())
+    found, wanted = [], []
+    for size in batches:
+        tensors = [tensor.numpy() for tensor in network.clean_state(size)]
+        for step in range(steps):
+            result, *tensors = run(pick(inputs, step, size).numpy(), *tensors)
+            if step >= eager.delay:
+                found.append(result)
+                wanted.append(expected[step - eager.delay][:size])
+    return replace(_compare(found, wanted, batches, half), steps=steps)
+
+
+def _compare(
+    found: list[np.ndarray],
+    wanted: list[np.ndarray],
+    batches: tuple[int, ...],
+    half: bool,
+) -> Comparison:
     actual, reference = np.concatenate(found).astype(float), np.concatenate(wanted)
     logs = [np.log(np.maximum(x, _LEAST)) for x in (actual, reference)]
     return Comparison(

@@ -1,28 +1,25 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Export of a trained network to a file, compared and described."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-import mmaction
-import numpy as np
 import torch
 from mmengine.config import Config
 
 from selfy_mmaction.atomic_files import replacing
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.inference import Predictor
-from selfy_mmaction.inference.pipeline import find_test_pipeline
 from selfy_mmaction.inference.videos import find_videos
-from selfy_mmaction.version import __version__
+from selfy_mmaction.ops import check_choice, check_int
 
-from .comparison import Comparison, compare, read_clips
-from .exported_network import ExportedNetwork
-from .formats import INPUT, OUTPUT, check_format, export
+from .comparison import Comparison, compare, compare_stream, read_clips
+from .description import as_json, as_metadata, describe
+from .exported_network import Exportable, ExportedNetwork
+from .exported_stream import STREAMS, ExportedStream
+from .formats import check_format, export
 
-_TRACED = 2  # clips; exporters take a size of 1 for a constant
+_TRACED = 2  # clips or streams; exporters take a size of 1 for a constant
 
 
 class ComparisonError(RuntimeError):
@@ -38,6 +35,8 @@ def export_network(
     takes: str = 'frames',
     dynamic: bool = True,
     half: bool = False,
+    stream: str | None = None,
+    average_frames: int | None = None,
     video: str | os.PathLike | None = None,
     classes: str | os.PathLike | None = None,
 ) -> Comparison:
@@ -45,6 +44,8 @@ def export_network(
 
     Writes ``out`` and, beside it, ``out`` + '.json' with the class names, the
     preprocessing, the comparison and the versions; both only if the comparison passes.
+    The metadata of ``out`` are the same, see
+    :func:`~selfy_mmaction.deployment.description.as_metadata`.
 
     Args:
         config: See :class:`~selfy_mmaction.inference.Predictor`.
@@ -55,6 +56,9 @@ def export_network(
         dynamic: Whether the file takes any number of clips; otherwise one.
             Default: True.
         half: Whether the file computes in half precision. Default: False.
+        stream: 'exact' or 'window' for a file that takes one frame at a time, see
+            :class:`ExportedStream`. Default: None, whole clips.
+        average_frames: See :class:`ExportedStream`. Default: None.
         video: Video for the comparison. Default: None, the sample clip of this package.
         classes: See :class:`~selfy_mmaction.inference.Predictor`. Default: None.
 
@@ -63,80 +67,71 @@ def export_network(
         ExportError: If the network cannot be exported.
         ImportError: If the packages of the format are missing.
         OSError: If a file does not exist or cannot be written.
-        ValueError: If an argument is wrong.
+        ValueError: If an argument is wrong, or the network cannot stream.
         UnreadableError: If the video cannot be decoded.
     """
     out = Path(out)
     check_format(format, out)
+    _check_stream(stream, average_frames)
     if not out.parent.is_dir():
         raise FileNotFoundError(f'the folder of {out} does not exist; create it')
     (video,) = find_videos(SAMPLE_CLIP if video is None else video)
     predictor = Predictor(config, checkpoint, classes=classes, device='cpu')
     clips = read_clips(predictor, video)
     frames = torch.stack([clip['inputs'] for clip in clips])
-    network = ExportedNetwork(predictor.model, frames[0], takes)
+    network: Exportable
+    if stream is None:
+        network = ExportedNetwork(predictor.model, frames[0], takes)
+    else:
+        size = (frames.size(-2), frames.size(-1))
+        network = ExportedStream(predictor.model, size, stream, average_frames, takes)
     inputs = frames if takes == 'frames' else network.normalize(frames)
     if half:
         network.to_half()
-    exported = export(
-        network, inputs[: _TRACED if dynamic else 1], format, dynamic=dynamic
-    )
+    traced = _TRACED if dynamic else 1
     batches = (1, _TRACED, 3) if dynamic else (1,)
-    comparison = compare(exported.run, predictor, clips, inputs, batches, half)
+    if isinstance(network, ExportedStream):
+        example = (inputs[:traced, 0], *network.clean_state(traced))
+        exported = export(network, example, format, dynamic)
+        comparison = compare_stream(
+            exported.run, network, predictor, clips, inputs, batches, half
+        )
+        inputs = inputs[:, 0]
+    else:
+        exported = export(network, inputs[:traced], format, dynamic)
+        comparison = compare(exported.run, predictor, clips, inputs, batches, half)
     if not comparison.passed:
         raise ComparisonError(
             f'{out} is not written: run by {exported.runtime}, it differs from the '
             f'network on {video}: {comparison}'
         )
-    shape = list(inputs.shape)
-    shape[0] = 'batch' if dynamic else 1
-    card = dict(
+    card = describe(
+        network,
+        exported,
+        comparison,
+        predictor,
+        inputs,
         format=format,
-        input=dict(
-            name=INPUT,
-            shape=shape,
-            dtype=str(inputs.dtype).removeprefix('torch.'),
-            views=network.num_views,
-        ),
-        output=dict(name=OUTPUT, shape=[shape[0], predictor.num_classes]),
-        classes=predictor.class_names,
-        preprocessing=_preprocessing(predictor, takes),
+        dynamic=dynamic,
         half=half,
-        average_clips=predictor.model.cls_head.average_clips,
-        comparison=dict(
-            comparison.as_dict(),
-            runtime=exported.runtime,
-            video=os.path.basename(video),
-        ),
-        versions=dict(
-            selfy_mmaction=__version__,
-            mmaction2=mmaction.__version__,
-            torch=torch.__version__,
-        ),
+        video=video,
     )
+    content = exported.describe(as_metadata(card))
     with replacing(out) as partial:
-        partial.write_bytes(exported.content)
+        partial.write_bytes(content)
     with replacing(f'{out}.json') as partial:
-        text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)
-        partial.write_text(text + '\n', encoding='utf-8')
+        partial.write_text(as_json(card), encoding='utf-8')
     return comparison
 
 
-def _preprocessing(predictor: Predictor, takes: str) -> dict[str, Any]:
-    preprocessor = predictor.model.data_preprocessor
-    normalization: dict[str, Any] = dict(to_rgb=preprocessor.to_rgb)
-    if preprocessor._enable_normalize:
-        normalization.update(
-            mean=preprocessor.mean.flatten().tolist(),
-            std=preprocessor.std.flatten().tolist(),
+def _check_stream(stream: str | None, average_frames: int | None) -> None:
+    if stream is not None:
+        check_choice('stream', stream, STREAMS)
+    if average_frames is None:
+        return
+    if stream != 'exact':
+        raise ValueError(
+            f'average_frames={average_frames} is the number of frames whose scores an '
+            f"exact stream averages, but stream={stream!r}; set stream='exact'"
         )
-    return dict(
-        normalization=normalization,
-        normalized_inside=takes == 'frames',
-        test_pipeline=find_test_pipeline(predictor.model.cfg),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Convert what JSON lacks: arrays of numbers, and any other value as text."""
-    return value.tolist() if isinstance(value, np.ndarray) else str(value)
+    check_int('average_frames', average_frames, least=1)

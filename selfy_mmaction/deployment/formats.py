@@ -15,13 +15,14 @@ import torch
 import torch.fx.experimental._config as fx_config
 from torch import Tensor
 
-from .exported_network import ExportedNetwork
+from .exported_network import Exportable
 
-INPUT, OUTPUT = 'frames', 'probabilities'
 #: Extension of each format.
 FORMATS = {'onnx': '.onnx', 'torchscript': '.pt', 'pt2': '.pt2'}
 
-Run = Callable[[np.ndarray], np.ndarray]
+_TORCH = f'torch {torch.__version__}'
+#: Runs a file: as the forward of the network, with arrays instead of tensors.
+Run = Callable[..., Any]
 
 
 class ExportError(ValueError):
@@ -32,14 +33,16 @@ class ExportedFile(NamedTuple):
     """An exported network in memory.
 
     Attributes:
-        content: Content of the file.
-        run: Runs the file's content: frames of a batch to probabilities.
+        content: Content of the file, without metadata.
+        run: Runs the content.
         runtime: Name and version of what runs it.
+        describe: Returns the content with metadata, texts by name.
     """
 
     content: bytes
     run: Run
     runtime: str
+    describe: Callable[[dict[str, str]], bytes]
 
 
 def check_format(format: str, out: Path) -> None:
@@ -71,20 +74,25 @@ def check_format(format: str, out: Path) -> None:
 
 
 def export(
-    network: ExportedNetwork, example: Tensor, format: str, dynamic: bool = True
+    network: Exportable,
+    example: Tensor | tuple[Tensor, ...],
+    format: str,
+    dynamic: bool = True,
 ) -> ExportedFile:
     """Export a network.
 
     Args:
         network: The network.
-        example: A batch of inputs, of two clips or more if ``dynamic``.
+        example: Its inputs, or its only input; a batch of two or more if ``dynamic``.
         format: 'onnx', 'torchscript' or 'pt2'.
-        dynamic: Whether the file takes any number of clips; otherwise as many as
-            ``example`` has. Default: True.
+        dynamic: Whether the file takes batches of any size; otherwise of that of
+            ``example``. Default: True.
 
     Raises:
         ExportError: If the exporter fails.
     """
+    if isinstance(example, Tensor):
+        example = (example,)
     function = {'onnx': _to_onnx, 'torchscript': _to_torchscript, 'pt2': _to_pt2}
     try:
         with _quiet(), torch.no_grad():
@@ -100,64 +108,91 @@ def export(
         ) from error
 
 
-def _to_onnx(network: ExportedNetwork, example: Tensor, dynamic: bool) -> ExportedFile:
+def _to_onnx(
+    network: Exportable, example: tuple[Tensor, ...], dynamic: bool
+) -> ExportedFile:
     import onnx
     import onnxruntime
 
     program: Any = torch.onnx.export(
         network,
-        (example,),
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=_dynamic_shapes(dynamic),
+        example,
+        input_names=list(network.inputs),
+        output_names=list(network.outputs),
+        dynamic_shapes=_dynamic_shapes(network, dynamic),
         dynamo=True,
         external_data=False,
         verbose=False,
     )
-    content = program.model_proto.SerializeToString()
+    proto = program.model_proto
+    content = proto.SerializeToString()
     onnx.checker.check_model(content, full_check=True)
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
 
-    def run(frames: np.ndarray) -> np.ndarray:
-        return session.run([OUTPUT], {INPUT: frames})[0]
+    def run(*arrays: np.ndarray) -> Any:
+        named = dict(zip(network.inputs, arrays, strict=True))
+        results = session.run(list(network.outputs), named)
+        return results[0] if len(results) == 1 else tuple(results)
 
-    return ExportedFile(content, run, f'onnxruntime {onnxruntime.__version__}')
+    def describe(metadata: dict[str, str]) -> bytes:
+        onnx.helper.set_model_props(proto, metadata)
+        return proto.SerializeToString()
+
+    runtime = f'onnxruntime {onnxruntime.__version__}'
+    return ExportedFile(content, run, runtime, describe)
 
 
 def _to_torchscript(
-    network: ExportedNetwork, example: Tensor, dynamic: bool
+    network: Exportable, example: tuple[Tensor, ...], dynamic: bool
 ) -> ExportedFile:
     # check_trace would run the network twice more; the result is compared in any case.
-    traced = torch.jit.trace(network, example, check_trace=False)
-    file = io.BytesIO()
-    torch.jit.save(torch.jit.freeze(traced), file)
-    file.seek(0)
-    return ExportedFile(
-        file.getvalue(), _as_run(torch.jit.load(file)), f'torch {torch.__version__}'
-    )
+    traced = torch.jit.freeze(torch.jit.trace(network, example, check_trace=False))
+
+    def describe(metadata: dict[str, str]) -> bytes:
+        file = io.BytesIO()
+        torch.jit.save(traced, file, _extra_files=metadata)
+        return file.getvalue()
+
+    content = describe({})
+    loaded = torch.jit.load(io.BytesIO(content))
+    return ExportedFile(content, _as_run(loaded), _TORCH, describe)
 
 
-def _to_pt2(network: ExportedNetwork, example: Tensor, dynamic: bool) -> ExportedFile:
+def _to_pt2(
+    network: Exportable, example: tuple[Tensor, ...], dynamic: bool
+) -> ExportedFile:
     # Otherwise torch.export adds a guard that refuses a batch of 1.
     with fx_config.patch(backed_size_oblivious=True):
         program = torch.export.export(
-            network, (example,), dynamic_shapes=_dynamic_shapes(dynamic)
+            network, example, dynamic_shapes=_dynamic_shapes(network, dynamic)
         )
-    file = io.BytesIO()
-    torch.export.save(program, file)
-    file.seek(0)
-    loaded = torch.export.load(file).module()
-    return ExportedFile(file.getvalue(), _as_run(loaded), f'torch {torch.__version__}')
+
+    def describe(metadata: dict[str, str]) -> bytes:
+        file = io.BytesIO()
+        torch.export.save(program, file, extra_files=metadata)
+        return file.getvalue()
+
+    content = describe({})
+    loaded = torch.export.load(io.BytesIO(content)).module()
+    return ExportedFile(content, _as_run(loaded), _TORCH, describe)
 
 
-def _dynamic_shapes(dynamic: bool) -> dict[str, Any] | None:
-    return {INPUT: {0: torch.export.Dim('batch')}} if dynamic else None
+def _dynamic_shapes(network: Exportable, dynamic: bool) -> tuple[Any, ...] | None:
+    if not dynamic:
+        return None
+    batch = {0: torch.export.Dim('batch')}
+    # Not None, with which torch.onnx fails if it is that of all tensors of the state.
+    first, *others = [batch if batched else {} for batched in network.batched]
+    return (first, tuple(others)) if others else (first,)
 
 
-def _as_run(module: Callable[[Tensor], Tensor]) -> Run:
-    def run(frames: np.ndarray) -> np.ndarray:
+def _as_run(module: Callable[..., Any]) -> Run:
+    def run(*arrays: np.ndarray) -> Any:
         with torch.no_grad():
-            return module(torch.from_numpy(frames)).numpy()
+            results = module(*map(torch.from_numpy, arrays))
+        if isinstance(results, Tensor):
+            return results.numpy()
+        return tuple(result.numpy() for result in results)
 
     return run
 

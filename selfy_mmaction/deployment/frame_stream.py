@@ -223,7 +223,8 @@ class FrameStream(nn.Module, Generic[State]):
     def _check_state(self, frame: Tensor, state: State) -> None:
         """Compare the shapes of a state with those of a clean one."""
         sizes = self._measure(frame.size(-2), frame.size(-1), frame)
-        expected = self._clean(len(frame), sizes, torch.empty(0, device='meta'))
+        # Not len(), which exporters take for a constant.
+        expected = self._clean(frame.size(0), sizes, torch.empty(0, device='meta'))
         shapes = _shapes(state)
         if shapes != _shapes(expected):
             raise ValueError(

@@ -120,7 +120,7 @@ class StreamingRecognizer(FrameStream[StreamState]):
         return results
 
     def _advance(self, frame: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        inside = torch.ones((), dtype=torch.bool, device=frame.device)
+        inside = frame.new_ones((), dtype=torch.bool)
         shifts = FrameShifts(state.shifts)
         x = self._first.run(frame, shifts.of(inside))
         return self._continue(x, inside, shifts, state)
@@ -194,7 +194,8 @@ def _step(
     maps = torch.cat([past.maps, newest[:, None]], 1)
     exist = torch.cat([past.inside, inside[None]])
     features = torch.cat([past.features, x[:, None]], 1)
-    frame = maps.size(1) - features.size(1)
+    frame, _ = reach(block)
     stss = match(block.transformation, maps, [frame], exist)
-    out = finish(block, features[:, :1], stss)[:, 0]
+    # A copy, not a slice: torch.export excludes N = 1 when it flattens a slice.
+    out = finish(block, features[:, [0]], stss)[:, 0]
     return out, exist[frame], BlockState(maps[:, 1:], exist[1:], features[:, 1:])

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
-from selfy_mmaction.deployment import comparison, exporting, formats
+from selfy_mmaction.deployment import comparison, description, exporting, formats
 from selfy_mmaction.deployment.exported_network import ExportedNetwork
 from selfy_mmaction.inference import Predictor
 
@@ -41,6 +41,22 @@ def files(tmp_path_factory):
     return config, path
 
 
+def read_metadata(path, format):
+    if format == 'onnx':
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    names = ('description', 'classes', 'input.shape', 'input.views')
+    texts = dict.fromkeys(names, '')
+    load = dict(torchscript=torch.jit.load, pt2=torch.export.load)[format]
+    kind = dict(torchscript='_extra_files', pt2='extra_files')[format]
+    load(path, **{kind: texts})
+    return {
+        name: text.decode() if isinstance(text, bytes) else text
+        for name, text in texts.items()
+    }
+
+
 @pytest.mark.parametrize(
     ('format', 'takes', 'dynamic'),
     [
@@ -62,6 +78,11 @@ def test_file_and_description(files, tmp_path, format, takes, dynamic):
     assert card['preprocessing']['normalized_inside'] == (takes == 'frames')
     assert {path.name for path in tmp_path.iterdir()} == {out.name, f'{out.name}.json'}
     assert b'selfy_mmaction::' not in out.read_bytes()
+    metadata = read_metadata(out, format)
+    assert json.loads(metadata['description']) == card
+    assert metadata['classes'].split('\n') == card['classes']
+    assert metadata['input.shape'] == ' '.join(map(str, card['input']['shape']))
+    assert metadata['input.views'] == '1'
     if format == 'torchscript':
         code = f'import sys, torch; f = torch.jit.load({str(out)!r}); x = torch.zeros('
         code += f'{[1, *card["input"]["shape"][1:]]}, dtype=torch.uint8); print(f(x).'
@@ -104,6 +125,14 @@ def test_a_file_that_differs_is_not_written(files, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_class_names_of_several_lines_stay_one_line():
+    card = dict(classes=['a\nb', 'ü  c'], input=dict(shape=['batch', 8]))
+    texts = description.as_metadata(card)
+    assert texts['classes'] == 'a b\nü  c'
+    assert texts['input.shape'] == 'batch 8'
+    assert json.loads(texts['description']) == card
+
+
 def test_not_a_number_does_not_pass():
     good = comparison.Comparison((1,), 0.0, 0.0, 1.0, 1e-3)
     assert good.passed
@@ -118,6 +147,10 @@ def test_wrong_arguments_are_refused_before_the_network_is_loaded(files, tmp_pat
 
     refused(ValueError, r'must end in \.pt2 ', format='pt2')
     refused(ValueError, 'one of onnx, torchscript, pt2', format='tflite')
+    refused(ValueError, "stream must be 'exact' or 'window'", stream='sliding')
+    refused(ValueError, "set stream='exact'", average_frames=8)
+    refused(ValueError, "set stream='exact'", average_frames=8, stream='window')
+    refused(ValueError, 'average_frames', average_frames=0, stream='exact')
     refused(FileNotFoundError, 'does not exist; create it', out='no/a.onnx')
     refused(FileNotFoundError, "video 'no.mp4'", video='no.mp4')
 

@@ -5,12 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.deployment import exporting
 from selfy_mmaction.deployment.runtimes import open_file
+from selfy_mmaction.deployment.streaming import StreamingRecognizer
 from selfy_mmaction.inference import Predictor, predict
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'export.py'
@@ -20,8 +26,8 @@ NETWORK = [CONFIG, 'selfy_mmaction://selfy-tsn-r18-slim-motion']
 
 def test_packaged_network(run, tmp_path):
     out = run(*NETWORK, tmp_path / 'a.pt', '--format', 'torchscript')
-    assert 'batches of 1, 2, 3: largest difference' in out
-    assert 'same top-1 for 100% of the clips' in out
+    assert 'batches of 1, 2, 3 clips: largest difference' in out
+    assert 'same top-1 for 100% of the results' in out
     assert (tmp_path / 'a.pt').is_file()
     assert (tmp_path / 'a.pt.json').is_file()
 
@@ -34,12 +40,17 @@ runpy.run_path(sys.argv.pop(1), run_name='__main__')
 """
 
 
+def run_example(name, *args):
+    example = TOOL.parents[1] / 'examples' / name
+    command = [sys.executable, '-c', WITHOUT_TORCH, example, *args]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def test_example_with_onnx_runtime(run, tmp_path):
     network = tmp_path / 'a.onnx'
     run(*NETWORK, network)
-    example = TOOL.parents[1] / 'examples' / 'onnx_runtime.py'
-    command = [sys.executable, '-c', WITHOUT_TORCH, example, network, SAMPLE_CLIP]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (tmp_path / 'a.onnx.json').unlink()  # the file has it, too
+    out = run_example('onnx_runtime.py', network, SAMPLE_CLIP)
     first, *others = (line.split() for line in out.splitlines())
     (prediction,) = predict(str(SAMPLE_CLIP))
     best = prediction.top[0]
@@ -51,6 +62,36 @@ def test_example_with_onnx_runtime(run, tmp_path):
     assert len(others) == 4
 
 
+def test_streaming_example(run, tmp_path):
+    network = tmp_path / 'a.onnx'
+    out = run(*NETWORK, network, '--stream', 'exact', '--average-frames', '8')
+    assert 'batches of 1, 2, 3 streams of 18 frames: largest difference' in out
+    out = run_example('onnx_streaming.py', network, SAMPLE_CLIP, '--every', '3')
+    lines = [line.split() for line in out.splitlines()]
+    # 24 frames, of which one of three is taken; the first two wait for others.
+    assert [int(line[0]) for line in lines] == [7, 10, 13, 16, 19, 22]
+    predictor = Predictor(*NETWORK, device='cpu')
+    video = cv2.VideoCapture(str(SAMPLE_CLIP))
+    frames = [video.read()[1][2:66, 2:66, ::-1] for _ in range(24)][::3]
+    samples = [torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2))]
+    clip, _ = predictor.model.data_preprocessor.preprocess(samples, None)
+    stream = StreamingRecognizer(predictor.model, 8)
+    expected = stream.forward_steps(clip)[0][0].softmax(-1).max(-1)
+    names = [predictor.class_names[label] for label in expected.indices]
+    assert [line[2] for line in lines] == names
+    found = [float(line[1].rstrip('%')) / 100 for line in lines]
+    assert found == pytest.approx(expected.values.tolist(), abs=1e-3)
+
+
+def checkpoint(config, folder):
+    """Write the weights of an untrained network."""
+    path = folder / 'untrained.pth'
+    init_default_scope('mmaction')
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return path
+
+
 def test_wrong_commands(refused, tmp_path):
     out = tmp_path / 'a.pt'
     assert 'must end in .onnx' in refused(*NETWORK, out)
@@ -59,6 +100,14 @@ def test_wrong_commands(refused, tmp_path):
         CONFIG, 'missing.pth', out, *format
     )
     assert 'cannot be read' in refused(*NETWORK, out, *format, '--check', TOOL)
+    assert '--average-frames needs --stream exact' in refused(
+        *NETWORK, out, *format, '--average-frames', '8'
+    )
+    name = CONFIG.replace('selfy-tsn', 'selfy-tsm').partition('::')[2]
+    shifted = TOOL.parents[1] / 'configs' / name
+    assert 'ResNetTSMSELFY cannot stream' in refused(
+        shifted, checkpoint(shifted, tmp_path), out, *format, '--stream', 'exact'
+    )
     assert not out.exists()
 
 
