@@ -10,7 +10,7 @@ import torch
 
 from selfy_mmaction.ops import check_choice, check_int
 
-from .formats import INPUT, Run
+from .formats import Run
 
 #: Extension of the files of each runtime. The first for an extension is the default.
 RUNTIMES = {
@@ -90,9 +90,10 @@ def _in_onnxruntime(path: Path, threads: int | None) -> Run:
     session = onnxruntime.InferenceSession(
         path, options, providers=['CPUExecutionProvider']
     )
+    name = session.get_inputs()[0].name
 
     def run(frames: np.ndarray) -> np.ndarray:
-        return session.run(None, {INPUT: frames})[0]
+        return session.run(None, {name: frames})[0]
 
     return run
 
@@ -111,7 +112,7 @@ def _in_openvino(path: Path, threads: int | None) -> Run:
 
     def run(frames: np.ndarray) -> np.ndarray:
         # A copy, because the next call overwrites the result.
-        return request.infer({INPUT: frames})[0].copy()
+        return request.infer([frames])[0].copy()
 
     return run
 

@@ -45,6 +45,19 @@ CASES = {
         'torchscript',
         [*BLOCK, *(name.replace('0', '1') for name in BLOCK), SCORES, FRAMES],
     ),
+    **{
+        f'causal TSM to {format}': (
+            dict(
+                offsets=(-2, -1, 0),
+                backbone=dict(type='ResNetTSMSELFY', causal_shift=True),
+            ),
+            'exact',
+            3,
+            format,
+            [*BLOCK[:2], SCORES, FRAMES, *(f'shifts.{k}' for k in range(8))],
+        )
+        for format in ('onnx', 'torchscript', 'pt2')
+    },
     'window': ({}, 'window', None, 'torchscript', [*WINDOW, SCORES, FRAMES]),
     'small window': (dict(num_segments=5), 'window', None, 'pt2', [*WINDOW, FRAMES]),
 }
