@@ -13,7 +13,7 @@ from selfy_mmaction.inference import Predictor
 from selfy_mmaction.inference.predictor import class_probabilities
 from selfy_mmaction.inference.videos import Window
 
-from .formats import Run
+from .formats import ExportError, Run
 
 #: Largest difference of log probabilities that is allowed, by precision. Rounding of
 #: float32 causes about 1e-5, a lost operator far more than the first.
@@ -100,6 +100,9 @@ def compare(
         inputs: The same clips as the file takes them.
         batches: Numbers of clips to run at once.
         half: Whether the file computes in half precision.
+
+    Raises:
+        ExportError: If the file cannot run a batch.
     """
     with torch.no_grad():
         # A copy, because the data preprocessor changes the samples.
@@ -111,7 +114,15 @@ def compare(
     for size in batches:
         for first in range(0, max(len(clips) - size, 0) + 1, size):
             chosen = np.arange(first, first + size) % len(clips)
-            found.append(run(inputs[chosen].numpy()))
+            try:
+                found.append(run(inputs[chosen].numpy()))
+            except Exception as error:  # each runtime has its own errors
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                raise ExportError(
+                    f'{type(predictor.model.backbone).__name__} was exported, but the '
+                    f'file cannot run {size} clips at once: {type(error).__name__}: '
+                    f'{" ".join(lines[-2:])[:400]}'
+                ) from error
             wanted.append(expected[chosen])
     actual, reference = np.concatenate(found).astype(float), np.concatenate(wanted)
     logs = [np.log(np.maximum(x, _LEAST)) for x in (actual, reference)]

@@ -19,6 +19,7 @@ from selfy_mmaction.inference.videos import find_videos
 from selfy_mmaction.version import __version__
 
 from .comparison import Comparison, compare, read_clips
+from .exportable_models import check_kind, check_modules
 from .exported_network import ExportedNetwork
 from .formats import INPUT, OUTPUT, check_format, export
 
@@ -72,6 +73,8 @@ def export_network(
         raise FileNotFoundError(f'the folder of {out} does not exist; create it')
     (video,) = find_videos(SAMPLE_CLIP if video is None else video)
     predictor = Predictor(config, checkpoint, classes=classes, device='cpu')
+    check_kind(predictor.model)
+    check_modules(predictor.model, dynamic)
     clips = read_clips(predictor, video)
     frames = torch.stack([clip['inputs'] for clip in clips])
     network = ExportedNetwork(predictor.model, frames[0], takes)

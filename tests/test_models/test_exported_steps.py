@@ -159,7 +159,7 @@ def group(request):
     network = Group(members)
     example = make_inputs(2, request.param)
     shapes = [{0: torch.export.Dim('clips')} for _ in example]
-    shapes = (shapes[0], tuple(shapes[1:]))
+    shapes = (shapes[0], tuple(shapes[1:])) if shapes[1:] else tuple(shapes)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         program = torch.export.export(network, example, dynamic_shapes=shapes)
