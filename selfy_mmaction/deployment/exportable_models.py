@@ -13,11 +13,13 @@ class _Obstacle(NamedTuple):
     Attributes:
         reason: Reason.
         fix: Fix.
+        formats: Formats that lack it.
         only_dynamic: Whether a fixed number of clips can be exported.
     """
 
     reason: str
     fix: str
+    formats: tuple[str, ...] = ('onnx', 'torchscript', 'pt2')
     only_dynamic: bool = False
 
 
@@ -29,9 +31,10 @@ _OBSTACLES = {
         "train with relation_type='TRN' in cls_head",
     ),
     'mmaction.models.common.tam.TAM': _Obstacle(
-        'its convolution has a group per clip, and exporters need a fixed number of '
-        'groups',
-        'export one clip at a time with --dynamic none (dynamic=False)',
+        'its convolution has a group per clip, and ONNX and TorchScript need a fixed '
+        'number of groups',
+        'export to pt2, or one clip at a time with --dynamic none (dynamic=False)',
+        formats=('onnx', 'torchscript'),
         only_dynamic=True,
     ),
     'mmaction.models.backbones.resnet_tin.TemporalInterlace': _Obstacle(
@@ -65,11 +68,12 @@ def check_kind(model: Any) -> None:
         )
 
 
-def check_modules(model: nn.Module, dynamic: bool = True) -> None:
+def check_modules(model: nn.Module, format: str, dynamic: bool = True) -> None:
     """Check that no module of a network is known to be lost or fixed by an export.
 
     Args:
         model: The network.
+        format: 'onnx', 'torchscript' or 'pt2'.
         dynamic: Whether the file shall take any number of clips. Default: True.
 
     Raises:
@@ -77,7 +81,9 @@ def check_modules(model: nn.Module, dynamic: bool = True) -> None:
     """
     for path, module in model.named_modules():
         obstacle = _find_obstacle(type(module))
-        if obstacle is not None and (dynamic or not obstacle.only_dynamic):
+        if obstacle is None or format not in obstacle.formats:
+            continue
+        if dynamic or not obstacle.only_dynamic:
             raise ValueError(
                 f'{type(module).__name__} ({path}) cannot be exported: '
                 f'{obstacle.reason}; {obstacle.fix}'

@@ -74,7 +74,7 @@ def export_network(
     (video,) = find_videos(SAMPLE_CLIP if video is None else video)
     predictor = Predictor(config, checkpoint, classes=classes, device='cpu')
     check_kind(predictor.model)
-    check_modules(predictor.model, dynamic)
+    check_modules(predictor.model, format, dynamic)
     clips = read_clips(predictor, video)
     frames = torch.stack([clip['inputs'] for clip in clips])
     network = ExportedNetwork(predictor.model, frames[0], takes)

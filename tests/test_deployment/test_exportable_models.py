@@ -2,6 +2,7 @@
 """What cannot be exported is refused by name, before any long work."""
 
 import copy
+import runpy
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from mmaction.models.common import TAM
 from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -35,15 +37,15 @@ def build(config, **head):
 
 def test_networks_that_can_be_exported_pass(tsn):
     check_kind(build(tsn))
-    check_modules(build(tsn))
+    check_modules(build(tsn), 'onnx')
 
 
 def test_random_relations_of_frames(tsn):
     trn = dict(type='TRNHead', num_segments=8, relation_type='TRNMultiScale')
     match = r'RelationModuleMultiScale \(cls_head.consensus\) cannot be exported: .*TRN'
     with pytest.raises(ValueError, match=match):
-        check_modules(build(tsn, **trn), dynamic=False)
-    check_modules(build(tsn, **{**trn, 'relation_type': 'TRN'}))
+        check_modules(build(tsn, **trn), 'pt2', dynamic=False)
+    check_modules(build(tsn, **{**trn, 'relation_type': 'TRN'}), 'onnx')
 
 
 def test_groups_per_clip_need_a_fixed_number_of_clips(tsn):
@@ -51,8 +53,9 @@ def test_groups_per_clip_need_a_fixed_number_of_clips(tsn):
     model.backbone.layer1[0].conv2 = TAM(16, 8)
     match = r'TAM \(backbone.layer1.0.conv2\) cannot be exported: .*--dynamic none'
     with pytest.raises(ValueError, match=match):
-        check_modules(model)
-    check_modules(model, dynamic=False)
+        check_modules(model, 'torchscript')
+    check_modules(model, 'torchscript', dynamic=False)
+    check_modules(model, 'pt2')
 
 
 def test_compiled_operators(tsn):
@@ -60,7 +63,7 @@ def test_compiled_operators(tsn):
     model = build(tsn)
     model.neck = torch.nn.Sequential(operator())
     with pytest.raises(ValueError, match=r'TINShift \(neck.0\) .* compiled operator'):
-        check_modules(model)
+        check_modules(model, 'onnx')
 
 
 def test_refused_before_the_video_is_read(tsn, tmp_path, monkeypatch):
@@ -98,8 +101,6 @@ def test_file_that_cannot_run_a_batch(tsn):
         raise RuntimeError('Traceback of the runtime\n\nweight of size [8], not 16')
 
     clips = [dict(inputs=torch.zeros(8, 3, 32, 32, dtype=torch.uint8))]
-    from mmaction.structures import ActionDataSample
-
     clips[0]['data_samples'] = ActionDataSample().set_gt_label(0)
     inputs = clips[0]['inputs'][None]
     with pytest.raises(ExportError, match=r'cannot run 1 clips .* not 16'):
@@ -107,8 +108,6 @@ def test_file_that_cannot_run_a_batch(tsn):
 
 
 def test_command_line(tsn, tmp_path, monkeypatch, capsys):
-    import runpy
-
     config = copy.deepcopy(tsn)
     trn = dict(type='TRNHead', num_segments=8, relation_type='TRNMultiScale')
     config.model.cls_head.update(trn)

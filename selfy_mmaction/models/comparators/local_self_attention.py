@@ -194,9 +194,9 @@ class LocalSelfAttentionBlock(GridBlock):
         frames, rows, columns = self.window
         by_frame, by_row, by_column = logits.split(self.window, dim=-1)
         offsets = distances(width, logits.device) + columns // 2  # (w, w)
-        by_column = by_column.take_along_dim(
-            offsets.clamp(0, columns - 1).view(1, 1, width, width), -1
-        )
+        index = offsets.clamp(0, columns - 1).expand(*by_column.shape[:-1], -1)
+        # Not take_along_dim, for which torch.export would fix the number of clips.
+        by_column = by_column.gather(-1, index)
         by_row = (by_frame.unsqueeze(-1) + by_row.unsqueeze(-2)).flatten(3)
         bias = by_row.unsqueeze(-1) + by_column.unsqueeze(-2)  # (.., w, L*U, w)
         rows_inside = (

@@ -163,8 +163,9 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
             index = distances(length, query.device).clamp(-reach, reach) + reach
             shape = [1, 1, 1, length]
             shape[axis] = length
-            index = index.view(shape).expand(*size, length).reshape(1, 1, -1, length)
-            terms.append(table.take_along_dim(index, -1))
+            index = index.view(shape).expand(*size, length).flatten(0, 2)
+            # Not take_along_dim, for which torch.export would fix the number of clips.
+            terms.append(table.gather(-1, index.expand(*table.shape[:-1], -1)))
         return terms
 
     def extra_repr(self) -> str:
