@@ -14,7 +14,7 @@ from selfy_mmaction.inference.predictor import class_probabilities
 from selfy_mmaction.inference.videos import Window
 
 from .exported_stream import ExportedStream
-from .formats import Run
+from .formats import ExportError, Run
 
 #: Largest difference of log probabilities that is allowed, by precision. Rounding of
 #: float32 causes about 1e-5, a lost operator far more than the first.
@@ -103,6 +103,9 @@ def compare(
         inputs: The same clips as the file takes them.
         batches: Numbers of clips to run at once.
         half: Whether the file computes in half precision.
+
+    Raises:
+        ExportError: If the file cannot run a batch.
     """
     with torch.no_grad():
         # A copy, because the data preprocessor changes the samples.
@@ -114,7 +117,7 @@ def compare(
     for size in batches:
         for first in range(0, max(len(clips) - size, 0) + 1, size):
             chosen = np.arange(first, first + size) % len(clips)
-            found.append(run(inputs[chosen].numpy()))
+            found.append(_run(run, predictor, inputs[chosen].numpy()))
             wanted.append(expected[chosen])
     return _compare(found, wanted, batches, half)
 
@@ -162,11 +165,24 @@ def compare_stream(
     for size in batches:
         tensors = [tensor.numpy() for tensor in network.clean_state(size)]
         for step in range(steps):
-            result, *tensors = run(pick(inputs, step, size).numpy(), *tensors)
+            frame = pick(inputs, step, size).numpy()
+            result, *tensors = _run(run, predictor, frame, *tensors)
             if step >= eager.delay:
                 found.append(result)
                 wanted.append(expected[step - eager.delay][:size])
     return replace(_compare(found, wanted, batches, half), steps=steps)
+
+
+def _run(run: Run, predictor: Predictor, *arrays: np.ndarray) -> Any:
+    try:
+        return run(*arrays)
+    except Exception as error:  # each runtime has its own errors
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ExportError(
+            f'{type(predictor.model.backbone).__name__} was exported, but the file '
+            f'cannot run a batch of {len(arrays[0])}: {type(error).__name__}: '
+            f'{" ".join(lines[-2:])[:400]}'
+        ) from error
 
 
 def _compare(

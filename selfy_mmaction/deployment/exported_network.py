@@ -5,10 +5,11 @@ import copy
 from typing import Any
 
 import torch
-from mmaction.models import ActionDataPreprocessor, Recognizer2D, Recognizer3D
 from torch import Tensor, nn
 
 from selfy_mmaction.ops import check_choice
+
+from .exportable_models import check_kind
 
 INPUTS = ('frames', 'normalized')
 
@@ -39,7 +40,7 @@ class Exportable(nn.Module):
     def __init__(self, model: Any, takes: str = 'frames') -> None:
         super().__init__()
         self.takes = check_choice('takes', takes, INPUTS)
-        _check_kinds(model)
+        check_kind(model)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.eval()  # freezing requires it
 
@@ -137,18 +138,3 @@ class ExportedNetwork(Exportable):
         """Return the scores of each view, (N * views, classes)."""
         feats, options = self.model.extract_feat(x, test_mode=True)
         return self.model.cls_head(feats, **options)
-
-
-def _check_kinds(model: Any) -> None:
-    kind = type(model)
-    if not isinstance(model, (Recognizer2D, Recognizer3D)):
-        raise ValueError(
-            f'{kind.__name__} cannot be exported; expected a Recognizer2D or a '
-            'Recognizer3D, which maps frames to classes'
-        )
-    preprocessor = type(model.data_preprocessor)
-    if preprocessor is not ActionDataPreprocessor:
-        raise ValueError(
-            f'{kind.__name__} has the data preprocessor {preprocessor.__name__}, whose '
-            'normalization cannot be exported; expected ActionDataPreprocessor'
-        )

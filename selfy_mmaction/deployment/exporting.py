@@ -15,6 +15,7 @@ from selfy_mmaction.ops import check_choice, check_int
 
 from .comparison import Comparison, compare, compare_stream, read_clips
 from .description import as_json, as_metadata, describe
+from .exportable_models import check_kind, check_modules
 from .exported_network import Exportable, ExportedNetwork
 from .exported_stream import STREAMS, ExportedStream
 from .formats import check_format, export
@@ -77,6 +78,8 @@ def export_network(
         raise FileNotFoundError(f'the folder of {out} does not exist; create it')
     (video,) = find_videos(SAMPLE_CLIP if video is None else video)
     predictor = Predictor(config, checkpoint, classes=classes, device='cpu')
+    check_kind(predictor.model)
+    check_modules(predictor.model, format, dynamic)
     clips = read_clips(predictor, video)
     frames = torch.stack([clip['inputs'] for clip in clips])
     network: Exportable

@@ -19,19 +19,28 @@ from .backends.torch_backend import prepare
 _keeps_operators = False
 
 
+def _traces_without_dynamo() -> bool:
+    """Tell torch.export from torch.compile, which always uses Dynamo."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
+# Added in torch 2.7.
+_is_in_torch_export = getattr(torch.compiler, 'is_exporting', _traces_without_dynamo)
+
+
 def needs_exportable_operations() -> bool:
     """Check whether the network is being exported.
 
     Returns:
         True during ``torch.export``, ``torch.onnx.export`` and ``torch.jit.trace``, but
         not inside :func:`keeping_operators`. The exported file then needs neither our
-        operator nor this package.
+        operator nor this package. Before torch 2.7, ``torch.export`` needs
+        ``strict=False``, the default since then.
     """
     if _keeps_operators:
         return False
     return (
-        # Added in torch 2.7.
-        getattr(torch.compiler, 'is_exporting', torch.compiler.is_dynamo_compiling)()
+        _is_in_torch_export()
         # Documented, but not in __all__.
         or torch.jit.is_tracing()  # type: ignore[attr-defined]
         or torch.onnx.is_in_onnx_export()

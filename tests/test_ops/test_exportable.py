@@ -79,6 +79,23 @@ def test_eager_and_compiled_networks_use_the_operator(monkeypatch):
     assert not exportable.needs_exportable_operations()
 
 
+@pytest.mark.parametrize('before_2_7', [False, True])
+def test_only_exports_lose_the_operator(monkeypatch, before_2_7):
+    if before_2_7:
+        traces = exportable._traces_without_dynamo
+        monkeypatch.setattr(exportable, '_is_in_torch_export', traces)
+    network, example, graphs = Similarities(), torch.randn(4, 3, 4, 5), []
+
+    def backend(module, inputs):
+        graphs.append(str(module.graph))
+        return module
+
+    torch.compile(network, backend=backend, fullgraph=True)(example)
+    assert 'selfy_mmaction.self_similarity' in graphs[0]
+    program = torch.export.export(network, (example,), strict=False)
+    assert 'selfy_mmaction' not in str(program.graph)
+
+
 def test_onnx_has_at_most_five_dimensions():
     onnx = pytest.importorskip('onnx')
     from mmaction.utils import register_all_modules

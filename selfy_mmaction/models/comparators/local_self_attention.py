@@ -89,6 +89,7 @@ class LocalSelfAttentionBlock(GridBlock):
             )
         check_heads('reduced_channels', reduced_channels, num_heads)
         self.num_heads = num_heads
+        self._head_width = reduced_channels // num_heads
         width = reduced_channels
         self.query = nn.Conv2d(width, width, 1, bias=False)
         self.key = nn.Conv2d(width, width, 1, bias=False)
@@ -141,62 +142,74 @@ class LocalSelfAttentionBlock(GridBlock):
         # A row of queries attends to the L*U rows of its window at once. Compared with
         # one window per query, that takes V times fewer copies of keys and values for
         # w/V times the products.
+        # No tensor has more than five dimensions, because some runtimes lack more.
         query = self.query(x) * (x.size(1) // self.num_heads) ** -0.5
-        bias = self._position_bias(self._by_row(self.position(query), num_segments))
+        bias = self._position_bias(
+            self._by_row(self.position(query)), num_segments, x.size(2)
+        )
         out = F.scaled_dot_product_attention(
-            self._by_row(query, num_segments).flatten(0, 2),
-            self._rows_of_window(self.key(x), num_segments).flatten(0, 2),
-            self._rows_of_window(self.value(x), num_segments).flatten(0, 2),
-            attn_mask=bias.flatten(0, 2),
+            self._by_row(query),
+            self._rows_of_window(self.key(x), num_segments),
+            self._rows_of_window(self.value(x), num_segments),
+            attn_mask=bias,
             scale=1,
         )  # (N*T*h, heads, w, d)
-        out = out.unflatten(0, (-1, num_segments, x.size(2)))
-        return out.transpose(3, 4).flatten(4)
+        out = out.transpose(1, 2).flatten(2)
+        return out.unflatten(0, (-1, num_segments, x.size(2)))
 
-    def _by_row(self, x: Tensor, num_segments: int) -> Tensor:
-        """Reshape (N*T, heads*d, h, w) to (N, T, h, heads, w, d)."""
-        x = x.unflatten(1, (self.num_heads, -1))
-        return x.unflatten(0, (-1, num_segments)).permute(0, 1, 4, 2, 5, 3)
+    def _by_row(self, x: Tensor) -> Tensor:
+        """Reshape (N*T, heads*d, h, w) to (N*T*h, heads, w, d)."""
+        rows = x.permute(0, 2, 3, 1).flatten(0, 1)  # (N*T*h, w, heads*d)
+        return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def _rows_of_window(self, x: Tensor, num_segments: int) -> Tensor:
-        """Gather (N*T, heads*d, h, w) to (N, T, h, heads, L*U*w, d), zero-padded."""
-        frames, rows, _ = self.window
+        """Gather (N*T, heads*d, h, w) to (N*T*h, heads, L*U*w, d), zero-padded."""
+        frames, rows, columns = (*self.window[:2], x.size(3))
         t, y = frames // 2, rows // 2
-        x = F.pad(self._by_row(x, num_segments), (0, 0, 0, 0, 0, 0, y, y, t, t))
-        x = x.unfold(1, frames, 1).unfold(2, rows, 1)  # (N, T, h, heads, w, d, L, U)
-        return x.permute(0, 1, 2, 3, 6, 7, 4, 5).flatten(4, 6)
+        x = x.permute(0, 2, 3, 1).flatten(2)  # (N*T, h, w*heads*d)
+        x = F.pad(x.unflatten(0, (-1, num_segments)), (0, 0, y, y, t, t))
+        height = x.size(2)
+        x = x.flatten(2).unfold(1, frames, 1).transpose(2, 3)
+        x = x.flatten(0, 1).unflatten(2, (height, -1))  # (N*T, L, h+2y, w*heads*d)
+        x = x.unfold(2, rows, 1).permute(0, 2, 1, 4, 3)  # (N*T, h, L, U, w*heads*d)
+        x = x.reshape(-1, frames * rows * columns, self.num_heads, self._head_width)
+        return x.transpose(1, 2)
 
-    def _position_bias(self, logits: Tensor) -> Tensor:
+    def _position_bias(self, logits: Tensor, num_frames: int, height: int) -> Tensor:
         """Compute the position bias per key, -inf outside the window.
 
         Args:
-            logits: Products with the embeddings, (N, T, h, heads, w, L+U+V).
+            logits: Products with the embeddings, (N*T*h, heads, w, L+U+V).
+            num_frames: T.
+            height: h.
 
         Returns:
-            (N, T, h, heads, w, L*U*w).
+            (N*T*h, heads, w, L*U*w).
         """
 
         def inside(length: int, window: int) -> Tensor:
             return neighbors_inside(length, centered(window), logits.device)
 
-        _, num_frames, height, _, width, _ = logits.shape
+        width = logits.size(2)
         frames, rows, columns = self.window
         by_frame, by_row, by_column = logits.split(self.window, dim=-1)
         offsets = distances(width, logits.device) + columns // 2  # (w, w)
-        by_column = by_column.take_along_dim(
-            offsets.clamp(0, columns - 1).view(1, 1, 1, 1, width, width), -1
-        )
-        bias = (
-            by_frame[..., :, None, None]
-            + by_row[..., None, :, None]
-            + by_column[..., None, None, :]
-        )  # (N, T, h, heads, w, L, U, w)
+        index = offsets.clamp(0, columns - 1).expand(*by_column.shape[:-1], -1)
+        # Not take_along_dim, for which torch.export would fix the number of clips.
+        by_column = by_column.gather(-1, index)
+        by_row = (by_frame.unsqueeze(-1) + by_row.unsqueeze(-2)).flatten(3)
+        bias = by_row.unsqueeze(-1) + by_column.unsqueeze(-2)  # (.., w, L*U, w)
+        rows_inside = (
+            inside(num_frames, frames)[:, None, :, None]
+            & inside(height, rows)[None, :, None, :]
+        )  # (T, h, L, U)
+        columns_inside = (offsets >= 0) & (offsets < columns)
         mask = (
-            inside(num_frames, frames)[:, None, None, None, :, None, None]
-            & inside(height, rows)[:, None, None, None, :, None]
-            & ((offsets >= 0) & (offsets < columns))[:, None, None, :]
-        )  # (T, h, 1, w, L, U, w)
-        return bias.masked_fill(~mask, float('-inf')).flatten(5)
+            rows_inside.view(-1, 1, frames * rows, 1) & columns_inside[None, :, None]
+        )  # (T*h, w, L*U, w)
+        size = bias.flatten(3).shape
+        bias = bias.reshape(-1, len(mask), self.num_heads, mask[0].numel())
+        return bias.masked_fill(~mask.flatten(1).unsqueeze(1), float('-inf')).view(size)
 
     def extra_repr(self) -> str:
         """Return the options to print."""

@@ -122,41 +122,50 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
         if num_segments is None:
             num_segments = self.num_segments
         size = (num_segments, *x.shape[-2:])
-        qkv = self.query_key_value(x).unflatten(1, (3, self.num_heads, -1))
-        qkv = qkv.unflatten(0, (-1, num_segments))
-        query, key, value = qkv.permute(2, 0, 3, 1, 5, 6, 4)  # (N, heads, T, H, W, d)
+        # No tensor has more than five dimensions, because some runtimes lack more.
+        qkv = self.query_key_value(x).unflatten(0, (-1, num_segments))
+        qkv = qkv.permute(0, 1, 3, 4, 2).flatten(1, 3)  # (N, T*H*W, 3*heads*d)
+        query, key, value = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for part in qkv.chunk(3, -1)
+        )  # (N, heads, T*H*W, d)
         query = query * query.size(-1) ** -0.5
         # Queries get one term per t', y' and x'; keys get a one-hot code of their
         # position. Their product adds the three terms without storing (T*H*W)^2 logits.
-        terms = self._position_terms(query)
+        terms = self._position_terms(query, size)
         places = _places(size, key).expand(*key.shape[:-1], -1)
         out = F.scaled_dot_product_attention(
-            torch.cat([query, *terms], -1).flatten(2, 4),
-            torch.cat([key, places], -1).flatten(2, 4),
+            torch.cat([query, *terms], -1),
+            torch.cat([key, places], -1),
             # The fused kernels require values as wide as queries and keys.
-            F.pad(value, (0, sum(size))).flatten(2, 4),
+            F.pad(value, (0, sum(size))),
             scale=1,
         )[..., : value.size(-1)]  # (N, heads, T*H*W, d)
-        out = out.unflatten(2, size).permute(0, 2, 1, 5, 3, 4)
-        return out.flatten(2, 3).flatten(0, 1)
+        out = out.transpose(2, 3).flatten(1, 2).unflatten(-1, size)
+        return out.transpose(1, 2).flatten(0, 1)
 
-    def _position_terms(self, query: Tensor) -> list[Tensor]:
+    def _position_terms(
+        self, query: Tensor, size: tuple[int, int, int]
+    ) -> list[Tensor]:
         """Compute products with the embeddings of distances to each t', y' and x'.
 
         Args:
-            query: (N, heads, T, H, W, d).
+            query: (N, heads, T*H*W, d).
+            size: (T, H, W).
 
         Returns:
-            (N, heads, T, H, W, T), (N, heads, T, H, W, H) and (N, heads, T, H, W, W).
+            (N, heads, T*H*W, T), (N, heads, T*H*W, H) and (N, heads, T*H*W, W).
         """
         terms = []
         tables = self.position(query).split(self.table_sizes, dim=-1)
-        for axis, table in enumerate(tables, start=2):
-            length, reach = table.size(axis), table.size(-1) // 2
+        for axis, (table, length) in enumerate(zip(tables, size, strict=True)):
+            reach = table.size(-1) // 2
             index = distances(length, query.device).clamp(-reach, reach) + reach
-            shape = [1] * 5 + [length]
+            shape = [1, 1, 1, length]
             shape[axis] = length
-            terms.append(table.take_along_dim(index.view(shape), -1))
+            index = index.view(shape).expand(*size, length).flatten(0, 2)
+            # Not take_along_dim, for which torch.export would fix the number of clips.
+            terms.append(table.gather(-1, index.expand(*table.shape[:-1], -1)))
         return terms
 
     def extra_repr(self) -> str:
@@ -168,14 +177,14 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
 
 
 def _places(size: tuple[int, int, int], like: Tensor) -> Tensor:
-    """Return one-hot codes of t, y and x of each position, (T, H, W, T+H+W)."""
+    """Return one-hot codes of t, y and x of each position, (T*H*W, T+H+W)."""
     places = []
     for axis, length in enumerate(size):
         shape = [1, 1, 1, length]
         shape[axis] = length
         eye = torch.eye(length, dtype=like.dtype, device=like.device)
         places.append(eye.view(shape).expand(*size, length))
-    return torch.cat(places, -1)
+    return torch.cat(places, -1).flatten(0, 2)
 
 
 def check_heads(option: str, channels: int, num_heads: int) -> None:
