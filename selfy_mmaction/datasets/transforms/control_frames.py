@@ -47,8 +47,8 @@ CONTROLS: dict[str, Callable[[Frames, np.random.Generator], Frames]] = {
 class ControlFrames(BaseTransform):
     """Remove a part of a clip's order, to see what a network needs of it.
 
-    Place it after the last crop or resize and before ``FormatShape``. If ``clip_len`` is
-    1 (2D networks), a clip is ``num_clips`` frames, otherwise ``clip_len`` frames.
+    Place it after the last crop or resize and before ``FormatShape``. If ``clip_len``
+    is 1 (2D networks), a clip is ``num_clips`` frames, otherwise ``clip_len`` frames.
 
     Args:
         control: What remains of a clip of T frames.
