@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import decord
@@ -13,20 +14,20 @@ import pytest
 
 from selfy_mmaction.motion_benchmark import (
     PRESETS,
-    SPLITS,
     class_names,
     clip_label,
     generation,
     make_motion,
     render_clip,
 )
-from selfy_mmaction.motion_benchmark.patterns import (
+from selfy_mmaction.motion_benchmark.pairs.patterns import (
+    AXES,
     DISTANCES,
     TORUS_SIZE,
     displacements,
     partner_order,
 )
-from selfy_mmaction.motion_benchmark.rendering import draw_track
+from selfy_mmaction.motion_benchmark.pairs.rendering import SPLITS, draw_track
 
 
 @pytest.fixture(scope='module')
@@ -139,11 +140,11 @@ def test_unknown_pattern():
 def test_labels_are_balanced():
     assert len(class_names('small')) == 12
     assert class_names('tiny') == ('go_right', 'go_left', 'go_down', 'go_up')
-    for preset, split in product(PRESETS, SPLITS):
-        count = PRESETS[preset].num_clips(split)
-        labels = Counter(clip_label(preset, index) for index in range(count))
-        assert set(labels) == set(range(len(class_names(preset))))
-        assert len(set(labels.values())) == 1
+    for name, preset in PRESETS.items():
+        for count in preset.splits.values():
+            labels = Counter(clip_label(name, index) for index in range(count))
+            assert set(labels) == set(range(len(class_names(name))))
+            assert len(set(labels.values())) == 1
 
 
 @pytest.mark.parametrize('pair', range(6))
@@ -198,7 +199,7 @@ def test_positions_of_every_class_are_uniform(frame):
     # Chi-square with 11 degrees of freedom: P(above 48) is 1.5e-6, and 1e-4 for any of
     # the 72 tests here. The seeds are fixed.
     draws, bins = 960, 12
-    for pattern, axis in PRESETS['small'].kinds:
+    for pattern, axis in product(DISTANCES, AXES):
         tracks = np.stack(
             [draw_track(seed, 'train', 0, pattern, axis) for seed in range(draws)]
         )
@@ -307,12 +308,12 @@ def test_run_killed_before_its_first_file_is_resumed(tiny, tmp_path):
 
 def test_run_killed_anywhere_is_resumed(tiny, tmp_path, monkeypatch):
     """Kill the run before different calls of os.replace."""
-    replace, renames_left = os.replace, iter(())
+    rename, renames_left = os.replace, iter(())
 
     def killed_before_a_rename(path, target):
         if next(renames_left, None) is None:
             raise KeyboardInterrupt
-        return replace(path, target)
+        return rename(path, target)
 
     monkeypatch.setattr(os, 'replace', killed_before_a_rename)
     for number in (0, 1, 7, 40, 3):
@@ -389,7 +390,7 @@ def test_folder_with_other_data_is_rejected(tiny, arguments, message):
 
 
 def test_folder_of_another_version_is_rejected(tiny, monkeypatch):
-    monkeypatch.setattr(generation, 'GENERATOR_VERSION', 999)
+    monkeypatch.setitem(PRESETS, 'tiny', replace(PRESETS['tiny'], version=999))
     with pytest.raises(FileExistsError, match='version 1, .* version 999 was'):
         make_motion(tiny, 'tiny', workers=1)
 

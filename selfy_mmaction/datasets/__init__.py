@@ -3,12 +3,19 @@
 
 from .balanced_sampler import BalancedSampler
 from .checked_datasets import CheckedRawframeDataset, CheckedVideoDataset
-from .transforms import MotionBlurFrame, OccludeFrame, SelectiveFlip, ShortClips
+from .transforms import (
+    ControlFrames,
+    MotionBlurFrame,
+    OccludeFrame,
+    SelectiveFlip,
+    ShortClips,
+)
 
 __all__ = [
     'BalancedSampler',
     'CheckedRawframeDataset',
     'CheckedVideoDataset',
+    'ControlFrames',
     'MotionBlurFrame',
     'OccludeFrame',
     'SelectiveFlip',

@@ -4,14 +4,11 @@
 See the data card in ``docs/motion-benchmark.md``.
 """
 
-from .generation import GENERATOR_VERSION, make_motion
-from .presets import PRESETS, SPLITS, class_names, clip_label
-from .rendering import render_clip
+from .generation import make_motion
+from .presets import PRESETS, class_names, clip_label, render_clip
 
 __all__ = [
-    'GENERATOR_VERSION',
     'PRESETS',
-    'SPLITS',
     'class_names',
     'clip_label',
     'make_motion',

@@ -15,27 +15,24 @@ from mmengine.utils import ProgressBar
 
 from selfy_mmaction.atomic_files import PARTIAL, replacing
 
-from .patterns import NUM_FRAMES
-from .presets import SPLITS, Preset, class_names, clip_label, get_preset
-from .rendering import FRAME_SIZE, render_pair
-
-GENERATOR_VERSION = 1
-"""Increased whenever the clips of a preset and seed change."""
+from .drawing import FRAME_SIZE, NUM_FRAMES
+from .presets import class_names, clip_label, get_preset
 
 FRAMES_PER_SECOND = 12
 JPEG_QUALITY = 20
-PAIRS_WORTH_A_WORKER = 100
-"""Number of pairs that take about as long to write as a process takes to start."""
+CLIPS_WORTH_A_WORKER = 200
+"""Number of clips that take about as long to write as a process takes to start."""
 
 
 @dataclass(frozen=True)
-class _PairTask:
+class _Task:
+    """Partners to write."""
+
+    preset: str
     seed: int
     split: str
-    pair: int
-    pattern: str
-    axis: str
-    paths: tuple[Path, Path]
+    group: int
+    paths: tuple[Path, ...]
 
 
 def make_motion(
@@ -53,7 +50,7 @@ def make_motion(
 
     Args:
         out: Folder to write to; created if missing.
-        preset: ``'tiny'``, ``'small'`` or ``'full'``. Default: ``'small'``.
+        preset: Name in ``PRESETS``. Default: ``'small'``.
         seed: Seed of all random numbers, at least 0. Default: 0.
         workers: Number of processes, at least 1. Default: None, the number of
             processors, or fewer if there are few clips to write.
@@ -76,24 +73,24 @@ def make_motion(
         raise ValueError(f'workers must be an integer of at least 1, got {workers!r}')
 
     out = Path(out)
-    identity = {'version': GENERATOR_VERSION, 'preset': preset, 'seed': seed}
+    identity = {'version': chosen.version, 'preset': preset, 'seed': seed}
     recorded = _claim_folder(out, identity)
 
-    for split in SPLITS:
+    for split in chosen.splits:
         (out / 'videos' / split).mkdir(parents=True, exist_ok=True)
     tasks = [
         task
-        for task in _pair_tasks(out, chosen, seed)
+        for task in _tasks(out, preset, seed)
         if not all(_is_whole(path) for path in task.paths)
     ]
     if tasks:
-        _write_pairs(tasks, workers)
+        _write_groups(tasks, workers)
     lists = _lists(preset)
     for name, text in lists.items():
         if not (out / name).exists():
             _write_text(out / name, text)
 
-    clips = [path for task in _pair_tasks(out, chosen, seed) for path in task.paths]
+    clips = [path for task in _tasks(out, preset, seed) for path in task.paths]
     files = [*clips, *(out / name for name in lists)]
     fingerprint = _fingerprint(out, files)
     if recorded.get('fingerprint', fingerprint) != fingerprint:
@@ -106,7 +103,7 @@ def make_motion(
     summary = {
         **identity,
         'classes': len(class_names(preset)),
-        'clips': {split: chosen.num_clips(split) for split in SPLITS},
+        'clips': dict(chosen.splits),
         'frames': NUM_FRAMES,
         'frame_size': [FRAME_SIZE, FRAME_SIZE],
         'jpeg_quality': JPEG_QUALITY,
@@ -171,15 +168,15 @@ def _in_words(identity: dict) -> str:
     )
 
 
-def _pair_tasks(out: Path, preset: Preset, seed: int) -> Iterator[_PairTask]:
-    for split in SPLITS:
-        for pair in range(preset.num_clips(split) // 2):
-            pattern, axis = preset.kinds[pair % len(preset.kinds)]
-            first, second = (
-                out / 'videos' / _clip_name(split, index)
-                for index in (2 * pair, 2 * pair + 1)
-            )
-            yield _PairTask(seed, split, pair, pattern, axis, (first, second))
+def _tasks(out: Path, preset: str, seed: int) -> Iterator[_Task]:
+    chosen = get_preset(preset)
+    size = chosen.num_partners
+    for split, clips in chosen.splits.items():
+        names = [_clip_name(split, index) for index in range(clips)]
+        for group in range(clips // size):
+            partners = names[size * group : size * (group + 1)]
+            paths = tuple(out / 'videos' / name for name in partners)
+            yield _Task(preset, seed, split, group, paths)
 
 
 def _clip_name(split: str, index: int) -> str:
@@ -188,33 +185,34 @@ def _clip_name(split: str, index: int) -> str:
 
 def _lists(preset: str) -> dict[str, str]:
     texts = {'classes.txt': ''.join(f'{name}\n' for name in class_names(preset))}
-    for split in SPLITS:
+    for split, clips in get_preset(preset).splits.items():
         texts[f'{split}.txt'] = ''.join(
             f'{_clip_name(split, index)} {clip_label(preset, index)}\n'
-            for index in range(get_preset(preset).num_clips(split))
+            for index in range(clips)
         )
     return texts
 
 
-def _write_pairs(tasks: list[_PairTask], workers: int | None) -> None:
+def _write_groups(tasks: list[_Task], workers: int | None) -> None:
     if workers is None:
-        workers = min(os.cpu_count() or 1, -(-len(tasks) // PAIRS_WORTH_A_WORKER))
+        clips = len(tasks) * len(tasks[0].paths)
+        workers = min(os.cpu_count() or 1, -(-clips // CLIPS_WORTH_A_WORKER))
     progress = ProgressBar(len(tasks))
     if workers == 1:
         for task in tasks:
-            _write_pair(task)
+            _write_group(task)
             progress.update()
     else:
         # Forking can hang if torch or OpenCV has started threads.
         context = multiprocessing.get_context('spawn')
         with context.Pool(workers, cv2.setNumThreads, (0,)) as pool:
-            for _ in pool.imap_unordered(_write_pair, tasks, chunksize=4):
+            for _ in pool.imap_unordered(_write_group, tasks, chunksize=4):
                 progress.update()
     print()
 
 
-def _write_pair(task: _PairTask) -> None:
-    clips = render_pair(task.seed, task.split, task.pair, task.pattern, task.axis)
+def _write_group(task: _Task) -> None:
+    clips = get_preset(task.preset).render(task.split, task.group, task.seed)
     for path, frames in zip(task.paths, clips, strict=True):
         if not _is_whole(path):
             _write_clip(path, frames)

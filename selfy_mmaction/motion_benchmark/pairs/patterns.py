@@ -9,7 +9,8 @@ frames.
 
 import numpy as np
 
-NUM_FRAMES = 24
+from ..drawing import NUM_FRAMES
+
 TORUS_SIZE = 96
 """Side of the periodic moving layer, in pixels."""
 

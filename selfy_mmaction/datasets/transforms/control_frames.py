@@ -1,0 +1,99 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Control experiments: clips of which a part of the order is removed."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+
+Frames = list[np.ndarray]
+
+
+def _one(frames: Frames, rng: np.random.Generator) -> Frames:
+    return [frames[(len(frames) - 1) // 2]] * len(frames)
+
+
+def _mean(frames: Frames, rng: np.random.Generator) -> Frames:
+    mean = np.rint(np.mean(frames, axis=0)).astype(frames[0].dtype)
+    return [mean] * len(frames)
+
+
+def _first_and_last(frames: Frames, rng: np.random.Generator) -> Frames:
+    half = (len(frames) + 1) // 2
+    return [frames[0]] * half + [frames[-1]] * (len(frames) - half)
+
+
+def _shuffled(frames: Frames, rng: np.random.Generator) -> Frames:
+    return [frames[index] for index in rng.permutation(len(frames))]
+
+
+def _reversed(frames: Frames, rng: np.random.Generator) -> Frames:
+    return frames[::-1]
+
+
+CONTROLS: dict[str, Callable[[Frames, np.random.Generator], Frames]] = {
+    'one': _one,
+    'mean': _mean,
+    'first_and_last': _first_and_last,
+    'shuffled': _shuffled,
+    'reversed': _reversed,
+}
+
+
+@TRANSFORMS.register_module()
+class ControlFrames(BaseTransform):
+    """Remove a part of a clip's order, to see what a network needs of it.
+
+    Place it after the last crop or resize and before ``FormatShape``. If ``clip_len``
+    is 1 (2D networks), a clip is ``num_clips`` frames, otherwise ``clip_len`` frames.
+
+    Args:
+        control: What remains of a clip of T frames.
+
+            - ``'one'``: the center frame, (T - 1) // 2, T times
+            - ``'mean'``: the mean of the frames, T times
+            - ``'first_and_last'``: the first frame for the first half, then the last
+            - ``'shuffled'``: the frames in an order that depends only on the name of
+              the file
+            - ``'reversed'``: the frames from the last to the first
+
+    Raises:
+        ValueError: If ``control`` is none of these.
+    """
+
+    def __init__(self, control: str) -> None:
+        if control not in CONTROLS:
+            raise ValueError(
+                f'control={control!r} does not exist; choose one of '
+                f'{", ".join(map(repr, CONTROLS))}'
+            )
+        self.control = control
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change each clip and store ``imgs`` as a new list.
+
+        Raises:
+            ValueError: If the frames do not divide into clips.
+        """
+        images = list(results['imgs'])
+        clip_len, num_clips = results['clip_len'], results['num_clips']
+        length = clip_len if clip_len > 1 else num_clips
+        if len(images) % length:
+            raise ValueError(
+                f'{len(images)} frames do not divide into clips of {length} frames '
+                f'(clip_len={clip_len}, num_clips={num_clips})'
+            )
+        name = str(results.get('filename') or results.get('frame_dir'))
+        changed: Frames = []
+        for start in range(0, len(images), length):
+            # Of one clip, all crops are shuffled alike.
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            changed += CONTROLS[self.control](images[start : start + length], rng)
+        results['imgs'] = changed
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(control={self.control!r})'
