@@ -46,14 +46,19 @@ _SPREAD = 2.0
 
 
 def use_one_view(config: Config) -> None:
-    """Change the test pipeline of a config to one view per clip."""
-    for step in find_test_pipeline(config):
+    """Change the test pipeline of a config to one view of a video per clip."""
+    pipeline = find_test_pipeline(config)
+    if 'RawFrameDecode' in (step['type'] for step in pipeline):
+        pipeline.insert(0, dict(type='DecordInit'))
+    for step in pipeline:
         if step['type'] == 'SampleFrames':
             step['twice_sample'] = False
             if step['clip_len'] > 1:
                 step['num_clips'] = 1
         elif step['type'] in ('ThreeCrop', 'TenCrop'):
             step['type'] = 'CenterCrop'
+        elif step['type'] == 'RawFrameDecode':
+            step['type'] = 'DecordDecode'
 
 
 @torch.no_grad()
