@@ -38,7 +38,7 @@ PRESET = 'small'
 
 def config_path(model: str) -> Path:
     """Return the motion benchmark config of a model."""
-    (path,) = (ROOT / 'configs' / 'motion').glob(f'{MODELS[model]}-slim_*.py')
+    (path,) = (ROOT / 'configs' / 'motion').glob(f'{MODELS[model]}-slim_*-9e_*.py')
     return path
 
 
