@@ -659,7 +659,7 @@ def expected_config(key: str, network: str, block: dict | None) -> dict:
     )
 
 
-def expected_motion_config(network: str) -> dict:
+def expected_motion_config(network: str, epochs: int) -> dict:
     """Return the config for a row of MOTION."""
     row = MOTION[network]
     in_3d = row['head']['type'] != 'TSMHead'
@@ -716,7 +716,7 @@ def expected_motion_config(network: str) -> dict:
         val_dataloader=loader(12, False, val),
         test_dataloader=loader(12, False, val),
         test_pipeline=val_pipeline,
-        train_cfg=loop(6),
+        train_cfg=loop(epochs),
         optim_wrapper=dict(
             type='OptimWrapper',
             optimizer=dict(type='AdamW', lr=row['lr'], weight_decay=0.02),

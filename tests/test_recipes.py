@@ -76,13 +76,17 @@ def split_name(name: str) -> tuple[str, str]:
     return network, recipe
 
 
+def motion_epochs(recipe: str) -> int:
+    """Return the number of epochs in the name of a motion recipe."""
+    return {'1xb12-1x1x8-6e_motion': 6, '1xb12-1x1x8-9e_motion': 9}[recipe]
+
+
 def rows_of(name: str) -> list[dict]:
     """Return the expected configs of a config: one per row that names it."""
     network, recipe = split_name(name)
     if name.startswith('motion/'):
         assert network in MOTION, f'{name} has no row in MOTION'
-        assert recipe == '1xb12-1x1x8-6e_motion'
-        return [expected_motion_config(network)]
+        return [expected_motion_config(network, motion_epochs(recipe))]
     assert recipe in RECIPES, f'{name} has no row in RECIPES'
     rows = []
     for table, row in metafile_rows().get(name, []):
@@ -98,7 +102,11 @@ def rows_of(name: str) -> list[dict]:
 def rates_of(name: str) -> dict:
     network, recipe = split_name(name)
     if name.startswith('motion/'):
-        return MOTION[network]['rates']
+        # The rates of MOTION are those of six epochs; the schedule lasts as long as
+        # the training.
+        longer = motion_epochs(recipe) / 6
+        rates = MOTION[network]['rates'].items()
+        return {e if e == 'last' else e * longer: rate for e, rate in rates}
     return RECIPES[recipe]['schedule']['rates']
 
 

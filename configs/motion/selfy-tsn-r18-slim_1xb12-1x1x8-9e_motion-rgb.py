@@ -1,4 +1,8 @@
-_base_ = './selfy-tsn-r18-slim_1xb12-1x1x8-6e_motion-rgb.py'
-
-# With six epochs, some seeds do not tell opposite motions apart yet.
+_base_ = [
+    '../_base_/models/selfy_tsn_r18_slim.py',
+    '../_base_/datasets/motion.py',
+    '../_base_/schedules/adamw_6e.py',
+    '../_base_/default_runtime.py',
+]
+# After six epochs, some seeds do not tell opposite motions apart yet.
 train_cfg = dict(max_epochs=9)
