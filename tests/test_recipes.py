@@ -202,7 +202,7 @@ def test_mixing_config_is_a_host_recipe_with_a_block(name, tmp_path):
 # === Training built from the configs ================================================
 
 
-ITERATIONS = 100  # per epoch
+ITERATIONS = 200  # per epoch
 
 
 @cache
