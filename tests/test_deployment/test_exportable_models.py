@@ -103,7 +103,7 @@ def test_file_that_cannot_run_a_batch(tsn):
     clips = [dict(inputs=torch.zeros(8, 3, 32, 32, dtype=torch.uint8))]
     clips[0]['data_samples'] = ActionDataSample().set_gt_label(0)
     inputs = clips[0]['inputs'][None]
-    with pytest.raises(ExportError, match=r'cannot run 1 clips .* not 16'):
+    with pytest.raises(ExportError, match=r'cannot run a batch of 1: .* not 16'):
         compare(run, Network, clips, inputs, (1,), half=False)
 
 
