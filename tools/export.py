@@ -46,6 +46,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add('--half', action='store_true', help='compute in float16 (default: float32)')
     add(
+        '--tolerance',
+        type=float,
+        help='largest difference of log probabilities allowed (default: 0.001, or 0.1 '
+        'with --half)',
+    )
+    add(
         '--input',
         choices=INPUTS,
         default='frames',
@@ -91,6 +97,7 @@ def main() -> None:
             takes=args.input,
             dynamic=args.dynamic == 'batch',
             half=args.half,
+            tolerance=args.tolerance,
             stream=args.stream,
             average_frames=args.average_frames,
             video=args.check,

@@ -92,7 +92,7 @@ def compare(
     clips: list[dict[str, Any]],
     inputs: Tensor,
     batches: tuple[int, ...],
-    half: bool,
+    tolerance: float,
 ) -> Comparison:
     """Compare an exported file with the network's own ``test_step``.
 
@@ -102,7 +102,8 @@ def compare(
         clips: Packed inputs of clips.
         inputs: The same clips as the file takes them.
         batches: Numbers of clips to run at once.
-        half: Whether the file computes in half precision.
+        tolerance: Largest logarithmic difference allowed, such as one of
+            ``TOLERANCES``.
 
     Raises:
         ExportError: If the file cannot run a batch.
@@ -119,7 +120,7 @@ def compare(
             chosen = np.arange(first, first + size) % len(clips)
             found.append(_run(run, predictor, inputs[chosen].numpy()))
             wanted.append(expected[chosen])
-    return _compare(found, wanted, batches, half)
+    return _compare(found, wanted, batches, tolerance)
 
 
 def compare_stream(
@@ -129,7 +130,7 @@ def compare_stream(
     clips: list[dict[str, Any]],
     inputs: Tensor,
     batches: tuple[int, ...],
-    half: bool,
+    tolerance: float,
 ) -> Comparison:
     """Compare an exported step with the recognizer as a stream, after each frame.
 
@@ -142,7 +143,7 @@ def compare_stream(
         clips: See :func:`compare`.
         inputs: Frames of the same clips, (clips, F, 3, H, W), as the file takes them.
         batches: Numbers of streams to run at once.
-        half: See :func:`compare`.
+        tolerance: See :func:`compare`.
     """
     samples = pseudo_collate([dict(clip) for clip in clips])
     frames = predictor.model.data_preprocessor(samples)['inputs']
@@ -170,7 +171,7 @@ def compare_stream(
             if step >= eager.delay:
                 found.append(result)
                 wanted.append(expected[step - eager.delay][:size])
-    return replace(_compare(found, wanted, batches, half), steps=steps)
+    return replace(_compare(found, wanted, batches, tolerance), steps=steps)
 
 
 def _run(run: Run, predictor: Predictor, *arrays: np.ndarray) -> Any:
@@ -189,7 +190,7 @@ def _compare(
     found: list[np.ndarray],
     wanted: list[np.ndarray],
     batches: tuple[int, ...],
-    half: bool,
+    tolerance: float,
 ) -> Comparison:
     actual, reference = np.concatenate(found).astype(float), np.concatenate(wanted)
     logs = [np.log(np.maximum(x, _LEAST)) for x in (actual, reference)]
@@ -198,5 +199,5 @@ def _compare(
         float(np.abs(actual - reference).max()),
         float(np.abs(logs[0] - logs[1]).max()),
         float((actual.argmax(-1) == reference.argmax(-1)).mean()),
-        TOLERANCES['half' if half else 'single'],
+        tolerance,
     )

@@ -1,6 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Export of a trained network to a file, compared and described."""
 
+import math
 import os
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from selfy_mmaction.inference import Predictor
 from selfy_mmaction.inference.videos import find_videos
 from selfy_mmaction.ops import check_choice, check_int
 
-from .comparison import Comparison, compare, compare_stream, read_clips
+from .comparison import (
+    TOLERANCES,
+    Comparison,
+    compare,
+    compare_stream,
+    read_clips,
+)
 from .description import as_json, as_metadata, describe
 from .exportable_models import check_kind, check_modules
 from .exported_network import Exportable, ExportedNetwork
@@ -36,6 +43,7 @@ def export_network(
     takes: str = 'frames',
     dynamic: bool = True,
     half: bool = False,
+    tolerance: float | None = None,
     stream: str | None = None,
     average_frames: int | None = None,
     video: str | os.PathLike | None = None,
@@ -57,6 +65,8 @@ def export_network(
         dynamic: Whether the file takes any number of clips; otherwise one.
             Default: True.
         half: Whether the file computes in half precision. Default: False.
+        tolerance: Largest difference of log probabilities allowed. Default: None,
+            that of ``TOLERANCES`` for the precision: 0.001, or 0.1 if ``half``.
         stream: 'exact' or 'window' for a file that takes one frame at a time, see
             :class:`ExportedStream`. Default: None, whole clips.
         average_frames: See :class:`ExportedStream`. Default: None.
@@ -74,6 +84,10 @@ def export_network(
     out = Path(out)
     check_format(format, out)
     _check_stream(stream, average_frames)
+    if tolerance is None:
+        tolerance = TOLERANCES['half' if half else 'single']
+    elif not 0 < tolerance < math.inf:
+        raise ValueError(f'tolerance must be a positive number, got {tolerance}')
     if not out.parent.is_dir():
         raise FileNotFoundError(f'the folder of {out} does not exist; create it')
     (video,) = find_videos(SAMPLE_CLIP if video is None else video)
@@ -97,16 +111,17 @@ def export_network(
         example = (inputs[:traced, 0], *network.clean_state(traced))
         exported = export(network, example, format, dynamic)
         comparison = compare_stream(
-            exported.run, network, predictor, clips, inputs, batches, half
+            exported.run, network, predictor, clips, inputs, batches, tolerance
         )
         inputs = inputs[:, 0]
     else:
         exported = export(network, inputs[:traced], format, dynamic)
-        comparison = compare(exported.run, predictor, clips, inputs, batches, half)
+        comparison = compare(exported.run, predictor, clips, inputs, batches, tolerance)
     if not comparison.passed:
         raise ComparisonError(
             f'{out} is not written: run by {exported.runtime}, it differs from the '
-            f'network on {video}: {comparison}'
+            f'network on {video}: {comparison}; if a deep network rounds that much, '
+            'allow more with --tolerance (tolerance)'
         )
     card = describe(
         network,

@@ -98,6 +98,17 @@ def test_half(files, tmp_path):
     assert 0 < result.largest_difference < 0.02
 
 
+def test_tolerance(files, tmp_path):
+    out = tmp_path / 'a.pt'
+    # Rounding alone is more: norms are folded into the weights before them.
+    with pytest.raises(exporting.ComparisonError, match='not written.* --tolerance'):
+        exporting.export_network(*files, out, 'torchscript', tolerance=1e-12)
+    assert not list(tmp_path.iterdir())
+    for wrong in (0, -1, float('nan'), float('inf')):
+        with pytest.raises(ValueError, match=f'positive number, got {wrong}'):
+            exporting.export_network(*files, out, 'torchscript', tolerance=wrong)
+
+
 @pytest.mark.parametrize('average_clips', ['prob', 'score', None])
 def test_views_are_averaged_like_predictions(files, average_clips):
     predictor = Predictor(*files, device='cpu')
