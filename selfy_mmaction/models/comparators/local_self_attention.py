@@ -125,7 +125,9 @@ class LocalSelfAttentionBlock(GridBlock):
         Returns:
             (N*T, C, h, w).
         """
-        return self.integration(self.attend(x, num_segments).unsqueeze(4))
+        # Not unsqueeze, which would stay as a tensor of six dimensions in ONNX.
+        attended = self.attend(x, num_segments).unflatten(-1, (1, -1))
+        return self.integration(attended)
 
     def attend(self, x: Tensor, num_segments: int | None = None) -> Tensor:
         """Sum the values of each position's neighbors.
