@@ -9,11 +9,13 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from .corrupt_frame import center_frame, frames_per_clip
+
 Frames = list[np.ndarray]
 
 
 def _one(frames: Frames, rng: np.random.Generator) -> Frames:
-    return [frames[(len(frames) - 1) // 2]] * len(frames)
+    return [frames[center_frame(len(frames))]] * len(frames)
 
 
 def _mean(frames: Frames, rng: np.random.Generator) -> Frames:
@@ -79,13 +81,7 @@ class ControlFrames(BaseTransform):
             ValueError: If the frames do not divide into clips.
         """
         images = list(results['imgs'])
-        clip_len, num_clips = results['clip_len'], results['num_clips']
-        length = clip_len if clip_len > 1 else num_clips
-        if len(images) % length:
-            raise ValueError(
-                f'{len(images)} frames do not divide into clips of {length} frames '
-                f'(clip_len={clip_len}, num_clips={num_clips})'
-            )
+        length = frames_per_clip(results)
         name = str(results.get('filename') or results.get('frame_dir'))
         changed: Frames = []
         for start in range(0, len(images), length):

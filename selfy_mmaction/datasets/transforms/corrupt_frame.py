@@ -19,6 +19,23 @@ def center_frame(clip_length: int) -> int:
     return (clip_length - 1) // 2
 
 
+def frames_per_clip(results: dict[str, Any]) -> int:
+    """Return the number of frames of a clip: ``clip_len``, or ``num_clips`` if it is 1.
+
+    Raises:
+        ValueError: If the frames do not divide into clips.
+    """
+    clip_len, num_clips = results['clip_len'], results['num_clips']
+    length = clip_len if clip_len > 1 else num_clips
+    count = len(results['imgs'])
+    if count % length:
+        raise ValueError(
+            f'{count} frames do not divide into clips of {length} frames '
+            f'(clip_len={clip_len}, num_clips={num_clips})'
+        )
+    return length
+
+
 class CorruptFrame(BaseTransform):
     """Corrupt one frame of each clip.
 
@@ -72,13 +89,7 @@ class CorruptFrame(BaseTransform):
                     f'{image.dtype}, expected (H, W, 3) and uint8; place it after the '
                     'last crop or resize and before FormatShape and Normalize'
                 )
-        clip_len, num_clips = results['clip_len'], results['num_clips']
-        length = clip_len if clip_len > 1 else num_clips
-        if len(images) % length:
-            raise ValueError(
-                f'{len(images)} frames do not divide into clips of {length} frames '
-                f'(clip_len={clip_len}, num_clips={num_clips})'
-            )
+        length = frames_per_clip(results)
         frame = center_frame(length) if self.frame is None else self.frame
         if frame not in range(length):
             raise ValueError(
