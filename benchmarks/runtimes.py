@@ -37,8 +37,8 @@ from running import describe_machine, positive
 from torch import nn
 
 from selfy_mmaction.deployment.exported_network import ExportedNetwork
-from selfy_mmaction.deployment.formats import FORMATS, Run, export
-from selfy_mmaction.deployment.runtimes import as_run, open_file
+from selfy_mmaction.deployment.formats import FORMATS, Run, as_run, export
+from selfy_mmaction.deployment.runtimes import open_file
 from selfy_mmaction.evaluation.time_and_memory import quartiles, take_turns
 
 ROOT = Path(__file__).resolve().parents[1]

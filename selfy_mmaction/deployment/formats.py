@@ -155,7 +155,7 @@ def _to_torchscript(
 
     content = describe({})
     loaded = torch.jit.load(io.BytesIO(content))
-    return ExportedFile(content, _as_run(loaded), _TORCH, describe)
+    return ExportedFile(content, as_run(loaded), _TORCH, describe)
 
 
 def _to_pt2(
@@ -177,7 +177,7 @@ def _to_pt2(
 
     content = describe({})
     loaded = torch.export.load(io.BytesIO(content)).module()
-    return ExportedFile(content, _as_run(loaded), _TORCH, describe)
+    return ExportedFile(content, as_run(loaded), _TORCH, describe)
 
 
 def _dynamic_shapes(network: Exportable, dynamic: bool) -> tuple[Any, ...] | None:
@@ -189,7 +189,9 @@ def _dynamic_shapes(network: Exportable, dynamic: bool) -> tuple[Any, ...] | Non
     return (first, tuple(others)) if others else (first,)
 
 
-def _as_run(module: Callable[..., Any]) -> Run:
+def as_run(module: Callable[..., Any]) -> Run:
+    """Let a module of torch take and return arrays."""
+
     def run(*arrays: np.ndarray) -> Any:
         with torch.no_grad():
             results = module(*map(torch.from_numpy, arrays))

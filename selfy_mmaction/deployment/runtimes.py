@@ -2,7 +2,6 @@
 """Exported files in the programs that run them, each with a given number of threads."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from selfy_mmaction.ops import check_choice, check_int
 
-from .formats import Run
+from .formats import Run, as_run
 
 #: Extension of the files of each runtime. The first for an extension is the default.
 RUNTIMES = {
@@ -68,16 +67,6 @@ def open_file(
     if runtime == 'torchscript':
         return as_run(torch.jit.load(path, map_location='cpu'))
     return as_run(torch.export.load(path).module())
-
-
-def as_run(module: Callable[[torch.Tensor], torch.Tensor]) -> Run:
-    """Let a module of torch take and return arrays."""
-
-    @torch.inference_mode()
-    def run(frames: np.ndarray) -> np.ndarray:
-        return module(torch.from_numpy(frames)).numpy()
-
-    return run
 
 
 def _in_onnxruntime(path: Path, threads: int | None) -> Run:

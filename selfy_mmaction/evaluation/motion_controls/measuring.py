@@ -15,6 +15,8 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import track_parallel_progress, track_progress
 from torch import Tensor
 
+from selfy_mmaction.motion_benchmark.presets import get_preset
+
 from .features import FEATURES
 from .linear import LinearClassifier
 
@@ -97,13 +99,13 @@ def _splits(root: Path) -> tuple[list[str], int]:
         )
     try:
         written = json.loads(record.read_text(encoding='utf-8'))
-        splits, version = list(written['clips']), written['version']
+        preset, splits = get_preset(written['preset']), list(written['clips'])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{record} is that of an unfinished or damaged benchmark '
             f'({type(error).__name__}: {error}); run tools/data/make_motion.py again'
         ) from error
-    return splits, 2 if version == 1 else 4
+    return splits, preset.num_partners
 
 
 def _extract(features: list[str], path: str) -> list[np.ndarray]:
