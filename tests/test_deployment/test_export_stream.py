@@ -173,7 +173,7 @@ def test_streams_of_the_comparison_are_real_frames():
             ]
 
     result = comparison.compare_stream(
-        run, exported, predictor, clips, inputs, (2,), False
+        run, exported, predictor, clips, inputs, (2,), 1e-3
     )
     assert result.passed
     assert len(seen) == result.steps == 18

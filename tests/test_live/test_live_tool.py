@@ -103,7 +103,8 @@ def test_source_slower_than_the_network(live):
 
 
 def test_ip_camera_that_comes_back(live, ip_camera, monkeypatch):
-    monkeypatch.setattr(reader, '_PAUSES', (0.05,))
+    # Longer than the tool waits for a frame, so that it sees the failure.
+    monkeypatch.setattr(reader, '_PAUSES', (1.0,))
     url = ip_camera(30)
     stop_after(4)
     code, lines, messages = live(url, '--fps', 20, '--timeout', 5, '--mode', 'exact')
