@@ -38,18 +38,28 @@ def test_thousands_of_maps():
 
 
 @pytest.mark.parametrize('norm', [None, dict(type='BN'), dict(type='GN', num_groups=2)])
-@pytest.mark.parametrize('size', [1, 3])
+@pytest.mark.parametrize('size', [(1, 1), (3, 2), (1, 4), (11, 11)])
 @pytest.mark.parametrize('train', [True, False])
 def test_same_as_a_conv_module(norm, size, train):
     torch.manual_seed(0)
     module = ExactNormConvModule(3, 4, 1, norm_cfg=norm).double().train(train)
     plain = ConvModule(3, 4, 1, norm_cfg=norm).double().train(train)
     plain.load_state_dict(module.state_dict())
-    x = torch.randn(50, 3, size, size, dtype=torch.float64)
-    grad = torch.randn(50, 4, size, size, dtype=torch.float64)
+    x = torch.randn(50, 3, *size, dtype=torch.float64)
+    grad = torch.randn(50, 4, *size, dtype=torch.float64)
     expected, actual = run(plain, x.clone(), grad), run(module, x.clone(), grad)
     for name in expected:
         torch.testing.assert_close(actual[name], expected[name])
+
+
+def test_derivatives():
+    torch.manual_seed(0)
+    module = ExactNormConvModule(2, 2, 1, norm_cfg=dict(type='BN')).double().train()
+    module.activate.inplace = False
+    module.bn.momentum = 0.0
+    x = torch.randn(5, 2, 1, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(module, x)
+    assert torch.autograd.gradgradcheck(module, x)
 
 
 @pytest.mark.parametrize('extraction', ['ConvExtraction', 'MLPExtraction'])
