@@ -46,27 +46,24 @@ def draw_table(summary: Summary) -> Figure:
     right.axvline(
         summary['chance_of_order'], color='black', linestyle=':', linewidth=0.8
     )
-    above = right.get_xaxis_transform()
-    for x, text in (
-        (summary['chance'], 'chance'),
-        (summary['chance_of_order'], 'without order'),
-    ):
-        right.text(x, 0.995, f' {text}', transform=above, fontsize=7, va='top')
+    lines = {summary['chance_of_order']: 'without order', summary['chance']: 'chance'}
+    for x, text in lines.items():
+        right.text(x, -0.65, f' {text}', fontsize=7, va='center')
     left.set_title('paper: Something-Something V1', fontsize=9)
     right.set_title(
         f'ours: {summary["benchmark"]["preset"]}; mean, deviation and seeds', fontsize=9
     )
     left.set_yticks(range(len(rows)), [row['label'] for row in rows], fontsize=8)
-    # Lines separate groups; the text of the lines of chance needs room at the top.
-    left.set_ylim(len(rows) - 0.4, -1.1)
+    # The names of the lines need room at the top.
+    left.set_ylim(len(rows) - 0.5, -1)
     for axes in (left, right):
         axes.set_xlabel('top-1 accuracy (%)', fontsize=9)
         axes.grid(axis='x', alpha=0.3)
-        axes.margins(x=0.08)
+        axes.tick_params(axis='x', labelsize=8)
+        axes.set_xlim(0, 1.06 * axes.get_xlim()[1])
         for y in range(1, len(rows)):
             if rows[y]['group'] != rows[y - 1]['group']:
                 axes.axhline(y - 0.5, color='gray', linewidth=0.8)
-    right.set_xlim(left=0)
     for label, row in zip(left.get_yticklabels(), rows, strict=True):
         label.set_fontweight('bold' if row['is_reference'] else 'normal')
     return figure
@@ -90,7 +87,14 @@ def draw_robustness(summary: Summary) -> Figure:
             color, marker = (each[index % len(each)] for each in (_COLORS, _MARKERS))
             _draw_splits(axes, row, color, marker, index / max(1, len(rows) - 1))
         axes.axhline(summary['chance'], color='black', linestyle='--', linewidth=0.8)
-        axes.text(-0.25, summary['chance'], 'chance', fontsize=7, va='bottom')
+        axes.text(
+            0.01,
+            summary['chance'],
+            'chance',
+            transform=axes.get_yaxis_transform(),
+            fontsize=7,
+            va='bottom',
+        )
         axes.set_title(group, fontsize=10)
         axes.set_xticks(range(3), ['clean', *(_LABELS[each] for each in CORRUPTED)])
         axes.set_ylim(bottom=0)

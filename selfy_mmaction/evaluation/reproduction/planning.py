@@ -94,6 +94,9 @@ class Durations:
     def __init__(self) -> None:
         self._known: dict[Recipe, list[float]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
     def learn(self, recipe: Recipe, result: Result, device: str) -> None:
         """Add a finished run, if it ran on this kind of device."""
         wall = result.get('wall_seconds')

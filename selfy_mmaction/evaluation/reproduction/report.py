@@ -141,7 +141,7 @@ def _rank_correlations(summary: Summary) -> str:
     for name, found in summary['rank_correlations'].items():
         if found:
             spearman, kendall = (
-                f'{found[kind]:.2f} (p = {found[f"{kind}_p"]:.3f})'
+                f'{found[kind]:.2f} ({_probability(found[f"{kind}_p"])})'
                 for kind in ('spearman', 'kendall')
             )
             rows.append([name, str(found['rows']), spearman, kendall])
@@ -154,6 +154,10 @@ def _rank_correlations(summary: Summary) -> str:
         'orders of the rows that agree at least as well with the paper (permutation '
         'test, one-sided).'
     )
+
+
+def _probability(p: float) -> str:
+    return f'p = {p:.3f}' if p >= 0.001 else 'p < 0.001'
 
 
 def _splits(summary: Summary) -> str:

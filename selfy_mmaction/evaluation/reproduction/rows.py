@@ -85,7 +85,7 @@ def read_tables(configs: Path) -> dict[str, Table]:
         FileNotFoundError: If there is no table, or a config is missing.
         ValueError: If a metafile is damaged or its values are invalid.
     """
-    paths = sorted(configs.glob('*/metafile.yml'))
+    paths = sorted(configs.resolve().glob('*/metafile.yml'))
     if not paths:
         raise FileNotFoundError(
             f'{configs} has no tables, expected folders with a metafile.yml; choose '
@@ -173,7 +173,7 @@ def _read_row(model: dict[str, Any], metafile: Path) -> Row:
 
 def _find_config(config: str, metafile: Path) -> Path:
     # Like other metafiles, relative to the folder with the configs.
-    for folder in metafile.resolve().parents:
+    for folder in metafile.parents:
         if (folder / config).is_file():
             return folder / config
     raise FileNotFoundError(

@@ -196,7 +196,7 @@ class Scheduler:
         print(f'FAILED {name}: {problem}', flush=True)
 
     def _time_left(self) -> str:
-        if not self._todo and not self._began:
+        if not (self._todo or self._began) or not self._durations:
             return ''
         now = time.monotonic()
         running = 0.0
@@ -205,9 +205,10 @@ class Scheduler:
             if whole is not None:
                 running += max(0.0, whole * job.fraction_left - (now - began))
         waiting = sum(self._expected(wanted) for wanted in self._todo)
-        left = timedelta(seconds=round((running + waiting) / self._place.jobs))
-        end = datetime.now() + left
-        return f'; {str(left)[:-3]} h left, until about {end:%H:%M}'
+        seconds = (running + waiting) / self._place.jobs
+        hours, minutes = divmod(round(seconds / 60), 60)
+        end = datetime.now() + timedelta(seconds=seconds)
+        return f'; {hours}:{minutes:02} h left, until about {end:%H:%M}'
 
     def _stop_runs(self) -> None:
         jobs = [job for job in self._slots if job is not None]
