@@ -94,8 +94,11 @@ class Scheduler:
         Raises:
             KeyboardInterrupt: If the process is told to end; the runs have ended then.
         """
-        text = f'{self._total} runs, {self._finished} of them already finished'
-        print(f'{text}; {self._place.jobs} at a time on {self._device}', flush=True)
+        print(
+            f'runs: {self._total}, already finished: {self._finished}; '
+            f'{self._place.jobs} at a time on {self._device}',
+            flush=True,
+        )
         with self._delayed_signals():
             try:
                 while not self._interrupted:
@@ -214,7 +217,7 @@ class Scheduler:
         jobs = [job for job in self._slots if job is not None]
         if not jobs:
             return
-        print(f'\nStopping {len(jobs)} runs', flush=True)
+        print('\nStopping ' + ', '.join(job.run.name for job in jobs), flush=True)
         stop([child for job in jobs for child in job.stop()])
         for job in jobs:
             job.record_interruption()
