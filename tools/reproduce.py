@@ -108,11 +108,14 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 
 
 def write_reports(
-    tables: list[Table], recipes: dict[Path, Recipe], results: Results
+    tables: list[Table],
+    recipes: dict[Path, Recipe],
+    results: Results,
+    log: RunLog,
 ) -> None:
     """Write the reports and print where they are."""
     for table in tables:
-        summary = summarize_table(table, recipes, results)
+        summary = summarize_table(table, recipes, results, log)
         paths = write_report(summary, results.folder)
         print(f'{table.title}: {", ".join(map(str, paths))}')
 
@@ -133,19 +136,19 @@ def main() -> None:
         benchmark = open_benchmark(next(iter(recipes.values())).data)
         results = Results(args.results / benchmark.preset, benchmark)
         check_results(results, recipes.values())
+        log = RunLog(results.folder / 'started.jsonl')
         if args.report_only:
-            write_reports(tables, recipes, results)
+            write_reports(tables, recipes, results, log)
             return
         with lock_calls(args.work_dir), lock_runs(args.work_dir) as held:
             jobs = args.jobs or default_jobs()
-            log = RunLog(results.folder / 'started.jsonl')
             place = Workplace(args.work_dir, benchmark, log, held, jobs)
             wanted = plan(recipes.values(), args.seeds)
             scheduler = Scheduler(wanted, results, place, end)
             try:
                 scheduler.run()
             finally:
-                write_reports(tables, recipes, results)
+                write_reports(tables, recipes, results, log)
     except (OSError, RuntimeError, ValueError) as error:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:

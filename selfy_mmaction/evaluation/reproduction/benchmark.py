@@ -47,9 +47,9 @@ class Benchmark:
     @property
     def stories(self) -> tuple[str, ...]:
         """Name of each group of classes that are orders of the same frames."""
-        names = {story.classes: name for name, story in STORIES.items()}
-        kinds = get_preset(self.preset).kinds
-        return tuple(names.get(kind.classes, kind.classes[0]) for kind in kinds)
+        names = {story.classes[0]: name for name, story in STORIES.items()}
+        firsts = (kind.classes[0] for kind in get_preset(self.preset).kinds)
+        return tuple(names.get(first, first) for first in firsts)
 
     def labels(self, split: str) -> list[int]:
         """Return the labels of the clips of a split."""

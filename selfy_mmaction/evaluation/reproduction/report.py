@@ -11,6 +11,7 @@ from selfy_mmaction.atomic_files import replacing
 from .benchmark import VAL
 from .figure import draw_robustness, draw_table
 from .rows import ROBUSTNESS
+from .run_log import FAILED, FINISHED, INTERRUPTED, RESUMED, STARTED
 from .summary import CORRUPTED, Summary
 
 NOTHING = '–'
@@ -74,6 +75,12 @@ def show_summary(summary: Summary, figure: str | None) -> str:
 def _introduction(summary: Summary) -> str:
     benchmark = summary['benchmark']
     devices = ', '.join(summary['devices']) or 'nothing yet'
+    versions = summary['versions']
+    programs = ', '.join(
+        f'{name} {" and ".join(versions[name])}'
+        for name in ('selfy_mmaction', 'torch')
+        if name in versions
+    )
     return (
         f'Written by `python tools/reproduce.py {summary["table"]}`, see '
         f'docs/evidence.md. Ours: top-1 accuracy in percent on the benchmark '
@@ -82,7 +89,7 @@ def _introduction(summary: Summary) -> str:
         f'the last epoch, mean ± standard deviation of a seed. {summary["classes"]} '
         f'classes, chance {summary["chance"]:.1f} %; a network that sees no order of '
         f'frames reaches at most {summary["chance_of_order"]:.0f} %. Trained on: '
-        f'{devices}.'
+        f'{devices}{programs and ", with "}{programs}.'
     )
 
 
@@ -187,7 +194,16 @@ def _runs(summary: Summary) -> str:
         for row in summary['rows']
     ]
     header = ['row', 'config', 'learning rate', f'`{VAL}`, by seed']
-    return _table(header, rows)
+    events = summary['events']
+    starts = events[STARTED] + events[RESUMED]
+    ends = ', '.join(f'{events[end]} {end}' for end in (FINISHED, FAILED, INTERRUPTED))
+    killed = starts - events[FINISHED] - events[FAILED] - events[INTERRUPTED]
+    return (
+        f'{_table(header, rows)}\n\n'
+        f'Every start of these configs, also with other learning rates: '
+        f'{events[STARTED]} from scratch, {events[RESUMED]} resumed. Their ends: '
+        f'{ends}, {killed} killed.'
+    )
 
 
 def _searches(summary: Summary) -> str:
@@ -219,7 +235,7 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def _count(row: dict[str, Any]) -> str:
-    return str(row['ours']['count']) if row['ours'] else NOTHING
+    return str(row['ours']['seeds']) if row['ours'] else NOTHING
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,14 @@ class RunLog:
             if isinstance(line, dict) and 'run' in line and 'event' in line:
                 yield line
 
+    def count(self, configs: Collection[str]) -> dict[str, int]:
+        """Count what happened to the runs of configs, by event."""
+        counts = dict.fromkeys((STARTED, RESUMED, FINISHED, FAILED, INTERRUPTED), 0)
+        for line in self.lines():
+            if line.get('config') in configs and line['event'] in counts:
+                counts[line['event']] += 1
+        return counts
+
     def spent(self, run: Run) -> dict[str, float | None]:
         """Sum the training times of a run since its start from scratch.
 
@@ -84,7 +92,7 @@ class RunLog:
                 parts[-1] = line
         sums: dict[str, float | None] = {}
         for key in ('wall_seconds', 'cpu_seconds'):
-            values = [part and part.get(key) for part in parts]
+            values = [part.get(key) if part else None for part in parts]
             known = [value for value in values if value is not None]
             whole = known and len(known) == len(values)
             sums[key] = round(sum(known), 1) if whole else None

@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Figures of a table: means over seeds, differences and rank correlations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +11,8 @@ from .planning import choose_learning_rate, searched_runs
 from .recipes import Recipe
 from .results import Result, Results
 from .rows import Row, Table
-from .statistics import paired_difference, rank_correlation, summarize
+from .run_log import RunLog
+from .seed_statistics import paired_difference, rank_correlation, summarize
 
 CORRUPTED = ('val_occluded', 'val_blurred')
 """Splits of Section 4.7. Their clips are the first ones of ``'val'``."""
@@ -20,7 +21,7 @@ Summary = dict[str, Any]
 
 
 def summarize_table(
-    table: Table, recipes: Mapping[Path, Recipe], results: Results
+    table: Table, recipes: Mapping[Path, Recipe], results: Results, log: RunLog
 ) -> Summary:
     """Compute everything that the report of a table shows.
 
@@ -30,6 +31,7 @@ def summarize_table(
         table: The table.
         recipes: Recipes by file of the config.
         results: Results of the runs.
+        log: List of everything that happened to runs.
 
     Returns:
         Values that JSON can represent; accuracies and differences are percent.
@@ -49,6 +51,8 @@ def summarize_table(
         'devices': sorted(
             {r['device'] for runs in found.values() for r in runs.values()}
         ),
+        'versions': _versions(found.values()),
+        'events': log.count({row.config for row in table.rows}),
         'rows': rows,
         'rank_correlations': _rank_correlations(rows),
         'searches': [
@@ -57,6 +61,15 @@ def summarize_table(
             if row.learning_rates
         ],
     }
+
+
+def _versions(found: Iterable[Mapping[int, Result]]) -> dict[str, list[str]]:
+    versions: dict[str, set[str]] = {}
+    for runs in found:
+        for run in runs.values():
+            for name, version in run['versions'].items():
+                versions.setdefault(name, set()).add(version)
+    return {name: sorted(each) for name, each in versions.items()}
 
 
 def _by_seed(recipe: Recipe, results: Results) -> dict[int, Result]:

@@ -4,7 +4,7 @@ import itertools
 import pytest
 from scipy.stats import kendalltau, spearmanr, ttest_rel
 
-from selfy_mmaction.evaluation.reproduction.statistics import (
+from selfy_mmaction.evaluation.reproduction.seed_statistics import (
     paired_difference,
     rank_correlation,
     summarize,

@@ -8,6 +8,13 @@ from selfy_mmaction.evaluation.reproduction.recipes import Run
 from selfy_mmaction.evaluation.reproduction.report import write_report
 from selfy_mmaction.evaluation.reproduction.results import Results
 from selfy_mmaction.evaluation.reproduction.rows import Row, Table
+from selfy_mmaction.evaluation.reproduction.run_log import (
+    FAILED,
+    FINISHED,
+    RESUMED,
+    STARTED,
+    RunLog,
+)
 from selfy_mmaction.evaluation.reproduction.summary import summarize_table
 
 PAPER = {'one': 10.0, 'two': 20.0, 'größer | λ': 30.0, 'control': None}
@@ -42,7 +49,12 @@ def summarize(benchmark_of_stories, make_recipe, make_run_result, tmp_path):
             if rates and accuracies.get(name):
                 slow = Run(recipe, 0, 0.002)
                 results.add(slow, make_run_result(slow, 0.01))
-        return summarize_table(Table(key, tuple(rows)), recipes, results)
+        log = RunLog(tmp_path / 'results' / 'started.jsonl')
+        run = Run(recipes[Path('one')], 0, 0.002)
+        for event in (STARTED, RESUMED, FINISHED, STARTED, FAILED):
+            log.add(run, event)
+        log.add(Run(make_recipe('of another table'), 0, 0.004), STARTED)
+        return summarize_table(Table(key, tuple(rows)), recipes, results, log)
 
     return make
 
@@ -54,7 +66,7 @@ def test_summary_of_a_table(summarize):
     summary = summarize(ACCURACIES)
     one, two, larger, control = summary['rows']
     assert one['ours'] == dict(
-        mean=pytest.approx(25), deviation=pytest.approx(50**0.5), count=2
+        mean=pytest.approx(25), deviation=pytest.approx(50**0.5), seeds=2
     )
     # Differences are -20 and -30; the t quantile of one degree of freedom is 12.706.
     assert one['difference'] == dict(
@@ -62,7 +74,7 @@ def test_summary_of_a_table(summarize):
         mean=pytest.approx(-25),
         low=pytest.approx(-25 - 12.706 * 5, abs=0.01),
         high=pytest.approx(-25 + 12.706 * 5, abs=0.01),
-        count=2,
+        seeds=2,
     )
     assert two['difference'] is None
     assert larger['difference']['mean'] == pytest.approx(30)  # of seed 0 only
@@ -91,6 +103,9 @@ def test_report_of_a_table(summarize, tmp_path):
     assert '| control | `configs/control.py` | – | not run |' in text
     assert '| all rows | 3 | 1.00 (p = 0.167) | 1.00 (p = 0.167) |' in text
     assert '![Table 5: x](table5_x.png)' in text
+    assert 'Trained on: cpu, with selfy_mmaction 1.2, torch 3.4.' in text
+    assert '2 from scratch, 1 resumed. Their ends: 1 finished, 1 failed' in text
+    assert '0 interrupted, 1 killed.' in text
     assert str(tmp_path) not in text
     for line in text.splitlines():
         assert line.count('|') in (0, *range(3, 12)), line

@@ -1,7 +1,7 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Statistics of few seeds and few rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +20,12 @@ class Summary(NamedTuple):
         mean: Mean.
         deviation: Standard deviation of a seed (n - 1 degrees of freedom); None for one
             seed.
-        count: Number of seeds.
+        seeds: Number of seeds.
     """
 
     mean: float
     deviation: float | None
-    count: int
+    seeds: int
 
 
 class Difference(NamedTuple):
@@ -35,13 +35,13 @@ class Difference(NamedTuple):
         mean: Mean.
         low: Lower end of the interval; None for one pair.
         high: Its upper end.
-        count: Number of pairs.
+        seeds: Number of pairs.
     """
 
     mean: float
     low: float | None
     high: float | None
-    count: int
+    seeds: int
 
 
 class RankCorrelation(NamedTuple):
@@ -129,7 +129,11 @@ def _signs(values: np.ndarray) -> np.ndarray:
     return np.sign(values[..., first] - values[..., second])
 
 
-def _permute(one: np.ndarray, two: np.ndarray, terms=lambda values: values):
+def _permute(
+    one: np.ndarray,
+    two: np.ndarray,
+    terms: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+) -> tuple[float, float]:
     """Correlate terms of two series, and permute one of them.
 
     Spearman's rho is the correlation of ranks, Kendall's tau-b that of signs of pairs,
