@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-import torch
 from mmengine.config import Config
 
 import selfy_mmaction  # noqa: F401  lets torch read mmengine's checkpoints
@@ -28,6 +27,7 @@ from selfy_mmaction.evaluation.motion_figure import (
     read_curves,
     show_table,
 )
+from selfy_mmaction.evaluation.reproduction.commands import is_checkpoint
 from selfy_mmaction.motion_benchmark import class_names, make_motion
 from selfy_mmaction.run import tools_folder
 
@@ -156,12 +156,7 @@ def _follow(name: str, process: subprocess.Popen, log: Path) -> None:
 def finished_checkpoint(work_dir: Path, epochs: int) -> Path | None:
     """Return the checkpoint of the last epoch, or None if it is missing or damaged."""
     path = work_dir / f'epoch_{epochs}.pth'
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception:  # torch raises various errors for damaged files
-        return None
-    whole = isinstance(checkpoint, dict) and 'state_dict' in checkpoint
-    return path if whole else None
+    return path if is_checkpoint(path) else None
 
 
 def finished_dump(path: Path, checkpoint: Path, annotations: Path) -> Dump | None:

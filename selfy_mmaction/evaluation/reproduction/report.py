@@ -1,0 +1,262 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Report of a table: Markdown, JSON and a figure."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfy_mmaction.atomic_files import replacing
+
+from .benchmark import VAL
+from .figure import draw_robustness, draw_table
+from .rows import ROBUSTNESS
+from .run_log import FAILED, FINISHED, INTERRUPTED, RESUMED, STARTED
+from .summary import CORRUPTED, Summary
+
+NOTHING = '–'
+
+
+def write_report(summary: Summary, folder: Path) -> list[Path]:
+    """Write TABLE.md, TABLE.json and, if there are results, TABLE.png.
+
+    Args:
+        summary: Result of ``summarize_table``.
+        folder: Folder to write to.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    paths = [
+        folder / f'{summary["table"]}.{suffix}' for suffix in ('md', 'json', 'png')
+    ]
+    text, data, picture = paths
+    has_figure = any(row['ours'] for row in summary['rows'])
+    if has_figure:
+        draw = draw_robustness if summary['table'] == ROBUSTNESS else draw_table
+        with replacing(picture) as partial:
+            draw(summary).savefig(partial, dpi=130, format='png')
+    else:
+        picture.unlink(missing_ok=True)
+        paths.remove(picture)
+    with replacing(data) as partial:
+        content = json.dumps(summary, indent=1, ensure_ascii=False)
+        partial.write_text(content + '\n', encoding='utf-8')
+    with replacing(text) as partial:
+        name = picture.name if has_figure else None
+        partial.write_text(show_summary(summary, name), encoding='utf-8')
+    return paths
+
+
+def show_summary(summary: Summary, figure: str | None) -> str:
+    """Format the report as Markdown.
+
+    Args:
+        summary: Result of ``summarize_table``.
+        figure: Name of the figure; None if there is none.
+    """
+    is_robustness = summary['table'] == ROBUSTNESS
+    parts = [f'# {summary["title"]}', _introduction(summary)]
+    parts.append(_robustness(summary) if is_robustness else _accuracies(summary))
+    if figure:
+        parts.append(f'![{summary["title"]}]({figure})')
+    if not is_robustness:
+        parts += ['## Order of the rows', _rank_correlations(summary)]
+        parts += ['## Splits', _splits(summary)]
+    parts += ['## Runs', _runs(summary)]
+    if summary['searches']:
+        parts += ['## Learning rates', _searches(summary)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _introduction(summary: Summary) -> str:
+    benchmark = summary['benchmark']
+    devices = ', '.join(summary['devices']) or 'nothing yet'
+    versions = summary['versions']
+    programs = ', '.join(
+        f'{name} {" and ".join(versions[name])}'
+        for name in ('selfy_mmaction', 'torch')
+        if name in versions
+    )
+    return (
+        f'Written by `python tools/reproduce.py {summary["table"]}`, see '
+        f'docs/evidence.md. Ours: top-1 accuracy in percent on the benchmark '
+        f'{benchmark["preset"]} (generator version {benchmark["version"]}, seed '
+        f'{benchmark["seed"]}, fingerprint `{benchmark["fingerprint"][:16]}`), after '
+        f'the last epoch, mean ± standard deviation of a seed. {summary["classes"]} '
+        f'classes, chance {summary["chance"]:.1f} %; a network that sees no order of '
+        f'frames reaches at most {summary["chance_of_order"]:.0f} %. Trained on: '
+        f'{devices}{programs and ", with "}{programs}.'
+    )
+
+
+def _accuracies(summary: Summary) -> str:
+    rows = []
+    for row in summary['rows']:
+        rows.append(
+            [
+                _label(row),
+                _number(row['paper']),
+                _mean(row['ours']),
+                _count(row),
+                _difference(row['difference']),
+                _large(row['parameters'], 1e3, 'k'),
+                _large(row['multiply_adds'], 1e6, 'M'),
+                _number(row['minutes']),
+            ]
+        )
+    header = ['row', 'paper', f'ours, `{VAL}`', 'seeds', 'difference']
+    header += ['parameters', 'multiply-adds', 'minutes']
+    return (
+        f'{_table(header, rows)}\n\n'
+        'Paper: top-1 accuracy on Something-Something V1. Difference: to the row in '
+        'bold, paired by seed, in percentage points, with the 95 % interval (Student '
+        't over seeds). Multiply-adds are per clip, minutes per training with its '
+        'validations.'
+    )
+
+
+def _robustness(summary: Summary) -> str:
+    header = ['row', 'clean', 'seeds']
+    for split in CORRUPTED:
+        header += [f'`{split}`', 'change']
+    rows = []
+    for row in summary['rows']:
+        cells = [_label(row), NOTHING, _count(row)]
+        for split in CORRUPTED:
+            found = row['corrupted'].get(split)
+            if found:
+                cells[1] = _mean(found['clean'])
+                cells.append(_mean(row['splits'][split]['accuracy']))
+            else:
+                cells.append(NOTHING)
+            cells.append(_difference(found and found['change']))
+        rows.append(cells)
+    return (
+        f'{_table(header, rows)}\n\n'
+        f'The rows of Table 4a. Clean: on the same clips of `{VAL}`, which are fewer '
+        f'than all of it. Change: from clean, in percentage points, with the 95 % '
+        f'interval (Student t over seeds). The paper shows Fig. 5 without numbers.'
+    )
+
+
+def _rank_correlations(summary: Summary) -> str:
+    rows = []
+    for name, found in summary['rank_correlations'].items():
+        if found:
+            spearman, kendall = (
+                f'{found[kind]:.2f} ({_probability(found[f"{kind}_p"])})'
+                for kind in ('spearman', 'kendall')
+            )
+            rows.append([name, str(found['rows']), spearman, kendall])
+        else:
+            rows.append([name, NOTHING, NOTHING, NOTHING])
+    header = ['', 'rows', "Spearman's ρ", "Kendall's τ"]
+    return (
+        f'{_table(header, rows)}\n\n'
+        'Rank correlation of our means with the figures of the paper. p: part of the '
+        'orders of the rows that agree at least as well with the paper (permutation '
+        'test, one-sided).'
+    )
+
+
+def _probability(p: float) -> str:
+    return f'p = {p:.3f}' if p >= 0.001 else 'p < 0.001'
+
+
+def _splits(summary: Summary) -> str:
+    header = ['row', *(f'`{split}`' for split in summary['splits'])]
+    rows = [
+        [
+            _label(row),
+            *(
+                _mean((row['splits'].get(split) or {}).get('accuracy'), spread=False)
+                for split in summary['splits']
+            ),
+        ]
+        for row in summary['rows']
+    ]
+    return f'{_table(header, rows)}\n\nMean over seeds.'
+
+
+def _runs(summary: Summary) -> str:
+    rows = [
+        [
+            _label(row),
+            f'`{row["config"]}`',
+            NOTHING if row['learning_rate'] is None else f'{row["learning_rate"]:g}',
+            ', '.join(f'{seed}: {a:.1f}' for seed, a in row['accuracies'].items())
+            or 'not run',
+        ]
+        for row in summary['rows']
+    ]
+    header = ['row', 'config', 'learning rate', f'`{VAL}`, by seed']
+    events = summary['events']
+    starts = events[STARTED] + events[RESUMED]
+    ends = ', '.join(f'{events[end]} {end}' for end in (FINISHED, FAILED, INTERRUPTED))
+    killed = starts - events[FINISHED] - events[FAILED] - events[INTERRUPTED]
+    return (
+        f'{_table(header, rows)}\n\n'
+        f'Every start of these configs, also with other learning rates: '
+        f'{events[STARTED]} from scratch, {events[RESUMED]} resumed. Their ends: '
+        f'{ends}, {killed} killed.'
+    )
+
+
+def _searches(summary: Summary) -> str:
+    rows = [
+        [
+            search['label'],
+            ', '.join(
+                f'{rate}: {_number(a)}' for rate, a in search['accuracies'].items()
+            ),
+            NOTHING if search['chosen'] is None else f'{search["chosen"]:g}',
+        ]
+        for search in summary['searches']
+    ]
+    header = ['row', f'`{VAL}` of seed 0, by learning rate', 'chosen']
+    return (
+        f'{_table(header, rows)}\n\n'
+        'The best one on seed 0 is used for all seeds; the choice favors these rows.'
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def _label(row: dict[str, Any]) -> str:
+    label = row['label'].replace('|', r'\|')
+    return f'**{label}**' if row['is_reference'] else label
+
+
+def _count(row: dict[str, Any]) -> str:
+    return str(row['ours']['seeds']) if row['ours'] else NOTHING
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f'{value:.1f}'
+
+
+def _mean(found: dict[str, Any] | None, spread: bool = True) -> str:
+    if not found:
+        return NOTHING
+    if not spread or found['deviation'] is None:
+        return _number(found['mean'])
+    return f'{found["mean"]:.1f} ± {found["deviation"]:.1f}'
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    if not found:
+        return NOTHING
+    if found['low'] is None:
+        return f'{found["mean"]:+.1f}'
+    return f'{found["mean"]:+.1f} [{found["low"]:+.1f}, {found["high"]:+.1f}]'
+
+
+def _large(value: int | None, unit: float, name: str) -> str:
+    return NOTHING if value is None else f'{value / unit:.1f} {name}'
