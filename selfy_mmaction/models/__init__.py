@@ -30,13 +30,18 @@ from .selfy.integration import (
 )
 from .selfy.reduction import ConvReduction
 from .selfy.restoration import TransposedConvRestoration, UpsampleRestoration
-from .selfy.transformation import EmbeddedGaussianTransformation, STSSTransformation
+from .selfy.transformation import (
+    ConvTransformation,
+    EmbeddedGaussianTransformation,
+    STSSTransformation,
+)
 
 __all__ = [
     'ClassFileHead',
     'ConvExtraction',
     'ConvIntegration',
     'ConvReduction',
+    'ConvTransformation',
     'EmbeddedGaussianTransformation',
     'FCIntegration',
     'FeatureLayout',

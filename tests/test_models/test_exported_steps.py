@@ -44,6 +44,7 @@ OF_FEATURES = {
     },
     'STSSTransformation': dict(**MATCHING),
     'EmbeddedGaussianTransformation': dict(in_channels=CHANNELS, **MATCHING),
+    'ConvTransformation': dict(in_channels=CHANNELS, **MATCHING),
     'ConvReduction 0.25': dict(in_channels=CHANNELS, out_channels=4, scale=0.25),
     'ConvReduction 0.5': dict(in_channels=CHANNELS, out_channels=4),
     'ConvReduction 2': dict(in_channels=CHANNELS, out_channels=4, scale=2),

@@ -19,6 +19,7 @@ MODULES = {
     'ConvReduction': STEP,
     'STSSTransformation': {},
     'EmbeddedGaussianTransformation': STEP,
+    'ConvTransformation': STEP,
     'ConvExtraction': {},
     'MLPExtraction': {},
     'SoftArgmaxExtraction': {},

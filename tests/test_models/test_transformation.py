@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""The embedded Gaussian is compared with its definition in loops."""
+"""The transformations are compared with their definitions in loops."""
 
 from math import exp
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 # (N, T, C, h, w, offsets, window): odd sizes, a single frame or offset, windows larger
 # than the frame, queries without neighbors inside the clip.
@@ -18,6 +19,12 @@ CASES = {
     'window beyond the frame': (1, 2, 3, 2, 3, (-1, 1), (7, 9)),
     'one position': (1, 3, 2, 1, 1, (0, 1), (1, 3)),
 }
+
+
+def count_flops(module: nn.Module, x: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        module.eval()(x)
+    return counter.get_total_flops()
 
 
 def build(case, **kwargs) -> nn.Module:
@@ -177,3 +184,40 @@ def test_bad_config(changed, message):
     cfg = dict(type='EmbeddedGaussianTransformation', in_channels=4)
     with pytest.raises(ValueError, match=message):
         MODELS.build({**cfg, **changed})
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_conv_transformation(name):
+    case = CASES[name]
+    clips, num_segments, channels, height, width, offsets, window = case
+    cfg = dict(type='ConvTransformation', in_channels=channels, window=window)
+    control = MODELS.build(
+        dict(**cfg, num_segments=num_segments, offsets=offsets)
+    ).double()
+    x = make_feats(case).requires_grad_()
+    frames = x.detach().reshape(clips, num_segments, channels, height, width)
+    expected = torch.zeros(clips, num_segments, height, width, len(offsets), *window)
+    expected = expected.double()
+    for index, offset in enumerate(offsets):
+        weight = control.convs[index].weight.detach().reshape(*window, channels)
+        for t in range(num_segments):
+            if 0 <= t + offset < num_segments:
+                found = torch.einsum('ncyx,uvc->nyxuv', frames[:, t + offset], weight)
+                expected[:, t, :, :, index] = found
+    torch.testing.assert_close(control(x), expected)
+    assert torch.autograd.gradcheck(control, x)
+
+
+def test_conv_transformation_costs_as_much_as_the_similarity():
+    inputs = torch.randn(8, 16, 6, 6)
+    block = dict(type='SELFYBlock', in_channels=16, reduced_channels=8)
+    plain = MODELS.build(block)
+    control = MODELS.build(dict(block, transformation=dict(type='ConvTransformation')))
+    assert count_flops(control, inputs) == count_flops(plain, inputs) > 0
+    assert control(inputs).shape == inputs.shape
+
+
+def test_conv_transformation_with_the_wrong_number_of_frames():
+    control = MODELS.build(dict(type='ConvTransformation', in_channels=4))
+    with pytest.raises(ValueError, match='12 frames, .* not a multiple of .*=8'):
+        control(torch.randn(12, 4, 3, 3))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
@@ -181,6 +182,85 @@ class EmbeddedGaussianTransformation(Module):
         in_frame = in_rows[:, None, :, None] & in_cols[None, :, None, :]
         in_frame = in_frame.flatten(2).flatten(0, 1)  # (h*w, U*V)
         return (in_clip[:, None, :, None] & in_frame[None, :, None, :]).flatten(2)
+
+    def extra_repr(self) -> str:
+        """Return the options to print."""
+        return (
+            f'num_segments={self.num_segments}, offsets={self.offsets}, '
+            f'window={self.window}'
+        )
+
+
+@MODELS.register_module()
+class ConvTransformation(Module):
+    r"""Convolutions in place of the similarity, at the same cost; not in the paper.
+
+    .. math::
+        S_{t,x,y,l,u,v} = w_{l,u,v} \cdot V_{t+l,x,y}
+
+    A control: a block that has it sees the same frames and does the same number of
+    multiply-adds, but compares nothing. Frames outside the clip are zeros.
+
+    Args:
+        in_channels: C_r, the width of the reduced features.
+        num_segments: Frames per clip, T. Default: 8.
+        offsets: Set of temporal offsets l, in frames. A single int is allowed. Offsets
+            beyond the clip trigger a warning. Default: -2 to 2.
+        window: Number of outputs (U, V) per offset, odd. An int gives a square window.
+            Default: (9, 9).
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: If an argument is invalid.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_segments: int = 8,
+        offsets: int | Sequence[int] = (-2, -1, 0, 1, 2),
+        window: int | Sequence[int] = (9, 9),
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_segments = check_int('num_segments', num_segments)
+        self.offsets = check_offsets(offsets, num_segments)
+        self.window = check_window(window)
+        check_int('in_channels', in_channels)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(in_channels, self.window[0] * self.window[1], 1, bias=False)
+            for _ in self.offsets
+        )
+
+    def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
+        """Transform features to a tensor with the shape of the STSS tensor.
+
+        Args:
+            x: Reduced features, (N*T, C_r, h, w).
+            num_segments: Frames per clip, T. Default: None, the step's
+                ``num_segments``.
+
+        Returns:
+            S, (N, T, h, w, L, U, V).
+
+        Raises:
+            ValueError: If N*T is not a multiple of ``num_segments``.
+        """
+        frames = self.num_segments if num_segments is None else num_segments
+        if x.size(0) % frames:
+            raise ValueError(
+                f'x has {x.size(0)} frames, which is not a multiple of '
+                f'num_segments={frames}'
+            )
+        maps = []
+        for offset, conv in zip(self.offsets, self.convs, strict=True):
+            now = conv(x).unflatten(0, (-1, frames))  # (N, T, U*V, h, w)
+            steps = min(abs(offset), frames)
+            later = (0, steps) if offset > 0 else (steps, 0)
+            padded = F.pad(now, (0, 0, 0, 0, 0, 0, *later))
+            maps.append(padded[:, steps:] if offset > 0 else padded[:, :frames])
+        stss = torch.stack([each.movedim(2, -1) for each in maps], -2)
+        return stss.unflatten(-1, self.window)
 
     def extra_repr(self) -> str:
         """Return the options to print."""
