@@ -73,7 +73,7 @@ def _stories(names: tuple[str, ...], train: int, val: int, other: int) -> Preset
         Partners(STORIES[name].classes, partial(render_group, name)) for name in names
     )
     splits = dict.fromkeys(STORY_SPLITS, other) | {'train': train, 'val': val}
-    return Preset(2, kinds, splits)
+    return Preset(3, kinds, splits)
 
 
 _PATTERNS = ('go', 'back', 'pback')

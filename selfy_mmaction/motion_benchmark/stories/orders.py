@@ -3,7 +3,8 @@
 
 A story is a set of 24 frames. Each is drawn from a phase between -1 and 1, or is hidden
 by a curtain. The four clips of a story show the same frames in four orders, which are
-its four classes. Unordered frames therefore have no information about the order.
+its four classes. Unordered frames therefore have no information about the order, nor
+do the middle frames of the eight segments, which are the same in all four.
 """
 
 from typing import NamedTuple
@@ -45,9 +46,9 @@ def through() -> Telling:
     order = np.arange(NUM_FRAMES)
     pause = order[_REACH:-_REACH]
     plus, minus = order[-_REACH:], order[:_REACH][::-1]
-    out, back = slice(0, None, 2), slice(-2, None, -2)
-    plus = np.concatenate([plus[out], plus[back]])
-    minus = np.concatenate([minus[out], minus[back]])
+    # The middle frames of the three segments are those of the first order: 1, 4 and 7.
+    out_and_back = [2, 4, 6, 8, 7, 5, 3, 1, 0]
+    plus, minus = plus[out_and_back], minus[out_and_back]
     orders = np.stack(
         [
             order,
