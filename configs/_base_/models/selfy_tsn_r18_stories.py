@@ -1,0 +1,42 @@
+# For the motion stories, 64x64 pixels: an eighth of the width, and no stride in res3,
+# whose 16x16 positions the block matches on an 8x8 grid. The paper's window of 9x9 would
+# be mostly padding there, so window and widths are smaller.
+model = dict(
+    type='Recognizer2D',
+    backbone=dict(
+        type='ResNetSELFY',
+        depth=18,
+        num_segments=8,
+        base_channels=8,
+        strides=(1, 1, 2, 2),
+        selfy=dict(
+            after='res3',
+            block=dict(
+                type='SELFYBlock',
+                offsets=(-2, -1, 0, 1, 2),
+                window=(5, 5),
+                reduced_channels=32,
+                extraction=dict(channels=(4, 8, 16, 16)),
+                integration=dict(channels=(16, 16, 16, 16)),
+            ),
+        ),
+    ),
+    # Averages over the frames of a clip, then over the clips of a video.
+    cls_head=dict(
+        type='TSMHead',
+        num_classes=24,
+        in_channels=64,
+        num_segments=8,
+        dropout_ratio=0,
+        init_std=0.01,
+        average_clips='prob',
+    ),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        format_shape='NCHW',
+    ),
+    train_cfg=None,
+    test_cfg=None,
+)
