@@ -14,6 +14,7 @@ Nothing here is computed from the configs or the package. Keys are parts of conf
 names, ``<model>_<GPUs>xb<batch>-<clip>-<epochs>e_<dataset>-rgb.py``.
 """
 
+import copy
 import re
 
 # --- Data ---------------------------------------------------------------------------
@@ -724,3 +725,132 @@ def expected_motion_config(network: str, epochs: int) -> dict:
         ),
         auto_scale_lr=dict(enable=False, base_batch_size=12),
     )
+
+
+# --- Motion stories: ours, docs/motion-stories.md -----------------------------------
+
+STORY_BLOCK = dict(SLIM_BLOCK, extraction=dict(channels=(4, 8, 16)))
+NARROW = (16, 16, 16, 16)
+SELFY_S = dict(
+    type='SELFYSBlock',
+    window=(5, 5),
+    reduced_channels=32,
+    extraction=dict(channels=(4, 8, 16)),
+)
+STCB = dict(type='STCB', reduced_channels=32, channels=(8, 8, 8, 8))
+
+
+def story(after: str | list[str] = 'res3', **changes) -> dict:
+    """Return SELFY with changes to the slim block."""
+    return dict(after=after, block={**STORY_BLOCK, **changes})
+
+
+def story_block(type: str, **options) -> dict:
+    """Return another block after res3."""
+    return dict(after='res3', block=dict(type=type, **options))
+
+
+def _conv(**changes) -> dict:
+    return dict(channels=(4, 8, 16), **changes)
+
+
+# What `selfy` of the backbone is, by network: the rows of ABLATIONS, with the widths of
+# the slim network, and the windows of 5, 9, 13 and 17 of 14 positions on 8 positions.
+STORIES = {
+    'tsn-r18-slim': None,
+    'tsm-r18-slim': None,
+    'selfy-tsn-r18-slim': story(),
+    'selfy-tsm-r18-slim': story(),
+    **{
+        f'selfy-{network}-r18-slim-{name}': story(**changes)
+        for network in ('tsn', 'tsm')
+        for name, changes in {
+            'offset-0': dict(offsets=L0),
+            'offset-1': dict(offsets=L1),
+            'offsets-within-1': dict(offsets=L3),
+            'offsets-within-3': dict(offsets=L7),
+            'without-similarity': dict(transformation=dict(type='ConvTransformation')),
+        }.items()
+    },
+    'selfy-tsm-r18-slim-softargmax-fc': story(
+        extraction=dict(type='SoftArgmaxExtraction'), integration=FC
+    ),
+    'selfy-tsm-r18-slim-mlp-fc': story(
+        extraction=dict(type='MLPExtraction', channels=NARROW), integration=FC
+    ),
+    'selfy-tsm-r18-slim-conv-fc': story(integration=FC),
+    'selfy-tsm-r18-slim-conv-mlp': story(integration=dict(MLP, channels=NARROW)),
+    'local-attention-tsm-r18-slim': story_block(
+        'LocalSelfAttentionBlock', window=(5, 5, 5), reduced_channels=32, num_heads=4
+    ),
+    'non-local-tsm-r18-slim': story_block('NonLocalBlock'),
+    'multi-head-attention-tsm-r18-slim': story_block(
+        'MultiHeadSelfAttentionBlock', reduction=2, num_heads=2, max_distance=15
+    ),
+    'stcb-tsn-r18-slim': story_block(**STCB),
+    'selfy-s-tsn-r18-slim': story_block(**SELFY_S),
+    'stcb-stcb-tsn-r18-slim': story_block('SequentialBlocks', blocks=[STCB, STCB]),
+    'selfy-s-selfy-s-tsn-r18-slim': story_block(
+        'SequentialBlocks', blocks=[SELFY_S, SELFY_S]
+    ),
+    'selfy-s-parallel-stcb-tsn-r18-slim': story_block(
+        'ParallelBlocks', blocks=[SELFY_S, STCB]
+    ),
+    'selfy-s-then-stcb-tsn-r18-slim': story_block(
+        'SequentialBlocks', blocks=[SELFY_S, STCB]
+    ),
+    **{
+        f'selfy-tsm-r18-slim-window-{side}x{side}': story(window=(side, side))
+        for side in (3, 7, 9)
+    },
+    **{
+        f'selfy-tsm-r18-slim-after-{stage}': story(stage)
+        for stage in ('pool1', 'res2', 'res4', 'res5')
+    },
+    'selfy-tsm-r18-slim-after-res2-res3-res4': story(['res2', 'res3', 'res4']),
+    'selfy-tsm-r18-slim-without-residual': story(fusion=dict(type='ReplacementFusion')),
+    **{
+        f'selfy-tsm-r18-slim-kernel-3x3x3-offsets-within-{reach}': story(
+            offsets=offsets, extraction=_conv(temporal_kernel=3)
+        )
+        for reach, offsets in ((1, L3), (2, L5), (3, L7))
+    },
+    # A quarter of the default, as in the paper.
+    'local-attention-tsm-r18-slim-8-channels': story_block(
+        'LocalSelfAttentionBlock',
+        window=(5, 5, 5),
+        reduced_channels=8,
+        num_heads=2,
+        integration=dict(channels=NARROW),
+    ),
+    'selfy-tsm-r18-slim-embedded-gaussian-8-channels': story(
+        reduced_channels=8, transformation=dict(type='EmbeddedGaussianTransformation')
+    ),
+    'selfy-tsm-r18-slim-cosine-8-channels': story(reduced_channels=8),
+    'selfy-tsm-r18-slim-kernel-softargmax-offset-1': story(
+        offsets=L1, extraction=KS_CM
+    ),
+    'selfy-tsm-r18-slim-kernel-softargmax-offsets-within-2': story(extraction=KS_CM),
+}
+
+
+def expected_stories_config(network: str) -> dict:
+    """Return the config for a row of STORIES."""
+    selfy = STORIES[network]
+    backbone = dict(SLIM_RESNET, shift='tsm' in network.split('-'))
+    if selfy is not None:
+        backbone['selfy'] = selfy
+    config = copy.deepcopy(expected_motion_config('tsn-r18-slim', 3))
+    config['model']['backbone'] = backbone
+    config['model']['cls_head']['num_classes'] = 8
+    for split in ('train', 'val', 'test'):
+        dataset = config[f'{split}_dataloader']['dataset']
+        dataset['num_classes'] = 8
+        name = 'train' if split == 'train' else 'val'
+        dataset['ann_file'] = f'data/motion-stories/{name}.txt'
+        dataset['data_prefix'] = dict(video='data/motion-stories/videos')
+        # Only the middle frames of the segments are the same in all orders.
+        (sample,) = (s for s in dataset['pipeline'] if s['type'] == 'SampleFrames')
+        sample['test_mode'] = True
+    config['train_cfg']['val_begin'] = 3
+    return config

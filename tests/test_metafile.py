@@ -102,3 +102,37 @@ def test_flops(model):
         rounding = 0.5 if float(figure).is_integer() else 0
         difference = abs(counted - float(figure))
         assert difference <= 0.015 * float(figure) + rounding
+
+
+STORIES = [m for m in MODELS_OF_INDEX if m['Name'].startswith('stories/')]
+
+
+def test_stories_have_every_ablation():
+    named = [m['Metadata'].get('Ablation of the paper') for m in STORIES]
+    expected = {
+        f'{table}/{row}'
+        for table, rows in TABLES['ablations'].items()
+        for row in range(len(rows))
+        if table != 'sup3g_efficiency'
+    }
+    assert {name for name in named if name} == expected
+    # Controls are not in the paper.
+    controls = [
+        m['Config'] for m in STORIES if m['Name'] and not named[STORIES.index(m)]
+    ]
+    assert len(controls) == 2
+    assert all('without-similarity' in config for config in controls)
+
+
+@pytest.mark.parametrize('model', STORIES, ids=lambda model: model['Name'])
+def test_accuracies_beside_stories_are_the_papers(model):
+    ablation = model['Metadata'].get('Ablation of the paper')
+    if ablation is None:
+        assert 'Results' not in model
+        return
+    table, row = ablation.split('/')
+    assert model['Name'].startswith(f'stories/{table}/')
+    (result,) = model['Results']
+    assert result['Metrics'] == {
+        'Top 1 Accuracy reported by the paper': ROWS[table, int(row)]['top1']
+    }

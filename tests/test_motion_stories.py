@@ -124,7 +124,7 @@ def test_labels_are_the_orders_of_consecutive_clips():
         4,
         0,
     ]
-    first = render_group('turn', 5, 'val', 1)
+    first = render_group('hide', 5, 'val', 1)
     for member in range(4):
         clip = render_clip('stories-small', 'val', 4 + member, seed=5)
         np.testing.assert_array_equal(clip, first[member])

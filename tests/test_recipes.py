@@ -30,11 +30,15 @@ from paper_recipes import (
     MOTION,
     NETWORKS,
     OFFSETS,
+    ONE_CYCLE,
     RECIPES,
+    RESNET,
     SGD,
+    STORIES,
     TRAINING,
     expected_config,
     expected_motion_config,
+    expected_stories_config,
 )
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -76,6 +80,9 @@ def split_name(name: str) -> tuple[str, str]:
     return network, recipe
 
 
+STORIES_NAMES = {(network, '1xb12-1x1x8-3e_stories') for network in STORIES}
+
+
 def motion_epochs(recipe: str) -> int:
     """Return the number of epochs in the name of a motion recipe."""
     return {'1xb12-1x1x8-6e_motion': 6, '1xb12-1x1x8-9e_motion': 9}[recipe]
@@ -84,6 +91,9 @@ def motion_epochs(recipe: str) -> int:
 def rows_of(name: str) -> list[dict]:
     """Return the expected configs of a config: one per row that names it."""
     network, recipe = split_name(name)
+    if name.startswith('motion/stories/'):
+        assert (network, recipe) in STORIES_NAMES, f'{name} has no row in STORIES'
+        return [expected_stories_config(network)]
     if name.startswith('motion/'):
         assert network in MOTION, f'{name} has no row in MOTION'
         return [expected_motion_config(network, motion_epochs(recipe))]
@@ -101,6 +111,8 @@ def rows_of(name: str) -> list[dict]:
 
 def rates_of(name: str) -> dict:
     network, recipe = split_name(name)
+    if name.startswith('motion/stories/'):
+        return {e if e == 'last' else e / 2: rate for e, rate in ONE_CYCLE.items()}
     if name.startswith('motion/'):
         # The rates of MOTION are those of six epochs; the schedule lasts as long as
         # the training.
@@ -159,8 +171,10 @@ def test_config_matches_its_rows(name):
 
 
 def test_every_row_has_a_config():
-    motion = [split_name(name)[0] for name in OURS if name.startswith('motion/')]
-    assert set(motion) == set(MOTION)
+    stories = [name for name in OURS if name.startswith('motion/stories/')]
+    assert {split_name(name) for name in stories} == STORIES_NAMES
+    motion = [name for name in OURS if re.match('motion/[^/]*$', name)]
+    assert {split_name(name)[0] for name in motion} == set(MOTION)
     paper = [split_name(name) for name in OURS if not name.startswith('motion/')]
     assert {recipe for _, recipe in paper} == RECIPES.keys()
     frames = {(network, RECIPES[recipe]['frames']) for network, recipe in paper}
@@ -336,7 +350,8 @@ def test_optimizer_of_the_motion_benchmark(name):
     wrapper, group_of = build_optimizer(name)
     assert isinstance(wrapper.optimizer, torch.optim.AdamW)
     assert wrapper.clip_grad_kwargs == dict(max_norm=5)
-    lr = MOTION[split_name(name)[0]]['lr']
+    is_story = name.startswith('motion/stories/')
+    lr = RESNET['lr'] if is_story else MOTION[split_name(name)[0]]['lr']
     for group in group_of.values():
         assert (group['lr'], group['weight_decay']) == (lr, 0.02)
 

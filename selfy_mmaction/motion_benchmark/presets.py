@@ -77,14 +77,17 @@ def _stories(names: tuple[str, ...], train: int, val: int, other: int) -> Preset
 
 
 _PATTERNS = ('go', 'back', 'pback')
-_SMALL_STORIES = ('slide_x', 'turn', 'zoom', 'pass', 'camera', 'hide')
+_SMALL_STORIES = ('slide_x', 'hide')
+_MEDIUM_STORIES = ('slide_x', 'turn', 'zoom', 'pass', 'camera', 'hide')
 
 PRESETS = {
     'tiny': _pairs(('go',), train=24, val=16),
+    'go': _pairs(('go',), train=480, val=200),
     'small': _pairs(_PATTERNS, train=1800, val=360),
     'full': _pairs(_PATTERNS, train=7200, val=1200),
     'stories-tiny': _stories(('slide_x',), train=16, val=8, other=8),
-    'stories-small': _stories(_SMALL_STORIES, train=2400, val=480, other=240),
+    'stories-small': _stories(_SMALL_STORIES, train=1800, val=480, other=240),
+    'stories-medium': _stories(_MEDIUM_STORIES, train=7200, val=960, other=480),
     'stories-large': _stories(tuple(STORIES), train=19200, val=1920, other=960),
 }
 

@@ -33,7 +33,7 @@ train_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=data_root + 'train.txt',
         data_prefix=dict(video=data_root + 'videos'),
-        num_classes=24,
+        num_classes=8,
         pipeline=train_pipeline,
     ),
 )
@@ -46,7 +46,7 @@ val_dataloader = dict(
         type='CheckedVideoDataset',
         ann_file=data_root + 'val.txt',
         data_prefix=dict(video=data_root + 'videos'),
-        num_classes=24,
+        num_classes=8,
         pipeline=val_pipeline,
         test_mode=True,
     ),

@@ -1,6 +1,6 @@
 # For the motion stories, 64x64 pixels: an eighth of the width, and no stride in res3,
-# whose 16x16 positions the block matches on an 8x8 grid. The paper's window of 9x9 would
-# be mostly padding there, so window and widths are smaller.
+# whose 16x16 positions the block matches on an 8x8 grid. The window of 9x9 in the paper
+# would be mostly padding there, so window and widths are smaller.
 model = dict(
     type='Recognizer2D',
     backbone=dict(
@@ -16,7 +16,7 @@ model = dict(
                 offsets=(-2, -1, 0, 1, 2),
                 window=(5, 5),
                 reduced_channels=32,
-                extraction=dict(channels=(4, 8, 16, 16)),
+                extraction=dict(channels=(4, 8, 16)),
                 integration=dict(channels=(16, 16, 16, 16)),
             ),
         ),
@@ -24,7 +24,7 @@ model = dict(
     # Averages over the frames of a clip, then over the clips of a video.
     cls_head=dict(
         type='TSMHead',
-        num_classes=24,
+        num_classes=8,
         in_channels=64,
         num_segments=8,
         dropout_ratio=0,

@@ -12,7 +12,7 @@ model = dict(
     # Averages over the frames of a clip, then over the clips of a video.
     cls_head=dict(
         type='TSMHead',
-        num_classes=24,
+        num_classes=8,
         in_channels=64,
         num_segments=8,
         dropout_ratio=0,

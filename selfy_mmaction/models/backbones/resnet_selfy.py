@@ -2,7 +2,8 @@
 """SELFYNet: TSN and TSM ResNets with SELFY blocks (Section 4.1, supplement A)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 from urllib.error import URLError
 
 from mmaction.models.backbones.resnet import ResNet, make_res_layer
@@ -22,21 +23,13 @@ from .causal_shift import make_causal
 from .pretrained import init_from_recognizer
 
 
-class Stage(NamedTuple):
-    """Position of a block: the layer that it follows and the scale of its grid."""
-
-    layer: str
-    scale: float
-
-
-# Supplement, Table 1 and Section C: with 224x224 input, blocks always match on 14x14
-# positions.
+# Layers that blocks can follow, in the order of the data.
 STAGES = {
-    'pool1': Stage('maxpool', 0.25),
-    'res2': Stage('layer1', 0.25),
-    'res3': Stage('layer2', 0.5),
-    'res4': Stage('layer3', 1),
-    'res5': Stage('layer4', 2),
+    'pool1': 'maxpool',
+    'res2': 'layer1',
+    'res3': 'layer2',
+    'res4': 'layer3',
+    'res5': 'layer4',
 }
 
 
@@ -68,22 +61,31 @@ class _WithBlocks(HostOfBlocks):
                     f'from {allowed}'
                 )
         for stage in stages:
-            layer, scale = STAGES[stage]
             block = build(
                 'selfy.block',
                 selfy.get('block'),
                 'SELFYBlock',
                 decided=dict(in_channels=self._stage_channels(stage)),
                 num_segments=self._stage_segments(stage),
-                scale=scale,
+                scale=self._stage_scale(stage),
             )
-            insert_block(self, layer, block, new=new)
+            insert_block(self, STAGES[stage], block, new=new)
 
     def _stage_channels(self, stage: str) -> int:
         if stage == 'pool1':
             return self.base_channels
         depth = int(stage[len('res') :]) - 2
         return self.base_channels * 2**depth * self.block.expansion
+
+    def _stage_scale(self, stage: str) -> float:
+        """Return the scale of the grid, which has half the side of res3.
+
+        Supplement, Table 1 and Section C: with 224x224 input, blocks always match on
+        14x14 positions.
+        """
+        stages = [*STAGES].index(stage)
+        after, before = self.strides[2:stages], self.strides[stages:2]
+        return 0.5 * prod(after) / prod(before)
 
     def _stage_segments(self, stage: str) -> int:
         halved = getattr(self, 'temporal_pool', False) and stage not in (
