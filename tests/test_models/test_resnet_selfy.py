@@ -37,19 +37,31 @@ def test_every_stage(type, after):
     assert all(p.grad.isfinite().all() for p in backbone.parameters())
 
 
-@pytest.mark.parametrize('depth', [18, 50])
-def test_every_stage_matches_on_14x14_positions(depth):
+@pytest.mark.parametrize(
+    ('depth', 'strides', 'size', 'grid'),
+    [
+        (18, (1, 2, 2, 2), 224, (14, 14)),  # the paper
+        (50, (1, 2, 2, 2), 224, (14, 14)),
+        (18, (1, 1, 2, 2), 64, (8, 8)),  # the motion benchmark
+    ],
+)
+def test_every_stage_matches_on_the_same_grid(depth, strides, size, grid):
     with torch.device('meta'):
         backbone = MODELS.build(
-            dict(type='ResNetSELFY', depth=depth, selfy=dict(after=ALL_STAGES))
+            dict(
+                type='ResNetSELFY',
+                depth=depth,
+                strides=strides,
+                selfy=dict(after=ALL_STAGES),
+            )
         )
         grids = []
         for block in backbone.inserted_blocks.values():
             block.transformation.register_forward_hook(
                 lambda step, args, out: grids.append(out.shape[2:4])
             )
-        backbone(torch.empty(8, 3, 224, 224))
-    assert grids == [(14, 14)] * 5
+        backbone(torch.empty(8, 3, size, size))
+    assert grids == [grid] * 5
 
 
 @pytest.mark.parametrize('type', TYPES)

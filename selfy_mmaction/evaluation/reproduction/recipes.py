@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from mmengine.config import Config
 
 from .rows import Row
 
-# Where files are and what is logged does not change a result.
+# Where files are, how they are loaded and what is logged does not change a result.
 _WITHOUT = {
-    *('ann_file', 'data_prefix', 'data_root', 'work_dir'),
+    *('ann_file', 'data_prefix', 'data_root', 'work_dir', 'custom_imports'),
+    *('num_workers', 'persistent_workers', 'default_hooks'),
     *('log_level', 'log_processor', 'vis_backends', 'visualizer'),
 }
+# Hooks that check, lock or resume.
+_HARMLESS_HOOKS = re.compile('.*CheckHook|WorkDirLockHook|ExactResumeHook')
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Recipe:
     Attributes:
         config: Config as the metafile names it.
         path: Its file.
-        digest: SHA-256 of the resolved config without paths and logging.
+        digest: See :func:`digest`.
         learning_rate: Its learning rate.
         learning_rates: Learning rates to choose from; empty for its own.
         schedules: Indices of the schedules whose peak is the learning rate.
@@ -139,18 +143,24 @@ def read_recipes(rows: list[Row]) -> dict[Path, Recipe]:
 
 
 def digest(config: Config) -> str:
-    """Compute the SHA-256 of a resolved config without paths and logging."""
-    content = json.dumps(_without_paths(config.to_dict()), sort_keys=True, default=str)
+    """Compute the SHA-256 of what changes a result in a resolved config."""
+    content = json.dumps(_what_matters(config.to_dict()), sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _without_paths(part: Any) -> Any:
+def _what_matters(part: Any) -> Any:
     if isinstance(part, dict):
         return {
-            str(key): _without_paths(value)
+            str(key): _what_matters(value)
             for key, value in part.items()
             if key not in _WITHOUT
         }
     if isinstance(part, list | tuple):
-        return [_without_paths(each) for each in part]
+        return [_what_matters(each) for each in part if not _is_harmless(each)]
     return part
+
+
+def _is_harmless(part: Any) -> bool:
+    return isinstance(part, dict) and bool(
+        _HARMLESS_HOOKS.fullmatch(str(part.get('type')))
+    )

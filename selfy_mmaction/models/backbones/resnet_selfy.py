@@ -22,7 +22,6 @@ from selfy_mmaction.ops import check_bool
 from .causal_shift import make_causal
 from .pretrained import init_from_recognizer
 
-
 # Layers that blocks can follow, in the order of the data.
 STAGES = {
     'pool1': 'maxpool',

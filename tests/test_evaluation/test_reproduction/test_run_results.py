@@ -95,7 +95,7 @@ def test_predictions_for_something_else_are_refused(two_stories):
         measure_splits(Dump('d', np.eye(13)[labels], labels, []), two_stories)
 
 
-def test_digest_ignores_paths_and_logging_only():
+def test_digest_ignores_what_does_not_change_a_result():
     def of(**changes) -> str:
         values = dict(data=dict(ann_file='a', data_prefix=dict(video='b'), n=1))
         return digest(Config({**values, **changes}))
@@ -103,6 +103,10 @@ def test_digest_ignores_paths_and_logging_only():
     assert of() == of(work_dir='x', log_level='DEBUG')
     assert of() == of(data=dict(data_prefix='c', n=1, ann_file='d'))
     assert of() != of(data=dict(ann_file='a', data_prefix='b', n=2))
+    assert of() == of(data=dict(num_workers=4, n=1))
+    checks = [dict(type='CropCheckHook'), dict(type='ExactResumeHook')]
+    assert of(custom_hooks=checks) == of(custom_hooks=[])
+    assert of(custom_hooks=[*checks, dict(type='EMAHook')]) != of(custom_hooks=checks)
     assert of(x=(1, 2)) == of(x=[1, 2])  # test.py dumps tuples as lists
 
 
