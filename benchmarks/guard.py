@@ -74,7 +74,7 @@ def measure(network: str, data: Path, work_dir: Path, seed: int) -> float:
 def measure_gap(folder: Path, seed: int) -> dict[str, float]:
     """Generate clips, train both networks and return accuracies and their gap."""
     data = folder / 'data'
-    make_motion(data, preset=PRESET, seed=seed)
+    make_motion(data, preset=PRESET, seed=seed, workers=1)
     found = {name: measure(name, data, folder / name, seed) for name in NETWORKS}
     return {**found, 'gap': found['SELFY'] - found['TSN']}
 
