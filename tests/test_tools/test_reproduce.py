@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selfy_mmaction.datasets.transforms.control_frames import CONTROLS
 from selfy_mmaction.motion_benchmark import make_motion
 
 ROOT = Path(__file__).parents[2]
@@ -68,10 +69,15 @@ def test_table_is_trained_tested_and_reported(here, run):
     assert result['epochs'] == 1
     assert result['multiply_adds'] > 1e7
     assert all(split['clips'] == 8 for split in result['splits'].values())
+    assert set(result['controls']) == set(CONTROLS)
+    # The same answer for all four orders of a story, and right for one of them.
+    for control in ('one', 'mean'):
+        assert result['controls'][control]['accuracy'] == 0.25
     assert result['cpu_seconds'] > 1
     assert str(here) not in json.dumps(result)
     report = (folder / 'table4a_similarity.md').read_text(encoding='utf-8')
     assert '| **TSN + SELFY** | 46.9 |' in report
+    assert '| **TSN + SELFY** | 25.0 |' in report.partition('## Controls')[2]
     assert (folder / 'section4.7.png').is_file()
     # Nothing is run twice, and reports need no work directory.
     shutil.rmtree(here / 'work_dirs')

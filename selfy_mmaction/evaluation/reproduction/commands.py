@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
+
+from selfy_mmaction.atomic_files import replacing
+from selfy_mmaction.datasets.transforms.control_frames import CONTROLS
 
 from .recipes import Run
 
@@ -31,20 +35,50 @@ def training_command(run: Run, folder: Path, resume: bool) -> list[str]:
     ]
 
 
-def testing_command(run: Run, folder: Path, clips: Path) -> list[str]:
+def testing_command(run: Run, folder: Path, config: Path) -> list[str]:
     """Return the command that tests the last epoch of a run.
 
     Args:
         run: The run.
         folder: Its work directory.
-        clips: Annotation list of the clips.
+        config: Result of :func:`write_test_config`.
     """
     return [
-        *(sys.executable, '-m', 'selfy_mmaction.run', 'test', str(run.recipe.path)),
+        *(sys.executable, '-m', 'selfy_mmaction.run', 'test', str(config)),
         str(last_checkpoint(run, folder)),
         *('--work-dir', str(folder / 'test'), '--dump', str(dump_path(folder))),
-        *('--cfg-options', f'test_dataloader.dataset.ann_file={clips}'),
     ]
+
+
+def write_test_config(run: Run, folder: Path, clips: Path) -> Path:
+    """Write the config that tests a run on the clips of all splits.
+
+    If the run has controls, the clips of ``'val'`` follow, once for each control of
+    ``ControlFrames``.
+
+    Args:
+        run: The run.
+        folder: Its work directory.
+        clips: Annotation list of the clips of all splits.
+
+    Returns:
+        The file.
+    """
+    config = Config.fromfile(run.recipe.path)
+    dataset = config.test_dataloader.dataset
+    datasets = [dict(dataset, ann_file=str(clips))]
+    if run.recipe.has_controls:
+        types = [step['type'] for step in dataset.pipeline]
+        place = types.index('FormatShape')
+        for control in CONTROLS:
+            pipeline = list(dataset.pipeline)
+            pipeline.insert(place, dict(type='ControlFrames', control=control))
+            datasets.append(dict(dataset, pipeline=pipeline))
+    config.test_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets)
+    path = folder / 'test_config.py'
+    with replacing(path) as partial:
+        partial.write_text(config.pretty_text, encoding='utf-8')
+    return path
 
 
 def dump_path(folder: Path) -> Path:

@@ -12,6 +12,7 @@ from mmengine.analysis import parameter_count
 from mmengine.config import Config
 
 from selfy_mmaction.atomic_files import replacing
+from selfy_mmaction.datasets.transforms.control_frames import CONTROLS
 
 from ..dumps import load_dump
 from ..efficiency.costs import count_multiply_adds
@@ -25,9 +26,10 @@ from .commands import (
     testing_command,
     trained_epochs,
     training_command,
+    write_test_config,
 )
 from .recipes import Recipe, Run
-from .results import Result, make_result, measure_splits
+from .results import Result, make_result, measure_accuracies
 from .run_log import FAILED, FINISHED, INTERRUPTED, RESUMED, STARTED, RunLog
 
 
@@ -55,7 +57,6 @@ class Workplace:
         self.log = log
         self.held = held
         self.jobs = jobs
-        # Options of a command cannot have a folder with a space or a comma.
         self.clips = folder / f'{benchmark.preset}_val.txt'
         self._costs: dict[Recipe, dict[str, int]] = {}
         join_lists(benchmark, self.clips)
@@ -207,7 +208,8 @@ class Job:
 
     def _start_test(self) -> None:
         dump_path(self._folder).unlink(missing_ok=True)
-        command = testing_command(self.run, self._folder, self._place.clips)
+        config = write_test_config(self.run, self._folder, self._place.clips)
+        command = testing_command(self.run, self._folder, config)
         self._test = self._start(command, 'test.log')
 
     def _times(self) -> dict[str, float]:
@@ -228,11 +230,17 @@ class Job:
             dump = load_dump(dump_path(self._folder))
         except pickle.UnpicklingError as error:
             raise ValueError(f'the test wrote a damaged file: {error}') from error
-        splits = measure_splits(dump, self._place.benchmark)
+        controls = CONTROLS if self.run.recipe.has_controls else ()
+        accuracies = measure_accuracies(dump, self._place.benchmark, controls)
         costs = self._place.costs(self.run.recipe)
         self._place.log.add(self.run, FINISHED, **self._times())
         seconds = self._place.log.spent(self.run)
         seconds['test_seconds'] = round(self._test.wall_seconds, 1)
         self.result = make_result(
-            self.run, self._place.benchmark, splits, costs, seconds, self._place.jobs
+            self.run,
+            self._place.benchmark,
+            accuracies,
+            costs,
+            seconds,
+            self._place.jobs,
         )

@@ -35,6 +35,7 @@ class Recipe:
         schedules: Indices of the schedules whose peak is the learning rate.
         epochs: Number of epochs.
         data: Folder of the benchmark.
+        has_controls: See :class:`~.rows.Row`.
     """
 
     config: str
@@ -45,6 +46,7 @@ class Recipe:
     schedules: tuple[int, ...]
     epochs: int
     data: Path
+    has_controls: bool = False
 
     @property
     def name(self) -> str:
@@ -102,6 +104,7 @@ def read_recipe(row: Row) -> Recipe:
             schedules=tuple(i for i, s in enumerate(schedules) if 'eta_max' in s),
             epochs=config.train_cfg.max_epochs,
             data=Path(config.test_dataloader.dataset.ann_file).parent,
+            has_controls=row.has_controls,
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(

@@ -66,6 +66,8 @@ def show_summary(summary: Summary, figure: str | None) -> str:
     if not is_robustness:
         parts += ['## Order of the rows', _rank_correlations(summary)]
         parts += ['## Splits', _splits(summary)]
+        if any(row['controls'] for row in summary['rows']):
+            parts += ['## Controls', _controls(summary)]
     parts += ['## Runs', _runs(summary)]
     if summary['searches']:
         parts += ['## Learning rates', _searches(summary)]
@@ -180,6 +182,25 @@ def _splits(summary: Summary) -> str:
         for row in summary['rows']
     ]
     return f'{_table(header, rows)}\n\nMean over seeds.'
+
+
+def _controls(summary: Summary) -> str:
+    tested = [row for row in summary['rows'] if row['controls']]
+    names = list(tested[0]['controls'])
+    header = ['row', f'`{VAL}`', *(f'`{name}`' for name in names)]
+    rows = [
+        [
+            _label(row),
+            _mean(row['ours'], spread=False),
+            *(_mean(row['controls'].get(name), spread=False) for name in names),
+        ]
+        for row in tested
+    ]
+    return (
+        f'{_table(header, rows)}\n\n'
+        f'The networks on the clips of `{VAL}` without a part of the order of their '
+        'frames (transform `ControlFrames`), mean over seeds.'
+    )
 
 
 def _runs(summary: Summary) -> str:

@@ -23,28 +23,33 @@ FORMAT = 1
 Result = dict[str, Any]
 
 
-def measure_splits(dump: Dump, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
-    """Compute the accuracies of predictions for all validation splits.
+def measure_accuracies(
+    dump: Dump, benchmark: Benchmark, controls: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Compute the accuracies of predictions for all validation splits and controls.
 
     Args:
-        dump: Predictions for the clips of all splits, one split after the other.
+        dump: Predictions for the clips of all splits, one split after the other, then
+            for those of ``'val'`` under each control.
         benchmark: The benchmark.
+        controls: Names of the controls. Default: none.
 
     Returns:
-        By split, accuracies from 0 to 1:
+        ``'splits'`` and ``'controls'``, which have by name accuracies from 0 to 1:
 
         - ``'accuracy'``: of the class with the highest score;
         - ``'story_accuracy'``: of the story of that class;
         - ``'order_accuracy'``: of the best class of the true story;
-        - ``'accuracy_on_val'``: on the clips of ``'val'`` with the same indices, which
-          have the same motions;
+        - ``'accuracy_on_val'``, only of splits: on the clips of ``'val'`` with the same
+          indices, which have the same motions;
         - ``'per_class'`` and ``'per_story'``: of the clips of each.
 
     Raises:
         ValueError: If the predictions are for other clips or classes.
     """
-    labels = {split: benchmark.labels(split) for split in benchmark.splits}
-    expected = [label for each in labels.values() for label in each]
+    parts = [*benchmark.splits, *controls]
+    labels = [benchmark.labels(p if p in benchmark.splits else VAL) for p in parts]
+    expected = [label for each in labels for label in each]
     if dump.labels.tolist() != expected:
         raise ValueError(
             f'{dump.path} has predictions for {len(dump.labels)} clips, which are not '
@@ -56,15 +61,18 @@ def measure_splits(dump: Dump, benchmark: Benchmark) -> dict[str, dict[str, Any]
             f'{benchmark.folder} has {len(benchmark.classes)} classes; set num_classes '
             'in the config'
         )
-    ends = np.cumsum(list(benchmark.splits.values()))[:-1]
-    scores = dict(zip(labels, np.split(dump.scores, ends), strict=True))
-    clean = scores[VAL].argmax(1) == labels[VAL]
+    ends = np.cumsum([len(each) for each in labels])[:-1]
+    scores = np.split(dump.scores, ends)
+    found = {
+        part: _measure(each, np.array(true), benchmark)
+        for part, each, true in zip(parts, scores, labels, strict=True)
+    }
+    clean = scores[parts.index(VAL)].argmax(1) == benchmark.labels(VAL)
+    for split, clips in benchmark.splits.items():
+        found[split]['accuracy_on_val'] = _mean(clean[:clips])
     return {
-        split: {
-            **_measure(scores[split], np.array(labels[split]), benchmark),
-            'accuracy_on_val': _mean(clean[: len(labels[split])]),
-        }
-        for split in labels
+        'splits': {split: found[split] for split in benchmark.splits},
+        'controls': {control: found[control] for control in controls},
     }
 
 
@@ -104,7 +112,7 @@ def device_name() -> str:
 def make_result(
     run: Run,
     benchmark: Benchmark,
-    splits: dict[str, Any],
+    accuracies: dict[str, Any],
     costs: dict[str, int],
     seconds: dict[str, float | None],
     jobs: int,
@@ -114,7 +122,7 @@ def make_result(
     Args:
         run: The run.
         benchmark: The benchmark.
-        splits: Result of :func:`measure_splits`.
+        accuracies: Result of :func:`measure_accuracies`.
         costs: Parameters and multiply-adds.
         seconds: Durations; None if unknown.
         jobs: Number of runs at a time.
@@ -138,7 +146,7 @@ def make_result(
             'numpy': np.__version__,
             'python': platform.python_version(),
         },
-        'splits': splits,
+        **accuracies,
     }
 
 

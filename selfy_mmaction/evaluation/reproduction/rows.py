@@ -32,6 +32,8 @@ class Row:
         paper: Top-1 accuracy that the paper reports, in percent; None for a control.
         is_reference: Whether the other rows of the group are compared with this one.
         learning_rates: Learning rates to choose from; empty for the config's own.
+        has_controls: Whether it is also tested on parts of the order: the configs next
+            to the folders of the tables.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Row:
     paper: float | None
     is_reference: bool
     learning_rates: tuple[float, ...]
+    has_controls: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def _read_row(model: dict[str, Any], metafile: Path) -> Row:
     path = _find_config(config, metafile)
     # Configs next to the folders of the tables are the defaults: of each backbone, one
     # with SELFY.
-    is_default = path.parent == metafile.parent.parent and path.stem.startswith('selfy')
+    is_shared = path.parent == metafile.parent.parent
+    is_default = is_shared and path.stem.startswith('selfy')
     return Row(
         label=str(metadata.get('Row', path.stem)),
         group=str(metadata.get('Group', _backbone(path.stem))),
@@ -168,6 +172,7 @@ def _read_row(model: dict[str, Any], metafile: Path) -> Row:
         paper=metrics.get(PAPER_TOP1),
         is_reference=bool(metadata.get('Reference', is_default)),
         learning_rates=_learning_rates(metadata.get('Learning rates', []), metafile),
+        has_controls=is_shared,
     )
 
 

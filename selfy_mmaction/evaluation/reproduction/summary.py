@@ -107,6 +107,7 @@ def _summarize_row(
         'minutes': _mean_minutes(runs, 'wall_seconds'),
         'cpu_minutes': _mean_minutes(runs, 'cpu_seconds'),
         'splits': {},
+        'controls': {},
         'corrupted': {},
     }
     if reference and reference != row:
@@ -121,6 +122,9 @@ def _summarize_row(
             kind: _as_dict(summarize(list(_accuracies(runs, split, kind).values())))
             for kind in ('accuracy', 'story_accuracy', 'order_accuracy')
         }
+    for control in any_run.get('controls', {}):
+        values = [100 * run['controls'][control]['accuracy'] for run in runs.values()]
+        summary['controls'][control] = _as_dict(summarize(values))
     for split in CORRUPTED:
         if split in summary['splits']:
             clean = _accuracies(runs, split, 'accuracy_on_val')

@@ -16,7 +16,7 @@ from selfy_mmaction.evaluation.reproduction.recipes import Run, digest
 from selfy_mmaction.evaluation.reproduction.results import (
     Results,
     check_results,
-    measure_splits,
+    measure_accuracies,
 )
 from selfy_mmaction.evaluation.reproduction.run_log import (
     FINISHED,
@@ -74,7 +74,9 @@ def test_accuracies_of_splits_classes_and_orders(two_stories):
     # wrong story, and the right order within the true one.
     scores[0, 1] = 2
     scores[5, 9] = 2
-    found = measure_splits(Dump('d', scores, labels, []), two_stories)
+    found = measure_accuracies(Dump('d', scores, labels, []), two_stories)
+    assert found['controls'] == {}
+    found = found['splits']
     val, occluded = found['val'], found['val_occluded']
     assert val['accuracy'] == pytest.approx(10 / 12, abs=1e-6)
     assert val['story_accuracy'] == pytest.approx(11 / 12, abs=1e-6)
@@ -87,12 +89,26 @@ def test_accuracies_of_splits_classes_and_orders(two_stories):
     assert occluded['per_class'][two_stories.classes[4]] is None  # has no clip
 
 
+def test_accuracies_of_controls(two_stories):
+    labels = np.array([*range(12), *range(4), *range(12), *range(12)])
+    scores = np.eye(12)[labels]
+    scores[16 + 12 :] = np.eye(12)[labels[16 + 12 :] ^ 1]  # the other order
+    dump = Dump('d', scores, labels, [])
+    found = measure_accuracies(dump, two_stories, ('one', 'reversed'))
+    assert list(found['splits']) == ['val', 'val_occluded']
+    assert found['controls']['one']['accuracy'] == 1
+    assert found['controls']['reversed']['accuracy'] == 0
+    assert found['controls']['reversed']['story_accuracy'] == 1
+    with pytest.raises(ValueError, match='40 clips, which are not the 16 validation'):
+        measure_accuracies(dump, two_stories)
+
+
 def test_predictions_for_something_else_are_refused(two_stories):
     labels = np.array([*range(12), *range(4)])
     with pytest.raises(ValueError, match='3 clips, which are not the 16 validation'):
-        measure_splits(Dump('d', np.eye(12)[:3], labels[:3], []), two_stories)
+        measure_accuracies(Dump('d', np.eye(12)[:3], labels[:3], []), two_stories)
     with pytest.raises(ValueError, match='13 scores per clip.* has 12 classes'):
-        measure_splits(Dump('d', np.eye(13)[labels], labels, []), two_stories)
+        measure_accuracies(Dump('d', np.eye(13)[labels], labels, []), two_stories)
 
 
 def test_digest_ignores_what_does_not_change_a_result():

@@ -52,11 +52,15 @@ def place(tmp_path, benchmark_of_stories, monkeypatch):
         words = sys.executable, '-c', TRAIN, run.name, folder, checkpoint
         return list(map(str, words))
 
-    def test(run: Run, folder: Path, clips: Path) -> list[str]:
+    def test(run: Run, folder: Path, config: Path) -> list[str]:
         return ['cp', str(dump), str(folder / 'predictions.pkl')]
+
+    def write(run: Run, folder: Path, clips: Path) -> Path:
+        return clips
 
     monkeypatch.setattr(jobs, 'training_command', train)
     monkeypatch.setattr(jobs, 'testing_command', test)
+    monkeypatch.setattr(jobs, 'write_test_config', write)
     monkeypatch.setattr(scheduling, '_POLL_SECONDS', 0.01)
     costs = dict(parameters=7, multiply_adds=9)
     monkeypatch.setattr(Workplace, 'costs', lambda *_: costs)
