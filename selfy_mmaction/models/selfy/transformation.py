@@ -259,8 +259,10 @@ class ConvTransformation(Module):
             later = (0, steps) if offset > 0 else (steps, 0)
             padded = F.pad(now, (0, 0, 0, 0, 0, 0, *later))
             maps.append(padded[:, steps:] if offset > 0 else padded[:, :frames])
-        stss = torch.stack([each.movedim(2, -1) for each in maps], -2)
-        return stss.unflatten(-1, self.window)
+        # Not stack: no tensor has more than five dimensions, because some runtimes lack
+        # more.
+        stss = torch.cat([each.movedim(2, -1) for each in maps], -1)
+        return stss.unflatten(-1, (len(self.offsets), *self.window))
 
     def extra_repr(self) -> str:
         """Return the options to print."""
