@@ -8,7 +8,7 @@ from pathlib import Path
 LEAST_GAP = 30.0
 
 
-def test_gap_between_tsn_and_selfy(tmp_path, monkeypatch):
+def test_gap_between_tsn_and_selfy(tmp_path):
     benchmarks = Path(__file__).parents[1] / 'benchmarks'
     guard = runpy.run_path(str(benchmarks / 'guard.py'))
     found = guard['measure_gap'](tmp_path, seed=0)
