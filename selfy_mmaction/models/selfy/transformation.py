@@ -252,16 +252,15 @@ class ConvTransformation(Module):
                 f'x has {x.size(0)} frames, which is not a multiple of '
                 f'num_segments={frames}'
             )
-        maps = []
-        for offset, conv in zip(self.offsets, self.convs, strict=True):
-            now = conv(x).unflatten(0, (-1, frames))  # (N, T, U*V, h, w)
-            steps = min(abs(offset), frames)
-            later = (0, steps) if offset > 0 else (steps, 0)
-            padded = F.pad(now, (0, 0, 0, 0, 0, 0, *later))
-            maps.append(padded[:, steps:] if offset > 0 else padded[:, :frames])
+        reach = max(map(abs, self.offsets))
+        clips = F.pad(x.unflatten(0, (-1, frames)), (*[0] * 6, reach, reach))
+        maps = [
+            conv(clips[:, reach + offset :][:, :frames].flatten(0, 1))
+            for offset, conv in zip(self.offsets, self.convs, strict=True)
+        ]  # of (N*T, U*V, h, w)
         # Not stack: no tensor has more than five dimensions, because some runtimes lack
         # more.
-        stss = torch.cat([each.movedim(2, -1) for each in maps], -1)
+        stss = torch.cat(maps, 1).unflatten(0, (-1, frames)).movedim(2, -1)
         return stss.unflatten(-1, (len(self.offsets), *self.window))
 
     def extra_repr(self) -> str:
