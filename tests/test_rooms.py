@@ -14,7 +14,13 @@ ORDER = [
     ('ops',),
     ('models.layers',),
     ('models.selfy',),
-    ('models.comparators', 'models.neck', 'models.heads', 'models.insertion'),
+    (
+        'models.comparators',
+        'models.moss',
+        'models.neck',
+        'models.heads',
+        'models.insertion',
+    ),
     ('models.backbones',),
     ('models',),  # models/__init__.py
     ('datasets',),

@@ -12,7 +12,7 @@ place of the dropout layer.
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -255,15 +255,45 @@ def convert_official(
             unexpected or has a wrong shape; the error lists all such keys.
     """
     check_kind(state, kind)
-    remaining, converted, errors = dict(state), {}, []
     last = find_last_layer(state)
-    for name, expected in model.state_dict().items():
+
+    def find_name(name: str) -> str | None:
         official = official_name(name, kind)
+        if official is not None and official.startswith('new_fc.'):
+            return official.replace('new_fc', last)
+        return official
+
+    return rename(state, model, find_name)
+
+
+def rename(
+    state: Mapping[str, Tensor],
+    model: nn.Module,
+    find_name: Callable[[str], str | None],
+) -> dict[str, Tensor]:
+    """Convert the tensors of other code to a model's names and shapes.
+
+    Kernels lose a temporal dimension of size 1 that the model does not have.
+
+    Args:
+        state: Tensors by their name in the other code.
+        model: Model to convert for, on any device.
+        find_name: Returns the name in the other code for the model's; None if there is
+            none.
+
+    Returns:
+        The model's complete ``state_dict``.
+
+    Raises:
+        ValueError: If any key is missing, unexpected or has a wrong shape; the error
+            lists all such keys.
+    """
+    remaining, converted, errors = dict(state), {}, []
+    for name, expected in model.state_dict().items():
+        official = find_name(name)
         if official is None:
             errors.append(f'no counterpart in the official code: our {name}')
             continue
-        if official.startswith('new_fc.'):
-            official = official.replace('new_fc', last)
         if official not in remaining:
             errors.append(f'missing: {official} (our {name})')
             continue

@@ -13,23 +13,23 @@ from .heads.xavier_tsm_head import XavierTSMHead
 from .insertion.host import HostOfBlocks, without_inserted_blocks
 from .insertion.insert_blocks import build_with_blocks, insert_block, insert_blocks
 from .insertion.layout import FeatureLayout
+from .moss.block import HigherOrderSTSS, MOSSBlock
+from .moss.encoder import STSSEncoder
+from .moss.motion_module import MotionModule
 from .neck import SELFYNeck
 from .selfy.block import SELFYBlock
-from .selfy.extraction import (
-    ConvExtraction,
-    KernelSoftArgmaxExtraction,
-    MLPExtraction,
-    SoftArgmaxExtraction,
-)
+from .selfy.extraction import ConvExtraction, MLPExtraction
 from .selfy.fusion import ReplacementFusion, ResidualFusion
 from .selfy.integration import (
     ConvIntegration,
     FCIntegration,
+    LiteIntegration,
     MLPIntegration,
     ReleasedIntegration,
 )
-from .selfy.reduction import ConvReduction
+from .selfy.reduction import ConvReduction, LayerNormReduction
 from .selfy.restoration import TransposedConvRestoration, UpsampleRestoration
+from .selfy.soft_argmax import KernelSoftArgmaxExtraction, SoftArgmaxExtraction
 from .selfy.transformation import (
     ConvTransformation,
     EmbeddedGaussianTransformation,
@@ -46,10 +46,15 @@ __all__ = [
     'FCIntegration',
     'FeatureLayout',
     'HostOfBlocks',
+    'HigherOrderSTSS',
     'KernelSoftArgmaxExtraction',
+    'LayerNormReduction',
+    'LiteIntegration',
     'LocalSelfAttentionBlock',
     'MLPExtraction',
     'MLPIntegration',
+    'MOSSBlock',
+    'MotionModule',
     'MultiHeadSelfAttentionBlock',
     'NonLocalBlock',
     'ParallelBlocks',
@@ -63,6 +68,7 @@ __all__ = [
     'SELFYNeck',
     'SELFYSBlock',
     'STCB',
+    'STSSEncoder',
     'STSSTransformation',
     'SequentialBlocks',
     'SoftArgmaxExtraction',

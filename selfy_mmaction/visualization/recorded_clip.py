@@ -10,7 +10,7 @@ import torch
 
 from selfy_mmaction.inference.prediction import ClassProbability
 from selfy_mmaction.models.layers.positions import neighbors_inside
-from selfy_mmaction.models.selfy.extraction import SoftArgmaxExtraction
+from selfy_mmaction.models.selfy.soft_argmax import SoftArgmaxExtraction
 
 
 @dataclass(frozen=True, eq=False)

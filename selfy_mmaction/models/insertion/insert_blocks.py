@@ -87,9 +87,9 @@ def insert_blocks(
             - block: Module, or its config. A config is built with ``in_channels`` and
               ``num_segments`` of the layer, the ``scale`` whose matching grid is
               closest to 14x14, and ``fusion=dict(relu='none')`` and
-              ``zero_init_last_norm=True``, so that it starts as the identity even for
-              negative features. The config may override all but ``in_channels``;
-              arguments that the block lacks are omitted.
+              ``zero_init_last_norm=True`` or ``zero_init_residual=True``, so that it
+              starts as the identity even for negative features. The config may override
+              all but ``in_channels``; arguments that the block lacks are omitted.
               Default: ``dict(type='SELFYBlock')``.
             - new: Whether training may start from a checkpoint without the block's
               weights; see :class:`~selfy_mmaction.engine.CheckpointCheckHook`.
@@ -225,6 +225,7 @@ def _prepare(
         scale=scale,
         fusion=dict(type='ResidualFusion', relu='none'),
         zero_init_last_norm=True,
+        zero_init_residual=True,
     )
     parameter = next(host.parameters(), None)
     if parameter is not None:

@@ -9,18 +9,20 @@ from mmcv.cnn import ConvModule
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from selfy_mmaction.models.layers.activations import activation
 from selfy_mmaction.models.layers.building import Module
-from selfy_mmaction.models.layers.norms import norm_2d
-from selfy_mmaction.ops import check_int, check_ints
+from selfy_mmaction.models.layers.frame_conv import FrameConv2d
+from selfy_mmaction.models.layers.norms import norm_2d, norm_3d
+from selfy_mmaction.ops import check_choice, check_int, check_ints
 
 
 @MODELS.register_module()
 class ConvIntegration(Module):
     """Convolutions over (t, x, y) per temporal offset, then over all, Eq. 7 to 9.
 
-    1x3x3 kernels with norm and ReLU, shared by all offsets (Eq. 7 and 8), then a 1x1x1
-    convolution with norm from L * C_F channels to C (Eq. 9). The ReLU of Eq. 9 is part
-    of the fusion.
+    1x3x3 kernels with norm and activation, shared by all offsets (Eq. 7 and 8), then a
+    1x1x1 convolution with norm from L * C_F channels to C (Eq. 9). The ReLU of Eq. 9 is
+    part of the fusion.
 
     Args:
         in_channels: C_F, the width of the STSS features.
@@ -28,11 +30,15 @@ class ConvIntegration(Module):
         num_offsets: L, the number of temporal offsets.
         channels: Width of each 3x3 layer. Default: (64, 64, 64, 64), as in the
             official code.
+        norm_scope: 'frame' or 'clip': what a norm with statistics per sample, such as
+            GN, takes them over: one frame or all frames of the clip, each temporal
+            offset alone. Default: 'frame'.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        act_cfg: Config of the activation. Default: ``dict(type='ReLU')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
-        ValueError: If a width, ``num_offsets`` or ``norm_cfg`` is invalid.
+        ValueError: If an argument is invalid.
 
     Attributes:
         out_channels: Width of the output.
@@ -48,7 +54,9 @@ class ConvIntegration(Module):
         out_channels: int,
         num_offsets: int,
         channels: Sequence[int] = (64, 64, 64, 64),
+        norm_scope: str = 'frame',
         norm_cfg: dict[str, Any] | None = None,
+        act_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -56,7 +64,13 @@ class ConvIntegration(Module):
         check_int('num_offsets', num_offsets)
         channels = check_ints('channels', channels, at_least_one=False)
         widths = (check_int('in_channels', in_channels), *channels)
-        norm_cfg = norm_2d(norm_cfg, (*channels, out_channels), self)
+        self.norm_scope = check_choice('norm_scope', norm_scope, ('frame', 'clip'))
+        check_norm = norm_3d if norm_scope == 'clip' else norm_2d
+        layer = dict(
+            conv_cfg=dict(type=FrameConv2d) if norm_scope == 'clip' else None,
+            norm_cfg=check_norm(norm_cfg, (*channels, out_channels), self),
+            act_cfg=activation(act_cfg),
+        )
         self.out_channels = out_channels
         self.layers = Sequential(
             *(
@@ -65,7 +79,7 @@ class ConvIntegration(Module):
                     after,
                     kernel_size=self._kernel_size,
                     padding=self._kernel_size // 2,
-                    norm_cfg=norm_cfg,
+                    **layer,
                 )
                 for before, after in zip(widths[:-1], widths[1:], strict=True)
             )
@@ -73,8 +87,8 @@ class ConvIntegration(Module):
         self.project = ConvModule(
             num_offsets * widths[-1],
             out_channels,
-            norm_cfg=norm_cfg,
-            **self._project,
+            bias=False,
+            **{**layer, **self._project},
         )
 
     @property
@@ -94,11 +108,21 @@ class ConvIntegration(Module):
         """
         height, width, num_offsets, channels = feats.shape[2:]
         # Fewer dimensions than (N, T, L, C_F, h, w), which some runtimes lack.
+        if self.norm_scope == 'clip':
+            return self._integrate_clips(feats)
         x = feats.flatten(2, 3).flatten(0, 1)  # (N*T, h*w, L, C_F)
         x = x.permute(0, 2, 3, 1).reshape(-1, channels, height, width)
         x = self.layers(x)  # (N*T*L, C_F, h, w)
         x = x.unflatten(0, (-1, num_offsets)).flatten(1, 2)  # (N*T, L*C_F, h, w)
         return self.project(x)
+
+    def _integrate_clips(self, feats: Tensor) -> Tensor:
+        clips, frames, height, width, num_offsets, channels = feats.shape
+        x = feats.flatten(2, 3).permute(0, 3, 4, 1, 2)  # (N, L, C_F, T, h*w)
+        x = x.reshape(-1, channels, frames, height, width)
+        x = self.layers(x)  # (N*L, C_F, T, h, w)
+        x = x.reshape(clips, -1, frames, height, width)  # (N, L*C_F, T, h, w)
+        return self.project(x).transpose(1, 2).flatten(0, 1)
 
 
 @MODELS.register_module()
@@ -120,6 +144,7 @@ class FCIntegration(ConvIntegration):
         in_channels: C_F, the width of the STSS features.
         out_channels: C, the width of the visual features.
         num_offsets: L, the number of temporal offsets.
+        norm_scope: See :class:`ConvIntegration`. Default: 'frame'.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
     """
@@ -129,18 +154,66 @@ class FCIntegration(ConvIntegration):
         in_channels: int,
         out_channels: int,
         num_offsets: int,
+        norm_scope: str = 'frame',
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, num_offsets, (), norm_cfg, init_cfg)
+        super().__init__(
+            in_channels,
+            out_channels,
+            num_offsets,
+            (),
+            norm_scope,
+            norm_cfg,
+            init_cfg=init_cfg,
+        )
+
+
+@MODELS.register_module()
+class LiteIntegration(ConvIntegration):
+    """One 1x1x1 convolution over (L, C_F) and an activation, without a norm.
+
+    The "lite" form of the :class:`MotionModule`, whose similarities alone relate
+    positions.
+
+    Args:
+        in_channels: C_F, the width of the STSS features.
+        out_channels: Width of the output.
+        num_offsets: L, the number of temporal offsets.
+        act_cfg: Config of the activation. Default: ``dict(type='ReLU')``.
+        init_cfg: Initialization config. Default: None.
+
+    Attributes:
+        last_norm: None.
+    """
+
+    _project = dict(kernel_size=1, norm_cfg=None)
+    last_norm = None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_offsets: int,
+        act_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            num_offsets,
+            (),
+            act_cfg=act_cfg,
+            init_cfg=init_cfg,
+        )
 
 
 @MODELS.register_module()
 class ReleasedIntegration(ConvIntegration):
     """Integration of the official code, which does not expand to C channels.
 
-    1x3x3 kernels with norm and ReLU. All but the last are shared by the offsets; the
-    last covers all offsets, from L * 64 channels to 64.
+    1x3x3 kernels with norm and activation. All but the last are shared by the offsets;
+    the last covers all offsets, from L * 64 channels to 64.
     :class:`TransposedConvRestoration` expands the result to C.
 
     Args:
@@ -148,7 +221,9 @@ class ReleasedIntegration(ConvIntegration):
         out_channels: C, the width of the visual features. Only checked.
         num_offsets: L, the number of temporal offsets.
         channels: Width of each 3x3 layer. Default: (64, 64, 64, 64).
+        norm_scope: See :class:`ConvIntegration`. Default: 'frame'.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
+        act_cfg: Config of the activation. Default: ``dict(type='ReLU')``.
         init_cfg: Initialization config. Default: None.
 
     Raises:
@@ -168,11 +243,20 @@ class ReleasedIntegration(ConvIntegration):
         out_channels: int,
         num_offsets: int,
         channels: Sequence[int] = (64, 64, 64, 64),
+        norm_scope: str = 'frame',
         norm_cfg: dict[str, Any] | None = None,
+        act_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         check_int('out_channels', out_channels)
         *shared, over_offsets = check_ints('channels', channels)
         super().__init__(
-            in_channels, over_offsets, num_offsets, shared, norm_cfg, init_cfg
+            in_channels,
+            over_offsets,
+            num_offsets,
+            shared,
+            norm_scope,
+            norm_cfg,
+            act_cfg,
+            init_cfg,
         )

@@ -6,11 +6,11 @@ from typing import Any
 import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmcv.cnn import ConvModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.norms import norm_2d
-from selfy_mmaction.ops import check_choice, check_int
+from selfy_mmaction.ops import check_choice, check_int, check_positive
 
 SCALES = (0.25, 0.5, 1, 2)
 
@@ -69,3 +69,55 @@ class ConvReduction(Module):
         if self.scale > 1:
             x = F.interpolate(x, scale_factor=self.scale, mode='nearest')
         return self.conv(x)
+
+
+@MODELS.register_module()
+class LayerNormReduction(Module):
+    """Layer norm over the channels, then a linear layer, per position.
+
+    The reduction of MOSS and of RLDX-1's motion module, for features of transformers.
+
+    Args:
+        in_channels: Channels ``C`` of the visual features.
+        out_channels: Channels after the reduction. Default: 128, as in MOSS.
+        scale: Side of the matching grid relative to that of the input: 0.25, 0.5, 1
+            or 2. Features of finer or coarser grids are averaged over the cells of the
+            grid, or repeated, which is ours: the source has features of one scale.
+            Default: 1.
+        eps: Added to the variance. Default: 1e-5, as in MOSS; RLDX-1 has 1e-6.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: If an argument is invalid.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 128,
+        scale: float = 1,
+        eps: float = 1e-5,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.scale = check_choice('scale', scale, SCALES)
+        self.norm = nn.LayerNorm(
+            check_int('in_channels', in_channels), eps=check_positive('eps', eps)
+        )
+        self.linear = nn.Linear(in_channels, check_int('out_channels', out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reduce the features.
+
+        Args:
+            x: Visual features V, (N*T, C, H, W).
+
+        Returns:
+            (N*T, C_r, h, w) with h = ceil(scale * H), w = ceil(scale * W).
+        """
+        if self.scale > 1:
+            x = F.interpolate(x, scale_factor=self.scale, mode='nearest')
+        elif self.scale < 1:
+            cell = round(1 / self.scale)
+            x = F.avg_pool2d(x, cell, ceil_mode=True, count_include_pad=False)
+        return self.linear(self.norm(x.movedim(1, -1))).movedim(-1, 1)

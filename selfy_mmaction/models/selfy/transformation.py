@@ -13,6 +13,7 @@ from selfy_mmaction.models.layers.building import Module
 from selfy_mmaction.models.layers.positions import centered, neighbors_inside
 from selfy_mmaction.ops import (
     check_backend,
+    check_choice,
     check_int,
     check_offsets,
     check_positive,
@@ -20,10 +21,12 @@ from selfy_mmaction.ops import (
     self_similarity,
 )
 
+_SIMILARITIES = ('cosine', 'scaled_dot', 'softmax')
+
 
 @MODELS.register_module()
 class STSSTransformation(Module):
-    """Spatio-temporal self-similarity of features, Eq. 1.
+    r"""Spatio-temporal self-similarity of features, Eq. 1.
 
     Args:
         num_segments: Frames per clip, T. Default: 8.
@@ -31,6 +34,20 @@ class STSSTransformation(Module):
             beyond the clip trigger a warning. Default: -2 to 2.
         window: Spatial window (U, V), odd. An int gives a square window.
             Default: (9, 9).
+        similarity: Similarity of a position a and its neighbor b. Default: 'cosine'.
+
+            - 'cosine': As in Eq. 1.
+            - 'scaled_dot': The product :math:`a \cdot b / \sqrt{C_r}`.
+            - 'softmax': The softmax of 'scaled_dot' over the neighbors inside the frame
+              of one temporal offset.
+
+            The last two are those of RLDX-1's motion module and MOSS's code.
+        clip_ends: What follows the first and the last frame of the clip.
+            Default: 'zeros'.
+
+            - 'zeros': Frames of zeros: similarities of zero, and with 'softmax' equal
+              weights for all neighbors inside the frame.
+            - 'replicate': The end frame itself, as in RLDX-1's motion module.
         eps: Added to the squared norms of the cosine similarity; positive.
             Default: 1e-6.
         backend: 'auto', 'torch' or 'triton'; see
@@ -47,11 +64,15 @@ class STSSTransformation(Module):
         window: int | Sequence[int] = (9, 9),
         eps: float = 1e-6,
         backend: str = 'auto',
+        similarity: str = 'cosine',
+        clip_ends: str = 'zeros',
     ) -> None:
         super().__init__()
         self.num_segments = check_int('num_segments', num_segments)
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
+        self.similarity = check_choice('similarity', similarity, _SIMILARITIES)
+        self.clip_ends = check_choice('clip_ends', clip_ends, ('zeros', 'replicate'))
         self.eps = check_positive('eps', eps)
         self.backend = check_backend(backend)
 
@@ -66,21 +87,76 @@ class STSSTransformation(Module):
         Returns:
             STSS tensor S, (N, T, h, w, L, U, V).
         """
-        return self_similarity(
-            x,
-            self.offsets,
+        frames = self.num_segments if num_segments is None else num_segments
+        feats, offsets = x, self.offsets
+        if self.similarity == 'softmax':
+            feats = feats.to(torch.promote_types(x.dtype, torch.float32))
+        if self.similarity != 'cosine':
+            # Half of the scale for each of the two factors.
+            feats = feats * x.size(1) ** -0.25
+        if self.clip_ends == 'replicate':
+            index = _offsets_within_clip(self.offsets, frames)  # (T, L)
+            offsets = sorted({offset for row in index for offset in row})
+        stss = self_similarity(
+            feats,
+            offsets,
             self.window,
-            self.num_segments if num_segments is None else num_segments,
+            frames,
             eps=self.eps,
+            similarity='cosine' if self.similarity == 'cosine' else 'dot',
             backend=self.backend,
         )
+        if self.clip_ends == 'replicate':
+            stss = _select_offsets(stss, [[*map(offsets.index, row)] for row in index])
+        if self.similarity == 'softmax':
+            in_frame = _neighbors_in_frame(stss, self.window)  # (h*w, U*V)
+            weights = stss.flatten(2, 3).flatten(0, 1).flatten(-2)  # (N*T, h*w, L, U*V)
+            weights = _masked_softmax(weights, ~in_frame.unsqueeze(1))
+            stss = weights.reshape(stss.shape).to(x.dtype)
+        return stss
 
     def extra_repr(self) -> str:
         """Return the options to print."""
         return (
             f'num_segments={self.num_segments}, offsets={self.offsets}, '
-            f'window={self.window}'
+            f'window={self.window}, similarity={self.similarity!r}, '
+            f'clip_ends={self.clip_ends!r}'
         )
+
+
+def _offsets_within_clip(offsets: Sequence[int], frames: int) -> list[list[int]]:
+    """Return for each frame the offsets that lead to an end frame instead of beyond."""
+    return [
+        [min(max(frame + offset, 0), frames - 1) - frame for offset in offsets]
+        for frame in range(frames)
+    ]
+
+
+def _select_offsets(stss: Tensor, index: list[list[int]]) -> Tensor:
+    """Select of L' offsets, in (N, T, h, w, L', U, V), those of index, (T, L)."""
+    volumes = stss.flatten(-2).flatten(2, 3)  # (N, T, h*w, L', U*V)
+    places = torch.tensor(index, device=stss.device)[:, None, :, None]
+    shape = (*volumes.shape[:3], places.size(2), volumes.size(4))
+    volumes = volumes.gather(3, places.expand(shape))
+    return volumes.unflatten(2, stss.shape[2:4]).unflatten(-1, stss.shape[-2:])
+
+
+def _neighbors_in_frame(stss: Tensor, window: tuple[int, int]) -> Tensor:
+    """Return which neighbors are inside the frame, (h*w, U*V), bool."""
+    (height, width), (rows, cols) = stss.shape[2:4], window
+    in_rows = neighbors_inside(height, centered(rows), stss.device)
+    in_cols = neighbors_inside(width, centered(cols), stss.device)
+    in_frame = in_rows[:, None, :, None] & in_cols[None, :, None, :]
+    return in_frame.flatten(2).flatten(0, 1)
+
+
+def _masked_softmax(scores: Tensor, outside: Tensor) -> Tensor:
+    """Softmax over the last dimension; what is outside gets zero."""
+    # The lowest number instead of -inf: the softmax of a query without neighbors would
+    # be NaN.
+    lowest = torch.finfo(scores.dtype).min
+    weights = scores.masked_fill(outside, lowest).softmax(-1)
+    return weights.masked_fill(outside, 0)
 
 
 @MODELS.register_module()
@@ -165,23 +241,12 @@ class EmbeddedGaussianTransformation(Module):
         Returns:
             Weights, with the shape and dtype of ``scores``.
         """
-        outside = ~self._inside(scores, in_clip)
+        in_frame = _neighbors_in_frame(scores, self.window)
+        inside = in_clip[:, None, :, None] & in_frame[None, :, None, :]
+        outside = ~inside.flatten(2)  # (T, h*w, L*U*V)
         # Fewer dimensions, because some runtimes support five at most.
         weights = scores.reshape(-1, *outside.shape)  # (N, T, h*w, L*U*V)
-        # The lowest number instead of -inf: the softmax of a query without neighbors
-        # would be NaN.
-        lowest = torch.finfo(scores.dtype).min
-        weights = weights.masked_fill(outside, lowest).softmax(-1)
-        return weights.masked_fill(outside, 0).reshape(scores.shape)
-
-    def _inside(self, stss: Tensor, in_clip: Tensor) -> Tensor:
-        """Return which neighbors are inside clip and frame, (T, h*w, L*U*V)."""
-        (height, width), (rows, cols) = stss.shape[2:4], self.window
-        in_rows = neighbors_inside(height, centered(rows), stss.device)
-        in_cols = neighbors_inside(width, centered(cols), stss.device)
-        in_frame = in_rows[:, None, :, None] & in_cols[None, :, None, :]
-        in_frame = in_frame.flatten(2).flatten(0, 1)  # (h*w, U*V)
-        return (in_clip[:, None, :, None] & in_frame[None, :, None, :]).flatten(2)
+        return _masked_softmax(weights, outside).reshape(scores.shape)
 
     def extra_repr(self) -> str:
         """Return the options to print."""
