@@ -3,8 +3,15 @@
 
 from .backbones import ResNetSELFY, ResNetTSMSELFY
 from .backbones.released_resnet_selfy import ReleasedResNetTSMSELFY
+from .comparators.atm import (
+    ATMDifferenceBlock,
+    ATMSimilarityBlock,
+    DifferenceTransformation,
+    IdentityExtraction,
+)
 from .comparators.combinations import ParallelBlocks, SequentialBlocks
 from .comparators.local_self_attention import LocalSelfAttentionBlock
+from .comparators.motion_squeeze import DepthwiseIntegration, MotionSqueezeBlock
 from .comparators.multi_head_self_attention import MultiHeadSelfAttentionBlock
 from .comparators.non_local import NonLocalBlock
 from .comparators.stcb import STCB, SELFYSBlock
@@ -28,7 +35,11 @@ from .selfy.integration import (
     ReleasedIntegration,
 )
 from .selfy.reduction import ConvReduction, LayerNormReduction
-from .selfy.restoration import TransposedConvRestoration, UpsampleRestoration
+from .selfy.restoration import (
+    ExpansionRestoration,
+    TransposedConvRestoration,
+    UpsampleRestoration,
+)
 from .selfy.soft_argmax import KernelSoftArgmaxExtraction, SoftArgmaxExtraction
 from .selfy.transformation import (
     ConvTransformation,
@@ -37,15 +48,21 @@ from .selfy.transformation import (
 )
 
 __all__ = [
+    'ATMDifferenceBlock',
+    'ATMSimilarityBlock',
     'ClassFileHead',
     'ConvExtraction',
     'ConvIntegration',
     'ConvReduction',
     'ConvTransformation',
+    'DepthwiseIntegration',
+    'DifferenceTransformation',
     'EmbeddedGaussianTransformation',
+    'ExpansionRestoration',
     'FCIntegration',
     'FeatureLayout',
     'HostOfBlocks',
+    'IdentityExtraction',
     'HigherOrderSTSS',
     'KernelSoftArgmaxExtraction',
     'LayerNormReduction',
@@ -55,6 +72,7 @@ __all__ = [
     'MLPIntegration',
     'MOSSBlock',
     'MotionModule',
+    'MotionSqueezeBlock',
     'MultiHeadSelfAttentionBlock',
     'NonLocalBlock',
     'ParallelBlocks',

@@ -219,5 +219,5 @@ def test_conv_transformation_costs_as_much_as_the_similarity():
 
 def test_conv_transformation_with_the_wrong_number_of_frames():
     control = MODELS.build(dict(type='ConvTransformation', in_channels=4))
-    with pytest.raises(ValueError, match='12 frames, .* not a multiple of .*=8'):
+    with pytest.raises(ValueError, match='12 frames cannot be split .*=8'):
         control(torch.randn(12, 4, 3, 3))

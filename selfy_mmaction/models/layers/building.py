@@ -134,6 +134,26 @@ def check_config(option: str, cfg: Config | None) -> Config:
     return cfg.copy() if hasattr(cfg, 'copy') else dict(cfg)
 
 
+def completed(option: str, cfg: Config | None, default: Config) -> Config:
+    """Fill in what a config of the default type leaves open.
+
+    Args:
+        option: Name of the option that holds the config, for error messages.
+        cfg: Config of a module. None means an empty config.
+        default: Config with the default type. Its other arguments do not apply to a
+            ``cfg`` of another type.
+
+    Returns:
+        The complete config.
+
+    Raises:
+        ValueError: If ``cfg`` is neither None nor a config.
+    """
+    cfg = check_config(option, cfg)
+    is_default = cfg.get('type', default['type']) == default['type']
+    return {**default, **cfg} if is_default else cfg
+
+
 def find_type(option: str, kind: Any) -> Callable[..., nn.Module]:
     """Find the class or function that a config's type refers to.
 

@@ -1,13 +1,13 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """Encoder of the self-similarity: one order of MOSS (Eq. 4 and 5 of MOSS)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from selfy_mmaction.models.layers.building import Module, build, check_config
+from selfy_mmaction.models.layers.building import Module, build, completed
 from selfy_mmaction.ops import check_int
 
 Config = dict[str, Any]
@@ -95,15 +95,19 @@ class STSSEncoder(Module):
         )
         self.extraction = build(
             'extraction',
-            _completed('extraction', extraction, 'MLPExtraction', (64,)),
+            completed(
+                'extraction', extraction, dict(type='MLPExtraction', channels=(64,))
+            ),
             decided=dict(window=getattr(self.transformation, 'window', window)),
             attributes=('out_channels',),
             **layers,
         )
         self.integration = build(
             'integration',
-            _completed(
-                'integration', integration, 'ReleasedIntegration', (64, 64, 128)
+            completed(
+                'integration',
+                integration,
+                dict(type='ReleasedIntegration', channels=(64, 64, 128)),
             ),
             decided=dict(
                 in_channels=self.extraction.out_channels,
@@ -134,12 +138,3 @@ class STSSEncoder(Module):
         feats = self.extraction(stss)  # (N, T, h, w, L, C_F)
         out = self.integration(feats)  # (N*T, C_I, h, w)
         return self.projection(out.movedim(1, -1)).movedim(-1, 1)
-
-
-def _completed(
-    option: str, cfg: Config | None, default_type: str, channels: tuple[int, ...]
-) -> Config:
-    """Add the default type, and the default widths if it is that type."""
-    cfg = check_config(option, cfg)
-    default: Mapping[str, Any] = dict(type=default_type, channels=channels)
-    return {**default, **cfg} if cfg.get('type', default_type) == default_type else cfg

@@ -9,6 +9,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.channel_layer_norm import ChannelLayerNorm
 from selfy_mmaction.models.layers.norms import norm_2d
 from selfy_mmaction.ops import check_choice, check_int, check_positive
 
@@ -17,7 +18,7 @@ SCALES = (0.25, 0.5, 1, 2)
 
 @MODELS.register_module()
 class ConvReduction(Module):
-    """3x3 convolution, norm and ReLU that map features to the matching grid.
+    """Convolution, norm and ReLU that map features to the matching grid.
 
     With 224x224 input, the paper always matches on 14x14 positions. Finer features are
     reduced by a strided convolution; coarser ones are first upsampled (nearest
@@ -31,9 +32,10 @@ class ConvReduction(Module):
             or 2. Default: 0.5, for features after res3.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
+        kernel_size: Size of the kernel, odd. Default: 3.
 
     Raises:
-        ValueError: If a number of channels, ``scale`` or ``norm_cfg`` is invalid.
+        ValueError: If an argument is invalid.
     """
 
     def __init__(
@@ -43,17 +45,19 @@ class ConvReduction(Module):
         scale: float = 0.5,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
+        kernel_size: int = 3,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_int('in_channels', in_channels)
         check_int('out_channels', out_channels)
+        check_choice('kernel_size', kernel_size, (1, 3, 5, 7))
         self.scale = check_choice('scale', scale, SCALES)
         self.conv = ConvModule(
             in_channels,
             out_channels,
-            kernel_size=3,
+            kernel_size,
             stride=max(1, round(1 / self.scale)),
-            padding=1,
+            padding=kernel_size // 2,
             norm_cfg=norm_2d(norm_cfg, (out_channels,), self),
         )
 
@@ -101,9 +105,8 @@ class LayerNormReduction(Module):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.scale = check_choice('scale', scale, SCALES)
-        self.norm = nn.LayerNorm(
-            check_int('in_channels', in_channels), eps=check_positive('eps', eps)
-        )
+        check_int('in_channels', in_channels)
+        self.norm = ChannelLayerNorm(in_channels, check_positive('eps', eps))
         self.linear = nn.Linear(in_channels, check_int('out_channels', out_channels))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -136,3 +136,57 @@ class TransposedConvRestoration(Module):
             (N*T, C, H, W).
         """
         return self.norm(self.conv(x, output_size=size))
+
+
+@MODELS.register_module()
+class ExpansionRestoration(Module):
+    """1x1 convolution without norm that expands to the visual features: ATM's form.
+
+    With ``scale=0.5`` it is a transposed convolution that writes every other row and
+    column, as in :class:`TransposedConvRestoration`.
+
+    Args:
+        in_channels: Width of the integrated features.
+        out_channels: C, the width of the visual features.
+        scale: Side of the matching grid relative to that of the visual features: 1 or
+            0.5. Default: 1.
+        init_cfg: Initialization config. Default: None.
+
+    Raises:
+        ValueError: If an argument is invalid.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        scale: float = 1,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        check_int('in_channels', in_channels)
+        check_int('out_channels', out_channels)
+        self.scale = check_choice('scale', scale, (1, 0.5))
+        self.conv = (
+            nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            if scale == 1
+            else nn.ConvTranspose2d(in_channels, out_channels, 1, stride=2, bias=False)
+        )
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The convolution, whose weights take the place of the scale of a norm."""
+        return self.conv
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Restore the size and width of the visual features.
+
+        Args:
+            x: Integrated features, (N*T, C', h, w).
+            size: Size (H, W) of the visual features; (h, w) with ``scale=1``, otherwise
+                2h or 2h - 1, 2w or 2w - 1.
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        return self.conv(x) if self.scale == 1 else self.conv(x, output_size=size)

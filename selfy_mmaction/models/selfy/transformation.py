@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
 from selfy_mmaction.models.layers.building import Module
+from selfy_mmaction.models.layers.frames import frames_at
 from selfy_mmaction.models.layers.positions import centered, neighbors_inside
 from selfy_mmaction.ops import (
     check_backend,
@@ -22,6 +22,7 @@ from selfy_mmaction.ops import (
 )
 
 _SIMILARITIES = ('cosine', 'scaled_dot', 'softmax')
+_CLIP_ENDS = ('zeros', 'replicate', 'repeat')
 
 
 @MODELS.register_module()
@@ -48,6 +49,8 @@ class STSSTransformation(Module):
             - 'zeros': Frames of zeros: similarities of zero, and with 'softmax' equal
               weights for all neighbors inside the frame.
             - 'replicate': The end frame itself, as in RLDX-1's motion module.
+            - 'repeat': No frame; the similarities are those of the nearest frame that
+              has a frame at this offset, as in MSNet. Zeros if no frame has.
         eps: Added to the squared norms of the cosine similarity; positive.
             Default: 1e-6.
         backend: 'auto', 'torch' or 'triton'; see
@@ -72,7 +75,7 @@ class STSSTransformation(Module):
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
         self.similarity = check_choice('similarity', similarity, _SIMILARITIES)
-        self.clip_ends = check_choice('clip_ends', clip_ends, ('zeros', 'replicate'))
+        self.clip_ends = check_choice('clip_ends', clip_ends, _CLIP_ENDS)
         self.eps = check_positive('eps', eps)
         self.backend = check_backend(backend)
 
@@ -107,7 +110,9 @@ class STSSTransformation(Module):
             backend=self.backend,
         )
         if self.clip_ends == 'replicate':
-            stss = _select_offsets(stss, [[*map(offsets.index, row)] for row in index])
+            stss = _select(stss, [[*map(offsets.index, row)] for row in index], 3)
+        elif self.clip_ends == 'repeat':
+            stss = _select(stss, _frames_with_neighbor(self.offsets, frames), 1)
         if self.similarity == 'softmax':
             in_frame = _neighbors_in_frame(stss, self.window)  # (h*w, U*V)
             weights = stss.flatten(2, 3).flatten(0, 1).flatten(-2)  # (N*T, h*w, L, U*V)
@@ -132,12 +137,25 @@ def _offsets_within_clip(offsets: Sequence[int], frames: int) -> list[list[int]]
     ]
 
 
-def _select_offsets(stss: Tensor, index: list[list[int]]) -> Tensor:
-    """Select of L' offsets, in (N, T, h, w, L', U, V), those of index, (T, L)."""
+def _frames_with_neighbor(offsets: Sequence[int], frames: int) -> list[list[int]]:
+    """Return for each frame and offset the nearest frame with a neighbor there."""
+    return [
+        [
+            min(max(frame, -offset), frames - 1 - max(offset, 0))
+            if abs(offset) < frames
+            else frame  # none: similarities of zero
+            for offset in offsets
+        ]
+        for frame in range(frames)
+    ]
+
+
+def _select(stss: Tensor, index: list[list[int]], dim: int) -> Tensor:
+    """Select frames (dim 1) or offsets (dim 3) of an STSS tensor by an index (T, L)."""
     volumes = stss.flatten(-2).flatten(2, 3)  # (N, T, h*w, L', U*V)
     places = torch.tensor(index, device=stss.device)[:, None, :, None]
     shape = (*volumes.shape[:3], places.size(2), volumes.size(4))
-    volumes = volumes.gather(3, places.expand(shape))
+    volumes = volumes.gather(dim, places.expand(shape))
     return volumes.unflatten(2, stss.shape[2:4]).unflatten(-1, stss.shape[-2:])
 
 
@@ -312,16 +330,11 @@ class ConvTransformation(Module):
             ValueError: If N*T is not a multiple of ``num_segments``.
         """
         frames = self.num_segments if num_segments is None else num_segments
-        if x.size(0) % frames:
-            raise ValueError(
-                f'x has {x.size(0)} frames, which is not a multiple of '
-                f'num_segments={frames}'
-            )
-        reach = max(map(abs, self.offsets))
-        clips = F.pad(x.unflatten(0, (-1, frames)), (*[0] * 6, reach, reach))
         maps = [
-            conv(clips[:, reach + offset :][:, :frames].flatten(0, 1))
-            for offset, conv in zip(self.offsets, self.convs, strict=True)
+            conv(shifted)
+            for conv, shifted in zip(
+                self.convs, frames_at(x, frames, self.offsets), strict=True
+            )
         ]  # of (N*T, U*V, h, w)
         # Not stack: no tensor has more than five dimensions, because some runtimes lack
         # more.

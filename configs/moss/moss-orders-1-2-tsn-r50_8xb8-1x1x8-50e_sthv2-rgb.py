@@ -1,0 +1,7 @@
+_base_ = '../selfy/selfy-tsn-r50_8xb8-1x1x8-50e_sthv2-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(block=dict(_delete_=True, type='MOSSBlock', orders=(1, 2)))
+    )
+)
