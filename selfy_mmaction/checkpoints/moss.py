@@ -157,6 +157,64 @@ def find_module_config(
     return config
 
 
+def find_motion_module(
+    state: Mapping[str, Tensor], prefix: str | None = None
+) -> dict[str, Tensor]:
+    """Find the module to convert in a checkpoint.
+
+    Args:
+        state: Tensors by official name.
+        prefix: Prefix of the module. Default: None, if there is only one.
+
+    Returns:
+        Its tensors without the prefix; see :func:`find_motion_modules`.
+
+    Raises:
+        ValueError: If there is no such module, or several and no ``prefix``.
+    """
+    modules = find_motion_modules(state)
+    if not modules:
+        raise ValueError(
+            'it has no tensor whose name contains stss_encoders.0 or selfy_layers.0, '
+            'as in MOSS blocks and motion modules; the first name is '
+            f'{next(iter(state))!r}'
+        )
+    if prefix is None and len(modules) == 1:
+        return next(iter(modules.values()))
+    if prefix not in modules:
+        raise ValueError(
+            f'prefix must be one of {[*modules]}, the modules in it, but got {prefix!r}'
+        )
+    return modules[prefix]
+
+
+def convert_to_block(
+    module: Mapping[str, Tensor], similarity: str = 'cosine'
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Convert a module to a registered module of ours.
+
+    Args:
+        module: Result of :func:`find_motion_module`.
+        similarity: See :func:`find_module_config`. Default: 'cosine'.
+
+    Returns:
+        Config and complete ``state_dict`` of a
+        :class:`~selfy_mmaction.models.MOSSBlock`; of a
+        :class:`~selfy_mmaction.models.HigherOrderSTSS` if the result of the module has
+        other channels than the features, so that no sum with them exists.
+
+    Raises:
+        ValueError: If the tensors do not fit together.
+    """
+    config = find_module_config(module, similarity)
+    state = convert_motion_module(module, config)
+    if config['in_channels'] == config['out_channels']:
+        del config['out_channels']
+        config['type'] = 'MOSSBlock'
+        state = {f'stss.{name}': value for name, value in state.items()}
+    return config, state
+
+
 def convert_motion_module(
     module: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> dict[str, Tensor]:

@@ -20,6 +20,8 @@ from mmaction.models.backbones.resnet import Bottleneck, ResNet
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from .safetensors_files import load_from_safetensors
+
 KINDS = ('selfy', 'tsm')
 
 _BLOCK = r'backbone\.(layer\d\.\d+)\.'
@@ -81,7 +83,7 @@ def load_official(path: str | Path) -> dict[str, Tensor]:
     """Read an official checkpoint with ``weights_only=True``.
 
     Args:
-        path: File written by the official training scripts.
+        path: File written by the official training scripts, or a safetensors file.
 
     Returns:
         Tensors by official name, without ``module.``.
@@ -92,6 +94,8 @@ def load_official(path: str | Path) -> dict[str, Tensor]:
             no ``state_dict`` of tensors.
     """
     with open(path, 'rb') as file:
+        if Path(path).suffix.lower() == '.safetensors':
+            return _load_safetensors(path)
         try:
             state = torch.load(file, map_location='cpu', weights_only=True)
         except pickle.UnpicklingError as error:
@@ -114,6 +118,13 @@ def load_official(path: str | Path) -> dict[str, Tensor]:
     ):
         raise ValueError(f'{path} has no state_dict of tensors')
     return {name.removeprefix('module.'): value for name, value in state.items()}
+
+
+def _load_safetensors(path: str | Path) -> dict[str, Tensor]:
+    try:
+        return load_from_safetensors(str(path))['state_dict']
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 def has_block(state: Mapping[str, Tensor]) -> bool:

@@ -21,7 +21,7 @@ from selfy_mmaction.ops import (
     self_similarity,
 )
 
-_SIMILARITIES = ('cosine', 'scaled_dot', 'softmax')
+SIMILARITIES = ('cosine', 'scaled_dot', 'softmax')
 _CLIP_ENDS = ('zeros', 'replicate', 'repeat')
 
 
@@ -74,7 +74,7 @@ class STSSTransformation(Module):
         self.num_segments = check_int('num_segments', num_segments)
         self.offsets = check_offsets(offsets, num_segments)
         self.window = check_window(window)
-        self.similarity = check_choice('similarity', similarity, _SIMILARITIES)
+        self.similarity = check_choice('similarity', similarity, SIMILARITIES)
         self.clip_ends = check_choice('clip_ends', clip_ends, _CLIP_ENDS)
         self.eps = check_positive('eps', eps)
         self.backend = check_backend(backend)
