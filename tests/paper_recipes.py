@@ -831,6 +831,28 @@ STORIES = {
         offsets=L1, extraction=KS_CM
     ),
     'selfy-tsm-r18-slim-kernel-softargmax-offsets-within-2': story(extraction=KS_CM),
+    # Not in the paper.
+    **{
+        f'moss-{name}-{network}-r18-slim': dict(
+            after='res3',
+            block=dict(
+                type='MOSSBlock',
+                orders=orders,
+                window=(5, 5),
+                encoder=dict(
+                    reduced_channels=32,
+                    extraction=dict(channels=(16,)),
+                    integration=dict(channels=(16, 16, 32)),
+                ),
+            ),
+        )
+        for network in ('tsn', 'tsm')
+        for name, orders in {
+            'order-1': (1,),
+            'orders-1-2': (1, 2),
+            'orders-1-2-3': (1, 2, 3),
+        }.items()
+    },
 }
 
 
