@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
 from torch import Tensor, nn
@@ -166,16 +167,26 @@ class LocalSelfAttentionBlock(GridBlock):
 
     def _rows_of_window(self, x: Tensor, num_segments: int) -> Tensor:
         """Gather (N*T, heads*d, h, w) to (N*T*h, heads, L*U*w, d), zero-padded."""
-        frames, rows, columns = (*self.window[:2], x.size(3))
+        (frames, rows, _), (height, width) = self.window, x.shape[-2:]
         t, y = frames // 2, rows // 2
-        x = x.permute(0, 2, 3, 1).flatten(2)  # (N*T, h, w*heads*d)
-        x = F.pad(x.unflatten(0, (-1, num_segments)), (0, 0, y, y, t, t))
-        height = x.size(2)
-        x = x.flatten(2).unfold(1, frames, 1).transpose(2, 3)
-        x = x.flatten(0, 1).unflatten(2, (height, -1))  # (N*T, L, h+2y, w*heads*d)
-        x = x.unfold(2, rows, 1).permute(0, 2, 1, 4, 3)  # (N*T, h, L, U, w*heads*d)
-        x = x.reshape(-1, frames * rows * columns, self.num_heads, self._head_width)
-        return x.transpose(1, 2)
+        x = x.unflatten(1, (self.num_heads, -1)).permute(0, 3, 1, 4, 2)
+        x = x.flatten(2).unflatten(0, (-1, num_segments))  # (N, T, h, heads*w*d)
+        x = F.pad(x, (0, 0, y, y, t, t))
+        stride = x.size(2)
+        x = x.unflatten(-1, (self.num_heads, -1)).flatten(1, 3)  # (N, T*h*heads, w*d)
+
+        def places(first: int, second: int) -> Tensor:
+            columns = torch.arange(second, device=x.device)
+            return torch.arange(first, device=x.device)[:, None] * stride + columns
+
+        # One index instead of an unfold for each of T and h, whose gradients are slow.
+        index = places(num_segments, height).flatten()[:, None, None]
+        index = index + places(frames, rows).flatten()  # (T*h, 1, L*U)
+        heads = torch.arange(self.num_heads, device=x.device)[:, None]
+        index = (index * self.num_heads + heads).flatten()
+        x = x.index_select(1, index)  # (N, T*h*heads*L*U, w*d)
+        keys = frames * rows * width
+        return x.reshape(-1, self.num_heads, keys, self._head_width)
 
     def _position_bias(self, logits: Tensor, num_frames: int, height: int) -> Tensor:
         """Compute the position bias per key, -inf outside the window.
