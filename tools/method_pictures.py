@@ -18,7 +18,7 @@ matplotlib.use('Agg')
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
-from torch import Tensor, nn
+from torch import Tensor
 
 from selfy_mmaction.models import (
     DifferenceTransformation,
@@ -53,23 +53,23 @@ def build_methods() -> dict[str, Method]:
     stss = STSSTransformation(FRAMES, OFFSETS, WINDOW)
     selfy = SELFYBlock(CHANNELS, FRAMES, scale=1, fusion=dict(relu='none')).eval()
     # Without 3x3 convolutions, which would hide the effect of the second order.
-    options = dict(num_segments=FRAMES, encoder=dict(integration=dict(channels=(64,))))
-    second = HigherOrderSTSS(CHANNELS, orders=(2,), **options).eval()
-    for encoder in second.encoders:
-        encoder.integration.project.conv = nn.Conv2d(5 * 64, 64, 1, bias=False)
+    encoder = dict(integration=dict(type='LiteIntegration', out_channels=64))
+    second = HigherOrderSTSS(
+        CHANNELS, num_segments=FRAMES, orders=(2,), encoder=encoder
+    )
     return {
         'self-similarity': Method(stss),
         'selfy': Method(selfy, (0, 2, 3)),
         'msnet': Method(STSSTransformation(FRAMES, (1,), 15, clip_ends='repeat')),
         'local-self-attention': Method(
-            LocalSelfAttentionBlock(CHANNELS, FRAMES, 1, CHANNELS).attend
+            LocalSelfAttentionBlock(CHANNELS, FRAMES, reduced_channels=CHANNELS).attend
         ),
         'non-local': Method(
             NonLocalBlock(CHANNELS, FRAMES, zero_init_last_norm=False).eval(),
             (0, 2, 3),
         ),
         'atm-difference': Method(DifferenceTransformation(FRAMES, OFFSETS)),
-        'moss': Method(second, (0, 2, 3)),
+        'moss': Method(second.eval(), (0, 2, 3)),
         'motion-module': Method(
             STSSTransformation(FRAMES, OFFSETS, WINDOW, clip_ends='replicate'),
             frame=FRAMES - 1,
