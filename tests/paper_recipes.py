@@ -729,20 +729,19 @@ def expected_motion_config(network: str, epochs: int) -> dict:
 
 # --- Motion stories: ours, docs/motion-stories.md -----------------------------------
 
-STORY_BLOCK = dict(SLIM_BLOCK, extraction=dict(channels=(4, 8, 16)))
 NARROW = (16, 16, 16, 16)
 SELFY_S = dict(
     type='SELFYSBlock',
     window=(5, 5),
     reduced_channels=32,
-    extraction=dict(channels=(4, 8, 16)),
+    extraction=dict(channels=(4, 8, 16, 16)),
 )
 STCB = dict(type='STCB', reduced_channels=32, channels=(8, 8, 8, 8))
 
 
 def story(after: str | list[str] = 'res3', **changes) -> dict:
     """Return SELFY with changes to the slim block."""
-    return dict(after=after, block={**STORY_BLOCK, **changes})
+    return dict(after=after, block={**SLIM_BLOCK, **changes})
 
 
 def story_block(type: str, **options) -> dict:
@@ -751,7 +750,7 @@ def story_block(type: str, **options) -> dict:
 
 
 def _conv(**changes) -> dict:
-    return dict(channels=(4, 8, 16), **changes)
+    return dict(channels=(4, 8, 16, 16), **changes)
 
 
 # What `selfy` of the backbone is, by network: the rows of ABLATIONS, with the widths of

@@ -16,7 +16,7 @@ model = dict(
                 offsets=(-2, -1, 0, 1, 2),
                 window=(5, 5),
                 reduced_channels=32,
-                extraction=dict(channels=(4, 8, 16)),
+                extraction=dict(channels=(4, 8, 16, 16)),
                 integration=dict(channels=(16, 16, 16, 16)),
             ),
         ),

@@ -4,7 +4,7 @@ __selfy_s = dict(
     type='SELFYSBlock',
     window=(5, 5),
     reduced_channels=32,
-    extraction=dict(channels=(4, 8, 16)),
+    extraction=dict(channels=(4, 8, 16, 16)),
 )
 __stcb = dict(type='STCB', reduced_channels=32, channels=(8, 8, 8, 8))
 __block = dict(_delete_=True, type='ParallelBlocks', blocks=[__selfy_s, __stcb])

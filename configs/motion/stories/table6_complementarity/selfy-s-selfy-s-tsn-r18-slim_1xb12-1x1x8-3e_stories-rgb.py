@@ -4,7 +4,7 @@ __selfy_s = dict(
     type='SELFYSBlock',
     window=(5, 5),
     reduced_channels=32,
-    extraction=dict(channels=(4, 8, 16)),
+    extraction=dict(channels=(4, 8, 16, 16)),
 )
 __block = dict(_delete_=True, type='SequentialBlocks', blocks=[__selfy_s, __selfy_s])
 model = dict(backbone=dict(selfy=dict(block=__block)))

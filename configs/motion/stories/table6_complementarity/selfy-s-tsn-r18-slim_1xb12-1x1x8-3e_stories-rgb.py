@@ -8,7 +8,7 @@ model = dict(
                 type='SELFYSBlock',
                 window=(5, 5),
                 reduced_channels=32,
-                extraction=dict(channels=(4, 8, 16)),
+                extraction=dict(channels=(4, 8, 16, 16)),
             )
         )
     )
