@@ -46,7 +46,7 @@ def depth_of(path: Path) -> int:
 
 def test_every_kind_of_config_is_tested():
     folders = {name.split('/')[0] for name in LEAVES}
-    assert folders == {'ablations', 'mixing', 'moss', 'motion', 'own', 'selfy'}
+    assert folders == {'ablations', 'methods', 'mixing', 'motion', 'own', 'selfy'}
     assert any(name.startswith('examples/') for name in FILES)
 
 

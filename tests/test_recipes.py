@@ -47,9 +47,9 @@ ROOT = Path(__file__).parents[1]
 HOST_CONFIGS = Path(mmaction.__file__).parent / '.mim' / 'configs'
 LOG = yaml.safe_load((ROOT / 'tests/data/golden/official_training_log.yml').read_text())
 ON_HOSTS = [name for name in LEAVES if name.startswith('mixing/')]
-# Recipes of our own are tested in test_own_configs.py, those of MOSS in
-# test_moss_configs.py.
-OURS = [name for name in LEAVES if not name.startswith(('mixing/', 'moss/', 'own/'))]
+# Recipes of our own are tested in test_own_configs.py, those of other
+# methods in test_method_configs.py.
+OURS = [name for name in LEAVES if not name.startswith(('mixing/', 'methods/', 'own/'))]
 # Config keys that the runner reads, except for logging and environment.
 READ = set(inspect.signature(Runner).parameters)
 READ -= {'work_dir', 'experiment_name', 'launcher', 'env_cfg', 'cfg'}

@@ -83,7 +83,7 @@ def test_atm_block(kind):
 
 
 @pytest.mark.parametrize('build', [ATMSimilarityBlock, ATMDifferenceBlock])
-@pytest.mark.parametrize('scale', [1, 0.5])
+@pytest.mark.parametrize('scale', [0.25, 0.5, 1, 2])
 def test_atm_starts_as_the_identity_and_learns(build, scale):
     block = build(6, num_segments=3, scale=scale)
     x = torch.randn(3, 6, 7, 5).relu()

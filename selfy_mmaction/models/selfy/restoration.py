@@ -143,13 +143,14 @@ class ExpansionRestoration(Module):
     """1x1 convolution without norm that expands to the visual features: ATM's form.
 
     With ``scale=0.5`` it is a transposed convolution that writes every other row and
-    column, as in :class:`TransposedConvRestoration`.
+    column, as in :class:`TransposedConvRestoration`. With 0.25 and 2, which ATM lacks,
+    the result is repeated or averaged.
 
     Args:
         in_channels: Width of the integrated features.
         out_channels: C, the width of the visual features.
-        scale: Side of the matching grid relative to that of the visual features: 1 or
-            0.5. Default: 1.
+        scale: Side of the matching grid relative to that of the visual features: 0.25,
+            0.5, 1 or 2. Default: 1.
         init_cfg: Initialization config. Default: None.
 
     Raises:
@@ -166,11 +167,12 @@ class ExpansionRestoration(Module):
         super().__init__(init_cfg=init_cfg)
         check_int('in_channels', in_channels)
         check_int('out_channels', out_channels)
-        self.scale = check_choice('scale', scale, (1, 0.5))
+        self.scale = check_choice('scale', scale, SCALES)
+        self.resize = UpsampleRestoration('area' if scale > 1 else 'nearest')
         self.conv = (
-            nn.Conv2d(in_channels, out_channels, 1, bias=False)
-            if scale == 1
-            else nn.ConvTranspose2d(in_channels, out_channels, 1, stride=2, bias=False)
+            nn.ConvTranspose2d(in_channels, out_channels, 1, stride=2, bias=False)
+            if scale == 0.5
+            else nn.Conv2d(in_channels, out_channels, 1, bias=False)
         )
 
     @property
@@ -183,10 +185,12 @@ class ExpansionRestoration(Module):
 
         Args:
             x: Integrated features, (N*T, C', h, w).
-            size: Size (H, W) of the visual features; (h, w) with ``scale=1``, otherwise
-                2h or 2h - 1, 2w or 2w - 1.
+            size: Size (H, W) of the visual features; with ``scale=0.5``, 2h or 2h - 1,
+                2w or 2w - 1.
 
         Returns:
             (N*T, C, H, W).
         """
-        return self.conv(x) if self.scale == 1 else self.conv(x, output_size=size)
+        if self.scale == 0.5:
+            return self.conv(x, output_size=size)
+        return self.resize(self.conv(x), size)
