@@ -110,8 +110,8 @@ def test_atm_config():
     expected['model']['backbone']['blocks'] = [dict(LAYER, after=after, block=block)]
     assert config == expected
     backbone = small(read(f'methods/atm-{recipe}')).backbone
-    blocks = MODELS.build(backbone).inserted_blocks[after].blocks
-    for member in blocks:
+    (block,) = MODELS.build(backbone).inserted_blocks.values()
+    for member in block.blocks:
         assert member.fusion.relu == 'after'
         assert not member.restoration.conv.weight.any()
 

@@ -43,6 +43,15 @@ OF_FEATURES = {
         for has_keys in (False, True)
     },
     'STSSTransformation': dict(**MATCHING),
+    'STSSTransformation replicate': dict(**MATCHING, clip_ends='replicate'),
+    'STSSTransformation repeat': dict(**MATCHING, clip_ends='repeat'),
+    'STSSTransformation scaled': dict(**MATCHING, similarity='scaled_dot'),
+    'STSSTransformation softmax': dict(
+        **MATCHING, similarity='softmax', clip_ends='replicate'
+    ),
+    'DifferenceTransformation': dict(num_segments=T, offsets=OFFSETS),
+    'LayerNormReduction 0.5': dict(in_channels=CHANNELS, out_channels=4, scale=0.5),
+    'LayerNormReduction 2': dict(in_channels=CHANNELS, out_channels=4, scale=2),
     'EmbeddedGaussianTransformation': dict(in_channels=CHANNELS, **MATCHING),
     'ConvTransformation': dict(in_channels=CHANNELS, **MATCHING),
     'ConvReduction 0.25': dict(in_channels=CHANNELS, out_channels=4, scale=0.25),
@@ -53,6 +62,7 @@ OF_FEATURES = {
     'UpsampleRestoration bilinear': dict(mode='bilinear'),
     'UpsampleRestoration area': dict(mode='area'),
     'TransposedConvRestoration': RESTORATION,
+    'ExpansionRestoration': RESTORATION,
     'ResidualFusion before': dict(),
     'ResidualFusion after': dict(relu='after'),
     'ResidualFusion none': dict(relu='none'),
@@ -64,6 +74,7 @@ SIZES = {
     'UpsampleRestoration bilinear': (11, 9),
     'UpsampleRestoration area': (4, 3),
     'TransposedConvRestoration': (15, 12),
+    'ExpansionRestoration': SIZE,
 }
 # Functions of the STSS tensor, (N, T, h, w, L, U, V).
 OF_STSS = {
@@ -72,6 +83,13 @@ OF_STSS = {
     'ConvExtraction average': dict(window=(11, 11), channels=(2, 3, 4)),
     'ConvExtraction over l': dict(window=WINDOW, channels=(2, 3), temporal_kernel=3),
     'MLPExtraction': dict(window=WINDOW, channels=(4, 5)),
+    'MLPExtraction GELU': dict(
+        window=WINDOW,
+        channels=(4,),
+        norm_scope='clip',
+        norm_cfg=dict(type='GN', num_groups=1),
+        act_cfg=dict(type='GELU'),
+    ),
     'SoftArgmaxExtraction': dict(window=WINDOW, temperature=0.5),
     'KernelSoftArgmaxExtraction': dict(window=WINDOW, temperature=0.5),
 }
@@ -81,6 +99,12 @@ OF_STSS_FEATURES = {
     'MLPIntegration': dict(**INTEGRATION, channels=(4, 4)),
     'FCIntegration': INTEGRATION,
     'ReleasedIntegration': dict(**INTEGRATION, channels=(4, 4)),
+    'ReleasedIntegration of clips': dict(
+        **INTEGRATION, channels=(4, 4), norm_scope='clip'
+    ),
+    'LiteIntegration': INTEGRATION,
+    'IdentityExtraction': dict(out_channels=WIDTH),
+    'DepthwiseIntegration': INTEGRATION,
 }
 STEPS = [*OF_FEATURES, *OF_STSS, *OF_STSS_FEATURES]
 # The combinations run blocks one after the other, or add them.
@@ -111,13 +135,13 @@ class Step(nn.Module):
             stss = stss[..., : sides[0] * sides[1]].reshape(-1, *size, *sides)
             return self.step(stss).flatten(1)
         if self.name in OF_STSS_FEATURES:
-            return self.step(stss_feats.reshape(-1, *size, WIDTH))
+            return self.step(stss_feats.reshape(-1, *size, WIDTH)).flatten(3)
         if 'Restoration' in self.name:
             return self.step(x, SIZES[self.name])
         if 'Fusion' in self.name:
             return self.step(x, x.flip(1))
         out = self.step(x)
-        return out.flatten(2) if out.dim() == 7 else out
+        return out.flatten(2) if out.dim() > 5 else out
 
 
 class Group(nn.Module):
