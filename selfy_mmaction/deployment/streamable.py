@@ -309,3 +309,28 @@ def _check_block(after: str, hook: RunBlock, block: Any) -> None:
                 'it is not known whether it sees one frame at a time',
                 f'use {", ".join(each.__name__ for each in known)}',
             )
+        _check_step(f'the {step} of {place}', module)
+
+
+def _check_step(place: str, step: nn.Module) -> None:
+    for option, streamed in (('similarity', 'cosine'), ('clip_ends', 'zeros')):
+        value = getattr(step, option, streamed)
+        if value != streamed:
+            raise _refusal(
+                f'{option}={value!r} of {place}',
+                'it is not implemented for streams',
+                f'use {option}={streamed!r}',
+            )
+    norms = [
+        layer.norm
+        for layer in step.modules()
+        if isinstance(layer, ConvModule) and layer.with_norm
+    ]
+    if getattr(step, 'norm_scope', None) == 'clip' and not all(
+        isinstance(norm, _BatchNorm) for norm in norms
+    ):
+        raise _refusal(
+            f"norm_scope='clip' of {place}",
+            'its norms see all frames of the clip',
+            'use batch norm',
+        )

@@ -34,6 +34,7 @@ def find_blocks(model: nn.Module) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(getattr(module, 'transformation', None), nn.Module)
         and hasattr(module.transformation, 'offsets')
+        and hasattr(module.transformation, 'window')
     ]
 
 

@@ -106,6 +106,26 @@ CASES = {
         "the block NonLocalBlock after 'layer2' cannot stream",
     ),
     'own step': (with_step, "the extraction Mine of the block SELFYBlock after 'layer"),
+    'another similarity': (
+        lambda: inserted(
+            'layer2', block=dict(transformation=dict(similarity='softmax'))
+        ),
+        "similarity='softmax' of the transformation of the block SELFYBlock after",
+    ),
+    'other ends': (
+        lambda: inserted('layer2', block=dict(transformation=dict(clip_ends='repeat'))),
+        "clip_ends='repeat' of the transformation",
+    ),
+    'norms of clips': (
+        lambda: inserted(
+            'layer2',
+            block=dict(
+                integration=dict(norm_scope='clip', channels=(4,)),
+                norm_cfg=dict(type='GN', num_groups=1),
+            ),
+        ),
+        "norm_scope='clip' of the integration .* its norms see all frames",
+    ),
     'levels': (
         lambda: build(backbone=dict(out_indices=(2, 3))),
         r'out_indices=\(2, 3\) cannot stream: it returns several',

@@ -15,11 +15,14 @@ from selfy_mmaction.ops import (
     check_backend,
     check_choice,
     check_int,
+    check_num_segments,
     check_offsets,
     check_positive,
     check_window,
     self_similarity,
 )
+
+from .clip_ends import frames_with_neighbor, offsets_within_clip, select
 
 SIMILARITIES = ('cosine', 'scaled_dot', 'softmax')
 _CLIP_ENDS = ('zeros', 'replicate', 'repeat')
@@ -91,14 +94,16 @@ class STSSTransformation(Module):
             STSS tensor S, (N, T, h, w, L, U, V).
         """
         frames = self.num_segments if num_segments is None else num_segments
-        feats, offsets = x, self.offsets
+        check_num_segments(x.size(0), frames)
+        feats: Tensor = x
+        offsets: Sequence[int] = self.offsets
         if self.similarity == 'softmax':
             feats = feats.to(torch.promote_types(x.dtype, torch.float32))
         if self.similarity != 'cosine':
             # Half of the scale for each of the two factors.
             feats = feats * x.size(1) ** -0.25
         if self.clip_ends == 'replicate':
-            index = _offsets_within_clip(self.offsets, frames)  # (T, L)
+            index = offsets_within_clip(self.offsets, frames)  # (T, L)
             offsets = sorted({offset for row in index for offset in row})
         stss = self_similarity(
             feats,
@@ -110,9 +115,9 @@ class STSSTransformation(Module):
             backend=self.backend,
         )
         if self.clip_ends == 'replicate':
-            stss = _select(stss, [[*map(offsets.index, row)] for row in index], 3)
+            stss = select(stss, [[*map(offsets.index, row)] for row in index], 3)
         elif self.clip_ends == 'repeat':
-            stss = _select(stss, _frames_with_neighbor(self.offsets, frames), 1)
+            stss = select(stss, frames_with_neighbor(self.offsets, frames), 1)
         if self.similarity == 'softmax':
             in_frame = _neighbors_in_frame(stss, self.window)  # (h*w, U*V)
             weights = stss.flatten(2, 3).flatten(0, 1).flatten(-2)  # (N*T, h*w, L, U*V)
@@ -127,36 +132,6 @@ class STSSTransformation(Module):
             f'window={self.window}, similarity={self.similarity!r}, '
             f'clip_ends={self.clip_ends!r}'
         )
-
-
-def _offsets_within_clip(offsets: Sequence[int], frames: int) -> list[list[int]]:
-    """Return for each frame the offsets that lead to an end frame instead of beyond."""
-    return [
-        [min(max(frame + offset, 0), frames - 1) - frame for offset in offsets]
-        for frame in range(frames)
-    ]
-
-
-def _frames_with_neighbor(offsets: Sequence[int], frames: int) -> list[list[int]]:
-    """Return for each frame and offset the nearest frame with a neighbor there."""
-    return [
-        [
-            min(max(frame, -offset), frames - 1 - max(offset, 0))
-            if abs(offset) < frames
-            else frame  # none: similarities of zero
-            for offset in offsets
-        ]
-        for frame in range(frames)
-    ]
-
-
-def _select(stss: Tensor, index: list[list[int]], dim: int) -> Tensor:
-    """Select frames (dim 1) or offsets (dim 3) of an STSS tensor by an index (T, L)."""
-    volumes = stss.flatten(-2).flatten(2, 3)  # (N, T, h*w, L', U*V)
-    places = torch.tensor(index, device=stss.device)[:, None, :, None]
-    shape = (*volumes.shape[:3], places.size(2), volumes.size(4))
-    volumes = volumes.gather(dim, places.expand(shape))
-    return volumes.unflatten(2, stss.shape[2:4]).unflatten(-1, stss.shape[-2:])
 
 
 def _neighbors_in_frame(stss: Tensor, window: tuple[int, int]) -> Tensor:
