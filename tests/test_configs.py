@@ -12,11 +12,12 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.optim import build_optim_wrapper
 
-# Configs of other hosts are tested in tests/test_mixing_configs.py.
+# Configs of other hosts are tested in tests/test_mixing_configs.py and
+# tests/test_method_configs.py.
 LEAVES = [
     name
     for name in ALL_LEAVES
-    if not re.match('mixing/|motion/(selfy-)?(slowonly|timesformer)-', name)
+    if not re.match('mixing/|.*timesformer', name) and '-slowonly-' not in name
 ]
 PREFIXES = {
     None: '',
@@ -26,12 +27,15 @@ PREFIXES = {
     'LocalSelfAttentionBlock': 'local-attention-',
     'NonLocalBlock': 'non-local-',
     'MultiHeadSelfAttentionBlock': 'multi-head-attention-',
+    'MOSSBlock': r'moss-orders?-[\d-]+-',
+    'MotionSqueezeBlock': 'motion-squeeze-',
 }
 
 
 def test_every_folder_is_tested():
     assert {name.split('/')[0] for name in LEAVES} == {
         'ablations',
+        'methods',
         'motion',
         'own',
         'selfy',
@@ -53,7 +57,8 @@ def test_name_matches_recipe(name):
     if block not in ('SequentialBlocks', 'ParallelBlocks'):
         shift = 'tsm-' if 'TSM' in backbone.type else 'tsn-'
         shift += 'causal-' if backbone.get('causal_shift') else ''
-        assert Path(name).name.startswith(f'{PREFIXES[block]}{shift}r{backbone.depth}')
+        start = f'{PREFIXES[block]}{shift}r{backbone.depth}'
+        assert re.match(start, Path(name).name)
 
 
 @pytest.mark.parametrize('name', LEAVES)
