@@ -17,7 +17,7 @@ from mmengine.optim import build_optim_wrapper
 LEAVES = [
     name
     for name in ALL_LEAVES
-    if not re.match('mixing/|.*timesformer', name) and '-slowonly-' not in name
+    if not re.match('mixing/|.*(slowonly|timesformer)', name)
 ]
 PREFIXES = {
     None: '',
