@@ -20,7 +20,7 @@ SIMILARITIES = ('cosine', 'scaled_dot', 'softmax')
 SMALL = dict(
     reduced_channels=6,
     extraction=dict(channels=(4,)),
-    integration=dict(channels=(4, 5, 6)),
+    integration=dict(type='ReleasedIntegration', channels=(4, 5, 6)),
 )
 
 
@@ -207,6 +207,28 @@ def test_initialization_of_the_motion_module():
 def test_wrong_options(options, text):
     with pytest.raises(ValueError, match=text):
         MOSSBlock(8, **options)
+
+
+def test_motion_module_keeps_what_the_encoder_leaves_open():
+    steps = dict(transformation=dict(clip_ends='zeros'), extraction=dict(channels=(4,)))
+    block = MotionModule(8, similarity='softmax', encoder=steps)
+    (encoder,) = block.stss.encoders
+    assert encoder.transformation.similarity == 'softmax'
+    assert encoder.transformation.clip_ends == 'zeros'
+    assert encoder.reduction.norm.eps == 1e-6
+    assert encoder.integration.out_channels == 512
+
+
+@pytest.mark.parametrize(
+    'encoder',
+    [
+        dict(transformation=dict(similarity='softmax')),
+        dict(norm_cfg=dict(type='GN', num_groups=1)),
+    ],
+)
+def test_motion_module_has_one_place_for_each_option(encoder):
+    with pytest.raises(ValueError, match='only there'):
+        MotionModule(8, encoder=encoder)
 
 
 def test_unknown_integration_is_refused():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmaction.registry import MODELS
 
-from selfy_mmaction.models.layers.building import check_config
+from selfy_mmaction.models.layers.building import check_config, completed
 from selfy_mmaction.ops import check_choice
 
 from .block import MOSSBlock
@@ -56,7 +56,8 @@ class MotionModule(MOSSBlock):
             distribution of 0.02 for linear layers, and Kaiming for convolutions.
 
     Raises:
-        ValueError: If an argument is invalid.
+        ValueError: If an argument is invalid, or ``encoder`` sets ``similarity`` or
+            ``norm_cfg``, too.
 
     Example:
         >>> import torch
@@ -86,18 +87,34 @@ class MotionModule(MOSSBlock):
         init_cfg: Config | list[Config] | None = None,
     ) -> None:
         check_choice('integration', integration, ('lite', 'full'))
-        if integration == 'lite':
-            integrated: Config = dict(type='LiteIntegration', out_channels=512)
-        else:
-            integrated = dict(channels=(256, 256, 512))
-        defaults: Config = dict(
-            reduced_channels=hidden_channels,
-            reduction=dict(eps=1e-6),
-            transformation=dict(similarity=similarity, clip_ends='replicate'),
-            extraction=dict(channels=(256,)),
-            integration=integrated,
-            norm_cfg=norm_cfg,
+        encoder = check_config('encoder', encoder)
+        transformation = check_config(
+            'encoder.transformation', encoder.get('transformation')
         )
+        for option, value, also in (
+            ('similarity', similarity, transformation),
+            ('norm_cfg', norm_cfg, encoder),
+        ):
+            if option in also:
+                raise ValueError(
+                    f'encoder has {option}={also[option]!r}, which would replace '
+                    f"MotionModule's {option}={value!r}; set {option} only there"
+                )
+        steps: dict[str, Config] = dict(
+            reduction=dict(type='LayerNormReduction', eps=1e-6),
+            transformation=dict(
+                type='STSSTransformation',
+                similarity=similarity,
+                clip_ends='replicate',
+            ),
+            extraction=dict(type='MLPExtraction', channels=(256,)),
+            integration=dict(type='LiteIntegration', out_channels=512)
+            if integration == 'lite'
+            else dict(type='ReleasedIntegration', channels=(256, 256, 512)),
+        )
+        for step, default in steps.items():
+            encoder[step] = completed(f'encoder.{step}', encoder.get(step), default)
+        encoder = dict(reduced_channels=hidden_channels, norm_cfg=norm_cfg) | encoder
         super().__init__(
             in_channels,
             num_segments,
@@ -107,7 +124,7 @@ class MotionModule(MOSSBlock):
             window,
             None if layer_scale is not None else hidden_channels,
             layer_scale,
-            defaults | check_config('encoder', encoder),
+            encoder,
             fusion,
             zero_init_residual,
             with_cp,
