@@ -17,19 +17,25 @@ STEP = dict(in_channels=4)
 # Required arguments of each module.
 MODULES = {
     'ConvReduction': STEP,
+    'LayerNormReduction': STEP,
     'STSSTransformation': {},
     'EmbeddedGaussianTransformation': STEP,
     'ConvTransformation': STEP,
+    'DifferenceTransformation': {},
     'ConvExtraction': {},
     'MLPExtraction': {},
     'SoftArgmaxExtraction': {},
     'KernelSoftArgmaxExtraction': {},
+    'IdentityExtraction': dict(out_channels=4),
     'ConvIntegration': dict(in_channels=4, out_channels=8, num_offsets=3),
     'MLPIntegration': dict(in_channels=4, out_channels=8, num_offsets=3),
     'FCIntegration': dict(in_channels=4, out_channels=8, num_offsets=3),
     'ReleasedIntegration': dict(in_channels=4, out_channels=8, num_offsets=3),
+    'LiteIntegration': dict(in_channels=4, out_channels=8, num_offsets=3),
+    'DepthwiseIntegration': dict(in_channels=4, out_channels=8, num_offsets=3),
     'UpsampleRestoration': dict(in_channels=4, out_channels=4),
     'TransposedConvRestoration': dict(in_channels=4, out_channels=8),
+    'ExpansionRestoration': dict(in_channels=4, out_channels=8),
     'ResidualFusion': {},
     'ReplacementFusion': {},
     'SELFYBlock': STEP,
@@ -40,6 +46,13 @@ MODULES = {
     'MultiHeadSelfAttentionBlock': dict(in_channels=16),
     'SequentialBlocks': dict(in_channels=4, blocks=[dict(type='STCB')]),
     'ParallelBlocks': dict(in_channels=4, blocks=[dict(type='STCB')]),
+    'STSSEncoder': STEP,
+    'HigherOrderSTSS': STEP,
+    'MOSSBlock': STEP,
+    'MotionModule': STEP,
+    'ATMSimilarityBlock': STEP,
+    'ATMDifferenceBlock': STEP,
+    'MotionSqueezeBlock': STEP,
     'SELFYNeck': dict(in_channels=(4, 8), num_segments=8),
 }
 VALUES = [
@@ -54,7 +67,9 @@ CONFIGS = {
     ),
     'fusion': [None, {}],
     'block': [None, {}],
+    'encoder': [None, {}],
     'norm_cfg': [None],
+    'act_cfg': [None],
     'init_cfg': [None, {'type': 'Unknown'}],  # mmengine rejects it later
 }
 # Values among them that are valid.
@@ -67,8 +82,13 @@ VALID = {
     'max_distance': [0],
     'new': [True],
     'with_cp': [True],
+    'zero_init_residual': [True],
+    'layer_scale': [None, 1.5, 4.0, 2**40, 2**40 + 1],
     'level': [0],
     ('SELFYNeck', 'num_segments'): [None],
+    ('MotionModule', 'integration'): [],
+    **{(name, 'out_channels'): [None] for name in ('STSSEncoder', 'HigherOrderSTSS')},
+    **{(name, 'hidden_channels'): [None] for name in ('HigherOrderSTSS', 'MOSSBlock')},
     ('ConvIntegration', 'channels'): [[]],
     ('MLPIntegration', 'channels'): [[]],
     **{
@@ -77,7 +97,10 @@ VALID = {
     },
     **{
         (name, 'zero_init_last_norm'): [True]
-        for name in ('NonLocalBlock', 'MultiHeadSelfAttentionBlock')
+        for name in (
+            *('NonLocalBlock', 'MultiHeadSelfAttentionBlock'),
+            *('ATMSimilarityBlock', 'ATMDifferenceBlock'),
+        )
     },
     **{
         (name, 'reduction'): []

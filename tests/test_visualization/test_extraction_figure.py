@@ -3,7 +3,7 @@ import pytest
 import torch
 from matplotlib.quiver import Quiver
 
-from selfy_mmaction.models.selfy.extraction import (
+from selfy_mmaction.models import (
     ConvExtraction,
     MLPExtraction,
     SoftArgmaxExtraction,

@@ -174,6 +174,11 @@ class ATMDifferenceBlock(ATMSimilarityBlock):
         reduced_channels: int = 64,
         **kwargs: Any,
     ) -> None:
+        if 'window' in kwargs:
+            raise ValueError(
+                f'window={kwargs["window"]!r} has no effect in ATMDifferenceBlock: it '
+                'compares the same position of two frames; remove window'
+            )
         steps: dict[str, Config] = dict(
             transformation=dict(type='DifferenceTransformation'),
             extraction=dict(type='IdentityExtraction', out_channels=reduced_channels),

@@ -49,7 +49,8 @@ class DepthwiseIntegration(Module):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.out_channels = check_int('out_channels', out_channels)
-        first = check_int('in_channels', in_channels) * num_offsets
+        first = check_int('in_channels', in_channels)
+        first *= check_int('num_offsets', num_offsets)
         widths = (first, *check_ints('channels', channels), out_channels)
         norm_cfg = norm_2d(norm_cfg, widths, self)
         self.layers = Sequential(

@@ -21,6 +21,8 @@ def activation(act_cfg: dict[str, Any] | None) -> dict[str, Any]:
     if act_cfg is None:
         return dict(type='ReLU')
     try:
+        if not isinstance(act_cfg, dict):  # mmcv's ConvModule asserts it
+            raise TypeError(f'it is a {type(act_cfg).__name__}')
         build_activation_layer(act_cfg)
     # Each activation raises its own type of error, without naming the option.
     except Exception as error:

@@ -76,7 +76,9 @@ class HigherOrderSTSS(Module):
                 f'(1, 2), but got {orders!r}'
             )
         out_channels = in_channels if out_channels is None else out_channels
-        width = out_channels if hidden_channels is None else hidden_channels
+        width = out_channels
+        if hidden_channels is not None:
+            width = check_int('hidden_channels', hidden_channels)
         self.encoders = ModuleList(
             build(
                 'encoder',

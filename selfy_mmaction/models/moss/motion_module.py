@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmaction.registry import MODELS
 
 from selfy_mmaction.models.layers.building import check_config, completed
-from selfy_mmaction.ops import check_choice
+from selfy_mmaction.ops import check_choice, check_int
 
 from .block import MOSSBlock
 from .encoder import Config
@@ -87,6 +87,7 @@ class MotionModule(MOSSBlock):
         init_cfg: Config | list[Config] | None = None,
     ) -> None:
         check_choice('integration', integration, ('lite', 'full'))
+        check_int('hidden_channels', hidden_channels)
         encoder = check_config('encoder', encoder)
         transformation = check_config(
             'encoder.transformation', encoder.get('transformation')

@@ -121,7 +121,7 @@ class ConvIntegration(Module):
         x = feats.flatten(2, 3).permute(0, 3, 4, 1, 2)  # (N, L, C_F, T, h*w)
         x = x.reshape(-1, channels, frames, height, width)
         x = self.layers(x)  # (N*L, C_F, T, h, w)
-        x = x.reshape(clips, -1, frames, height, width)  # (N, L*C_F, T, h, w)
+        x = x.unflatten(0, (clips, num_offsets)).flatten(1, 2)
         return self.project(x).transpose(1, 2).flatten(0, 1)
 
 
