@@ -39,3 +39,15 @@ def randomize_norms(module: nn.Module) -> nn.Module:
                 nn.init.normal_(norm.running_mean, 0, 0.2)
                 nn.init.uniform_(norm.running_var, 0.5, 2)
     return module
+
+
+class FrameHost(nn.Module):
+    """Network of frames into which blocks are inserted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Map (N*T, 3, H, W) to (N*T, 8, H/2, W/2)."""
+        return self.conv(frames)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from small_blocks import FrameHost
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -276,18 +277,9 @@ def test_increments_of_table_3_of_moss():
     assert round(sum(p.numel() for p in module.parameters()) / 1e6, 1) == 1.1
 
 
-class Host(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
-
-    def forward(self, frames):
-        return self.conv(frames)
-
-
 @pytest.mark.parametrize('block', ['MOSSBlock', 'MotionModule'])
 def test_inserted_block_starts_as_the_identity(block):
-    host = Host().eval()
+    host = FrameHost().eval()
     x = torch.randn(8, 3, 32, 32)
     with torch.no_grad():
         before = host(x)

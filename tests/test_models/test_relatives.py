@@ -4,6 +4,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_blocks import FrameHost
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -217,15 +218,6 @@ def test_cost_by_the_definition(kind):
     assert counter.get_total_flops() // 2 == multiply_adds
 
 
-class Host(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
-
-    def forward(self, frames):
-        return self.conv(frames)
-
-
 @pytest.mark.parametrize(
     'block',
     [
@@ -239,7 +231,7 @@ class Host(nn.Module):
     ],
 )
 def test_inserted_block_trains(block):
-    host = Host()
+    host = FrameHost()
     insert_blocks(host, [dict(after='conv', block=block)], input_shape=(8, 3, 56, 56))
     host(torch.randn(8, 3, 56, 56)).square().sum().backward()
     assert host.conv.weight.grad.isfinite().all()
