@@ -38,6 +38,7 @@ _RULES = (
     (r'projection\.', 'out_proj.'),
     (r'layer_scale\.weight', 'layerscale'),
 )
+_ENCODERS = 'stss_encoders.'
 _FULL, _LITE = 'stss_integration.conv2_fuse.', 'stss_integration.fuse.'
 _ENCODER = re.compile(r'^(.*?)stss_encoders\.\d+\.')
 # Before its last version, MOSS's code had one list of encoders for each order.
@@ -63,9 +64,7 @@ def find_motion_modules(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tens
             rest: value
             for name, value in named.items()
             if name.startswith(prefix)
-            and (rest := name.removeprefix(prefix)).startswith(
-                ('stss_encoders.', *_OWN)
-            )
+            and (rest := name.removeprefix(prefix)).startswith((_ENCODERS, *_OWN))
         }
         for prefix in prefixes
     }
@@ -98,7 +97,7 @@ def find_module_config(
     Raises:
         ValueError: If tensors are missing, or the window is not a square.
     """
-    first = 'stss_encoders.0.'
+    first = f'{_ENCODERS}0.'
     is_lite = f'{first}{_LITE}1.weight' in module
     fuse = f'{first}{_LITE if is_lite else _FULL}1.weight'
     kernels = f'{first}stss_extraction.conv0.0.weight'
@@ -127,7 +126,7 @@ def find_module_config(
     is_rldx = any(name.startswith(_OWN) for name in module)
     has_batch_norm = f'{first}stss_extraction.conv0.1.running_mean' in module
     num_orders = 1 + max(
-        int(name.split('.')[1]) for name in module if first[:5] in name
+        int(name.split('.')[1]) for name in module if name.startswith(_ENCODERS)
     )
     config: dict[str, Any] = dict(
         type='HigherOrderSTSS',
