@@ -858,10 +858,14 @@ STORIES = {
 def expected_stories_config(network: str) -> dict:
     """Return the config for a row of STORIES."""
     selfy = STORIES[network]
-    backbone = dict(SLIM_RESNET, shift='tsm' in network.split('-'))
+    backbone = dict(
+        SLIM_RESNET,
+        shift='tsm' in network.split('-'),
+        pretrained='selfy_mmaction://resnet18-slim-scenes',
+    )
     if selfy is not None:
         backbone['selfy'] = selfy
-    config = copy.deepcopy(expected_motion_config('tsn-r18-slim', 3))
+    config = copy.deepcopy(expected_motion_config('tsn-r18-slim', 2))
     config['model']['backbone'] = backbone
     config['model']['cls_head']['num_classes'] = 8
     for split in ('train', 'val', 'test'):
@@ -873,5 +877,29 @@ def expected_stories_config(network: str) -> dict:
         # Only the middle frames of the segments are the same in all orders.
         (sample,) = (s for s in dataset['pipeline'] if s['type'] == 'SampleFrames')
         sample['test_mode'] = True
-    config['train_cfg']['val_begin'] = 3
+    config['train_cfg']['val_begin'] = 2
+    return config
+
+
+def expected_scenes_config() -> dict:
+    """Return the config that trains the weights that all rows of STORIES start from."""
+    config = expected_stories_config('tsn-r18-slim')
+    model = config['model']
+    model['backbone'].update(num_segments=1, pretrained=None)
+    model['cls_head'].update(num_classes=450, num_segments=1)
+    for split in ('train', 'val', 'test'):
+        loader = config[f'{split}_dataloader']
+        loader['batch_size'] = 96
+        dataset = loader['dataset']
+        dataset['num_classes'] = 450
+        dataset['ann_file'] = 'data/motion-stories/train_scenes.txt'
+        (sample,) = (s for s in dataset['pipeline'] if s['type'] == 'SampleFrames')
+        sample['num_clips'] = 1
+        if split == 'train':
+            del sample['test_mode']
+            crop = [s['type'] for s in dataset['pipeline']].index('RandomCrop')
+            dataset['pipeline'].insert(crop + 1, dict(type='Flip', flip_ratio=0.5))
+    config['test_pipeline'] = config['val_dataloader']['dataset']['pipeline']
+    config['train_cfg'].update(max_epochs=21, val_begin=21)
+    config['auto_scale_lr']['base_batch_size'] = 96
     return config

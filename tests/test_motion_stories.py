@@ -252,7 +252,7 @@ def test_periodic_noise_continues_beyond_its_borders():
 
 def test_written_files(tmp_path):
     summary = make_motion(tmp_path / 'out', 'stories-tiny', workers=1)
-    assert summary['version'] == 3
+    assert summary['version'] == 4
     assert summary == json.loads((tmp_path / 'out' / 'motion.json').read_text())
     for split, count in PRESETS['stories-tiny'].splits.items():
         lines = (tmp_path / 'out' / f'{split}.txt').read_text().splitlines()
@@ -265,3 +265,7 @@ def test_written_files(tmp_path):
             assert int(label) == len(clips) - 1
         if split not in CORRUPTED:
             assert len({frozenset(Counter(map(bytes, c)).items()) for c in clips}) == 1
+    text = (tmp_path / 'out' / 'train_scenes.txt').read_text()
+    scenes = [line.split() for line in text.splitlines()]
+    assert [name for name, _ in scenes] == [f'train/{i:05d}.avi' for i in range(16)]
+    assert [int(scene) for _, scene in scenes] == [i // 4 for i in range(16)]

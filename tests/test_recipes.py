@@ -38,6 +38,7 @@ from paper_recipes import (
     TRAINING,
     expected_config,
     expected_motion_config,
+    expected_scenes_config,
     expected_stories_config,
 )
 from torch import nn
@@ -81,7 +82,8 @@ def split_name(name: str) -> tuple[str, str]:
     return network, recipe
 
 
-STORIES_NAMES = {(network, '1xb12-1x1x8-3e_stories') for network in STORIES}
+STORIES_NAMES = {(network, '1xb12-1x1x8-2e_stories') for network in STORIES}
+SCENES = ('tsn-r18-slim-scenes', '1xb96-1x1x1-21e_stories')
 
 
 def motion_epochs(recipe: str) -> int:
@@ -92,6 +94,8 @@ def motion_epochs(recipe: str) -> int:
 def rows_of(name: str) -> list[dict]:
     """Return the expected configs of a config: one per row that names it."""
     network, recipe = split_name(name)
+    if (network, recipe) == SCENES:
+        return [expected_scenes_config()]
     if name.startswith('motion/stories/'):
         assert (network, recipe) in STORIES_NAMES, f'{name} has no row in STORIES'
         return [expected_stories_config(network)]
@@ -112,8 +116,10 @@ def rows_of(name: str) -> list[dict]:
 
 def rates_of(name: str) -> dict:
     network, recipe = split_name(name)
+    if (network, recipe) == SCENES:  # 21 epochs instead of 6
+        return {e if e == 'last' else e * 3.5: rate for e, rate in ONE_CYCLE.items()}
     if name.startswith('motion/stories/'):
-        return {e if e == 'last' else e / 2: rate for e, rate in ONE_CYCLE.items()}
+        return {e if e == 'last' else e / 3: rate for e, rate in ONE_CYCLE.items()}
     if name.startswith('motion/'):
         # The rates of MOTION are those of six epochs; the schedule lasts as long as
         # the training.
@@ -173,7 +179,7 @@ def test_config_matches_its_rows(name):
 
 def test_every_row_has_a_config():
     stories = [name for name in OURS if name.startswith('motion/stories/')]
-    assert {split_name(name) for name in stories} == STORIES_NAMES
+    assert {split_name(name) for name in stories} == {*STORIES_NAMES, SCENES}
     motion = [name for name in OURS if re.match('motion/[^/]*$', name)]
     assert {split_name(name)[0] for name in motion} == set(MOTION)
     paper = [split_name(name) for name in OURS if not name.startswith('motion/')]
@@ -217,7 +223,7 @@ def test_mixing_config_is_a_host_recipe_with_a_block(name, tmp_path):
 # === Training built from the configs ================================================
 
 
-ITERATIONS = 200  # per epoch
+ITERATIONS = 300  # per epoch
 
 
 @cache

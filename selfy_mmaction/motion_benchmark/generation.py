@@ -5,7 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,13 +184,22 @@ def _clip_name(split: str, index: int) -> str:
 
 
 def _lists(preset: str) -> dict[str, str]:
+    chosen = get_preset(preset)
     texts = {'classes.txt': ''.join(f'{name}\n' for name in class_names(preset))}
-    for split, clips in get_preset(preset).splits.items():
-        texts[f'{split}.txt'] = ''.join(
-            f'{_clip_name(split, index)} {clip_label(preset, index)}\n'
-            for index in range(clips)
-        )
+    for split, clips in chosen.splits.items():
+        labels = [clip_label(preset, index) for index in range(clips)]
+        texts[f'{split}.txt'] = _annotation_list(split, labels)
+    if chosen.version > 1:
+        clips = range(chosen.splits['train'])
+        scenes = [index // chosen.num_partners for index in clips]
+        texts['train_scenes.txt'] = _annotation_list('train', scenes)
     return texts
+
+
+def _annotation_list(split: str, labels: Sequence[int]) -> str:
+    return ''.join(
+        f'{_clip_name(split, index)} {label}\n' for index, label in enumerate(labels)
+    )
 
 
 def _write_groups(tasks: list[_Task], workers: int | None) -> None:

@@ -34,7 +34,7 @@ class Preset:
     """A generated dataset.
 
     Attributes:
-        version: Version of its generator, increased whenever the clips change.
+        version: Version of its generator, increased whenever the files change.
         kinds: Kinds of consecutive groups of partners, repeated cyclically.
         splits: Number of clips of each split, a multiple of the number of classes.
     """
@@ -73,7 +73,7 @@ def _stories(names: tuple[str, ...], train: int, val: int, other: int) -> Preset
         Partners(STORIES[name].classes, partial(render_group, name)) for name in names
     )
     splits = dict.fromkeys(STORY_SPLITS, other) | {'train': train, 'val': val}
-    return Preset(3, kinds, splits)
+    return Preset(4, kinds, splits)
 
 
 _PATTERNS = ('go', 'back', 'pback')

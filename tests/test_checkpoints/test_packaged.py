@@ -21,6 +21,7 @@ from selfy_mmaction.checkpoints import (
 from selfy_mmaction.motion_benchmark import class_names, render_clip
 
 NAME = 'selfy-tsn-r18-slim-motion'
+START = 'resnet18-slim-scenes'
 URL = f'selfy_mmaction://{NAME}'
 PRETRAINED = packaged_path(NAME).parent
 CONFIG = packaged_config(NAME)
@@ -71,20 +72,21 @@ def test_sample_clip_is_the_one_of_the_card(weights):
     assert np.abs(np.subtract(frames, expected, dtype=float)).mean() < 8
 
 
-def test_card_has_the_figures_of_the_file():
-    with safe_open(packaged_path(NAME), framework='np') as file:
+@pytest.mark.parametrize(('name', 'num_figures'), [(NAME, 2), (START, 1)])
+def test_card_has_the_figures_of_the_file(name, num_figures):
+    with safe_open(packaged_path(name), framework='np') as file:
         notes = file.metadata()
-    card = (PRETRAINED / f'{NAME}.md').read_text(encoding='utf-8')
+    card = (PRETRAINED / f'{name}.md').read_text(encoding='utf-8')
     assert notes['license'] == 'Apache-2.0'
-    assert notes['config'] == CONFIG.name
+    assert notes['config'] == packaged_config(name).name
     figures = re.findall(r'[\d.]+ %', notes['accuracy'])
-    assert len(figures) == 2
-    for figure in (*figures, notes['config'], notes['sha256'], SAMPLE_CLIP.name):
+    assert len(figures) == num_figures
+    for figure in (*figures, notes['config'], notes['sha256']):
         assert figure in card
 
 
 def test_files_are_small():
-    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 1.5e6
+    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 2.5e6
 
 
 def test_pretrained_backbone(weights, log):
@@ -118,13 +120,30 @@ def test_pretrained_backbone_with_other_blocks(block, weights):
     ('options', 'key'),
     [
         (dict(base_channels=16), r'conv1\.conv\.weight is \(16, 3, 7, 7\) in the net'),
-        (dict(type='ResNetTSMSELFY'), r'conv1\.conv\.net\.weight .* missing in the ch'),
+        (dict(depth=50), r'conv1\.conv\.weight is \(8, 8, 1, 1\) in the net'),
+        (dict(type='ResNetTSMSELFY', depth=34), r'conv1\.conv\.net\.weight .* missing'),
     ],
-    ids=['width', 'TSM'],
+    ids=['width', 'depth', 'TSM and depth'],
 )
 def test_pretrained_backbone_that_does_not_fit(options, key):
     with pytest.raises(ValueError, match=key):
         backbone(pretrained=URL, **options).init_weights()
+
+
+def test_tsm_starts_from_tsn(weights):
+    model = backbone(type='ResNetTSMSELFY', pretrained=URL)
+    model.init_weights()
+    state = model.state_dict()
+    assert 'layer1.0.conv1.conv.net.weight' in state
+    state = {key.replace('.net.', '.'): value for key, value in state.items()}
+    assert same(state, weights, 'backbone.')
+
+
+def test_only_the_start_may_come_from_tsn(weights):
+    config = Config.fromfile(CONFIG)
+    config.model.backbone.type = 'ResNetTSMSELFY'
+    with pytest.raises(RuntimeError, match=r'missing keys[^!]*conv1\.conv\.net'):
+        load_checkpoint(MODELS.build(config.model), URL, strict=True)
 
 
 def test_tsm_backbone_from_a_recognizer(tmp_path):
@@ -147,11 +166,11 @@ def test_load_checkpoint_returns_the_classes():
 
 @pytest.mark.parametrize('name', ['', 'selfy-tsn-r18-slim', '../README', 'ünbekannt'])
 def test_unknown_name(name):
-    with pytest.raises(FileNotFoundError, match=f'It has: {NAME}'):
+    with pytest.raises(FileNotFoundError, match=f'It has: {START}, {NAME}'):
         CheckpointLoader.load_checkpoint(f'selfy_mmaction://{name}')
 
 
 def test_names():
-    assert packaged_names() == [NAME]
+    assert packaged_names() == [START, NAME]
     assert packaged_config(NAME) == packaged_config(URL)
     assert packaged_path(URL) == PRETRAINED / f'{NAME}.safetensors'

@@ -9,6 +9,8 @@ model = dict(
         num_segments=8,
         base_channels=8,
         strides=(1, 1, 2, 2),
+        # From tsn-r18-slim-scenes, trained on single frames, as ImageNet in the paper.
+        pretrained='selfy_mmaction://resnet18-slim-scenes',
         selfy=dict(
             after='res3',
             block=dict(

@@ -8,6 +8,8 @@ model = dict(
         num_segments=8,
         base_channels=8,
         strides=(1, 1, 2, 2),
+        # From tsn-r18-slim-scenes, trained on single frames, as ImageNet in the paper.
+        pretrained='selfy_mmaction://resnet18-slim-scenes',
     ),
     # Averages over the frames of a clip, then over the clips of a video.
     cls_head=dict(

@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmaction.models.backbones.resnet_tsm import TemporalShift
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 
@@ -15,7 +16,8 @@ PREFIX = 'backbone.'
 def init_from_recognizer(backbone: Any) -> dict[str, Any] | None:
     """Find out whether ``backbone.pretrained`` is the checkpoint of a recognizer.
 
-    mmaction2 expects torchvision's names there, and fails on others.
+    mmaction2 expects torchvision's names there, and fails on others. A TSM may start
+    from the weights of a TSN; see :func:`name_as_shifted`.
 
     Args:
         backbone: A ``ResNet`` or ``ResNetTSM`` of mmaction2, without inserted blocks.
@@ -34,8 +36,26 @@ def init_from_recognizer(backbone: Any) -> dict[str, Any] | None:
     weights = strip_prefix(checkpoint.get('state_dict', checkpoint), PREFIX)
     if not weights:
         return None
+    name_as_shifted(backbone, weights)
     _check_weights(backbone, weights, name)
     return dict(type='Pretrained', checkpoint=name, prefix=PREFIX)
+
+
+def name_as_shifted(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Rename the weights of layers that a temporal shift wraps, in place.
+
+    mmaction2's ``TemporalShift`` adds ``net`` to the name of the layer that it wraps.
+
+    Args:
+        backbone: The network.
+        weights: Weights of the same network with or without shifts.
+    """
+    for name, module in backbone.named_modules():
+        if isinstance(module, TemporalShift):
+            for key in [key for key in weights if key.startswith(f'{name}.')]:
+                inner = key.removeprefix(f'{name}.')
+                if not inner.startswith('net.'):
+                    weights[f'{name}.net.{inner}'] = weights.pop(key)
 
 
 def _check_weights(

@@ -20,7 +20,7 @@ from selfy_mmaction.models.layers.building import build
 from selfy_mmaction.ops import check_bool
 
 from .causal_shift import make_causal
-from .pretrained import init_from_recognizer
+from .pretrained import init_from_recognizer, name_as_shifted
 
 # Layers that blocks can follow, in the order of the data.
 STAGES = {
@@ -126,7 +126,7 @@ class _WithBlocks(HostOfBlocks):
         """Initialize the backbone as mmaction2 does, then the blocks.
 
         ``pretrained`` may also be the checkpoint of a recognizer, such as
-        ``selfy_mmaction://selfy-tsn-r18-slim-motion``.
+        ``selfy_mmaction://selfy-tsn-r18-slim-motion``. TSM may start from TSN.
 
         Raises:
             ConnectionError: If ``pretrained`` cannot be downloaded.
@@ -148,6 +148,13 @@ class _WithBlocks(HostOfBlocks):
                 'model.backbone.pretrained to its path, or train from scratch with '
                 'model.backbone.pretrained=None.'
             ) from error
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
+        if self.is_initializing and not prefix:
+            name_as_shifted(self, state_dict)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @MODELS.register_module()

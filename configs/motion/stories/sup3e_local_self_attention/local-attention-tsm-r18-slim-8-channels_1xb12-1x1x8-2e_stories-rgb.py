@@ -1,0 +1,16 @@
+_base_ = '../selfy-tsm-r18-slim_1xb12-1x1x8-2e_stories-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                _delete_=True,
+                type='LocalSelfAttentionBlock',
+                window=(5, 5, 5),
+                reduced_channels=8,
+                num_heads=2,
+                integration=dict(channels=(16, 16, 16, 16)),
+            )
+        )
+    )
+)

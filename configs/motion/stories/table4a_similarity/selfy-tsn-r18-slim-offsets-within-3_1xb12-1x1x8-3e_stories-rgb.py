@@ -1,3 +1,0 @@
-_base_ = '../selfy-tsn-r18-slim_1xb12-1x1x8-3e_stories-rgb.py'
-
-model = dict(backbone=dict(selfy=dict(block=dict(offsets=(-3, -2, -1, 0, 1, 2, 3)))))

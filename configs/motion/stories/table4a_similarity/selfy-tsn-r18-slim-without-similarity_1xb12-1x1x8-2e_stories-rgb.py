@@ -1,0 +1,7 @@
+_base_ = '../selfy-tsn-r18-slim_1xb12-1x1x8-2e_stories-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(block=dict(transformation=dict(type='ConvTransformation')))
+    )
+)

@@ -1,0 +1,7 @@
+_base_ = '../selfy-tsm-r18-slim_1xb12-1x1x8-2e_stories-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(block=dict(integration=dict(_delete_=True, type='FCIntegration')))
+    )
+)

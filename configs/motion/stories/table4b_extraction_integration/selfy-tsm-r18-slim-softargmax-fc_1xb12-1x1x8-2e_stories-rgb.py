@@ -1,0 +1,12 @@
+_base_ = '../selfy-tsm-r18-slim_1xb12-1x1x8-2e_stories-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                extraction=dict(_delete_=True, type='SoftArgmaxExtraction'),
+                integration=dict(_delete_=True, type='FCIntegration'),
+            )
+        )
+    )
+)

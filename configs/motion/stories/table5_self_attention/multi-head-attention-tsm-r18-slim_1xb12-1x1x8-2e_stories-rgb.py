@@ -1,0 +1,15 @@
+_base_ = '../selfy-tsm-r18-slim_1xb12-1x1x8-2e_stories-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                _delete_=True,
+                type='MultiHeadSelfAttentionBlock',
+                reduction=2,
+                num_heads=2,
+                max_distance=15,
+            )
+        )
+    )
+)

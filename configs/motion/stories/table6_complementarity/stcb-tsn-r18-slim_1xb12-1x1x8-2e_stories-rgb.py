@@ -1,0 +1,11 @@
+_base_ = '../selfy-tsn-r18-slim_1xb12-1x1x8-2e_stories-rgb.py'
+
+model = dict(
+    backbone=dict(
+        selfy=dict(
+            block=dict(
+                _delete_=True, type='STCB', reduced_channels=32, channels=(8, 8, 8, 8)
+            )
+        )
+    )
+)

@@ -1,7 +1,0 @@
-_base_ = [
-    '../../_base_/models/tsm_r18_stories.py',
-    '../../_base_/datasets/motion_stories.py',
-    '../../_base_/schedules/adamw_6e.py',
-    '../../_base_/default_runtime.py',
-]
-train_cfg = dict(max_epochs=3, val_begin=3)
