@@ -7,7 +7,7 @@ CONSTRAINTS ?= requirements/constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test coverage test-docs lint test-numpy1 clean-demo
+.PHONY: help venv demo test test-all coverage test-docs lint test-numpy1 clean-demo
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,8 +26,12 @@ $(BIN)/.installed: setup.py pyproject.toml $(wildcard requirements/*.txt)
 demo: venv  ## generate the motion benchmark, train TSN with and without SELFY, compare
 	$(BIN)/python tools/motion_demo.py
 
-test: venv lint  ## lint, then the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+# The order of the files lets long ones overlap with many short ones.
+test: venv lint  ## lint, then all tests but the slow ones
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+
+test-all: venv lint  ## lint, then all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Tracing is nearly free on Python 3.12 and newer; older ones take 1.5 times as long.
 coverage: venv  ## run the test suite with coverage; fail if it is below the floor

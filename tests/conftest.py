@@ -38,7 +38,8 @@ def _reset_compiler():
     # torch.compile makes sizes symbolic if they differed in earlier calls of the same
     # code. Across tests, this would cost minutes of symbolic algebra.
     yield
-    torch.compiler.reset()
+    if 'torch._dynamo' in sys.modules:
+        torch.compiler.reset()
 
 
 @pytest.fixture

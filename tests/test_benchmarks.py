@@ -93,6 +93,7 @@ def test_rows_of_the_block(run):
         assert parts == pytest.approx(rows['ours', pass_]['gmacs'])
 
 
+@pytest.mark.slow
 def test_rows_of_the_networks(run):
     rows, _ = run('network')
     names = ['TSM', 'SELFYNet-TSM', 'SELFYNet-TSM, official form']
@@ -105,6 +106,7 @@ def test_rows_of_the_networks(run):
     assert rows['TSM', 'forward']['peak_mib'] > 11.2e6 * 4 / 2**20
 
 
+@pytest.mark.slow
 def test_rows_of_streaming(run):
     rows, _ = run('streaming', '--t', '6')
     gmacs = {name: row['gmacs'] for (name, _), row in rows.items()}
@@ -118,6 +120,7 @@ def test_rows_of_streaming(run):
     assert 0 < 6 * causal < whole
 
 
+@pytest.mark.slow
 def test_rows_of_the_runtimes(run, tmp_path, monkeypatch):
     def no_compiler(*args, **kwargs):
         raise RuntimeError('no C++ compiler\nmore lines')
@@ -217,6 +220,7 @@ def test_invalid_options(run, capsys, args, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads the memory from /proc')
 def test_memory_of_live_recognition(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['live.py', '--minutes', '0.1'])

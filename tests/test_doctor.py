@@ -516,6 +516,7 @@ def test_this_installation():
     assert 'similarity on cpu' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('broken', ['torch', 'mmcv'])
 def test_broken_installation_has_one_failure(broken, tmp_path):
     (tmp_path / f'{broken}.py').write_text(f'raise ImportError("no {broken} here")\n')

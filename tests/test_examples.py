@@ -68,6 +68,7 @@ def test_extraction_in_our_backbone(project, output_of_extraction):
     assert parts == {'layer'}
 
 
+@pytest.mark.slow
 def test_dumped_config_tests_the_checkpoint(project, output_of_extraction):
     # The dump has no bases, so only custom_imports can register the modules.
     work_dir = project.folder / 'work_dirs' / EXTRACTION
@@ -79,6 +80,7 @@ def test_dumped_config_tests_the_checkpoint(project, output_of_extraction):
     assert [top1] == re.findall(TOP1, output_of_extraction)
 
 
+@pytest.mark.slow
 def test_extraction_in_a_network_of_mmaction2(project):
     output = train(project, INSERTED_EXTRACTION)
     assert "SELFYBlock runs after 'layer3'" in output
@@ -88,6 +90,7 @@ def test_extraction_in_a_network_of_mmaction2(project):
     assert state[tracked] == 2
 
 
+@pytest.mark.slow
 def test_block_in_a_network_of_mmaction2(project):
     output = train(project, BLOCK)
     assert "FrameDifferenceBlock runs after 'layer3'" in output
@@ -98,6 +101,7 @@ def test_block_in_a_network_of_mmaction2(project):
     assert scale.abs().min() > 0
 
 
+@pytest.mark.slow
 def test_forgotten_custom_imports(project):
     lines = (EXAMPLE / 'configs' / f'{EXTRACTION}.py').read_text().splitlines()
     config = project.folder / 'configs' / 'forgotten.py'

@@ -174,6 +174,7 @@ def train_and_test(config: Config) -> Path:
     return dumped
 
 
+@pytest.mark.slow
 def test_leaf_runs_as_the_base_of_a_users_config(motion_tiny, tmp_path):
     (name,) = (name for name in MIXING if 'selfy-slowonly' in name)
     child = tmp_path / 'child.py'

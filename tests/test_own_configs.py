@@ -80,6 +80,7 @@ def test_train(work_dir):
     assert dumped.model.backbone.num_segments == dumped.num_frames == 4
 
 
+@pytest.mark.slow
 def test_test_resume_and_fine_tune(work_dir, folder, tmp_path):
     checkpoint = work_dir / 'epoch_2.pth'
     # Elsewhere, without the class file of the training, by the number of classes.

@@ -222,6 +222,7 @@ def test_installed_package_is_the_wheel(project):
     ],
     ids=['unmodified tool', 'launcher'],
 )  # fmt: skip
+@pytest.mark.slow
 def test_base_of_a_users_project(project, base, tool):
     config = project.folder / 'mine.py'
     config.write_text(USER_CONFIG.format(base=base))
@@ -229,6 +230,7 @@ def test_base_of_a_users_project(project, base, tool):
     assert 'Flops:' in output
 
 
+@pytest.mark.slow
 def test_own_tools_run_from_the_wheel(project):
     output = project.python('-m', 'selfy_mmaction.run', '--list')
     assert re.search('\n  predict +Predict the actions in videos', output)

@@ -179,6 +179,7 @@ def test_missing_mmaction2(monkeypatch, tmp_path):
     assert tools_folder() == tmp_path / 'tools'
 
 
+@pytest.mark.slow
 def test_tool_that_imports_models_before_it_reads_the_config(tmp_path):
     """It fails by itself and works through the launcher, from any folder."""
     (tmp_path / 'config.py').write_text(CONFIG)

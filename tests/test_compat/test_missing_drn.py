@@ -21,6 +21,7 @@ def forgotten(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.slow
 def test_mmaction2_models_do_not_import_without_the_stub():
     done = subprocess.run(
         [sys.executable, '-c', 'import mmaction.models'], capture_output=True, text=True

@@ -13,6 +13,7 @@ def import_with_newer_mmcv(statements):
     return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_import_fails_without_and_works_with_the_workaround():
     before = import_with_newer_mmcv('import mmaction')
     assert 'AssertionError: MMCV==2.3.6 is used but incompatible.' in before.stderr

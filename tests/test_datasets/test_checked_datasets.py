@@ -552,6 +552,7 @@ def test_only_unreadable_videos(videos):
         dataset[0]
 
 
+@pytest.mark.slow
 def test_distributed_training_skips_unreadable_videos(motion_tiny, tmp_path):
     data = tmp_path / 'data'
     shutil.copytree(motion_tiny, data)

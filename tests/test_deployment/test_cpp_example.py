@@ -56,6 +56,7 @@ def refused(*command, **options):
     return done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_classes_and_probabilities_are_those_of_predict(program, network, frames):
     assert subprocess.check_output([program, network]) == b'64x64\n'
     out = subprocess.check_output([program, network, '-'], input=frames.tobytes())
@@ -67,6 +68,7 @@ def test_classes_and_probabilities_are_those_of_predict(program, network, frames
     assert found == pytest.approx(expected, abs=3e-6)
 
 
+@pytest.mark.slow
 def test_what_it_cannot_read_is_refused(program, network, frames, tmp_path):
     cut = frames.tobytes()[:-1]
     message = refused(program, network, '-', input=cut)

@@ -61,9 +61,9 @@ def read_metadata(path, format):
     ('format', 'takes', 'dynamic'),
     [
         ('onnx', 'frames', True),
-        ('onnx', 'normalized', False),
+        pytest.param('onnx', 'normalized', False, marks=pytest.mark.slow),
         ('torchscript', 'frames', True),
-        ('pt2', 'frames', True),
+        pytest.param('pt2', 'frames', True, marks=pytest.mark.slow),
     ],
 )
 def test_file_and_description(files, tmp_path, format, takes, dynamic):
@@ -93,6 +93,7 @@ def test_file_and_description(files, tmp_path, format, takes, dynamic):
         assert ours == 'False'
 
 
+@pytest.mark.slow
 def test_half(files, tmp_path):
     result = exporting.export_network(*files, tmp_path / 'a.onnx', half=True)
     assert 0 < result.largest_difference < 0.02

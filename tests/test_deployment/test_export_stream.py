@@ -62,6 +62,11 @@ CASES = {
     'window': ({}, 'window', None, 'torchscript', [*WINDOW, SCORES, FRAMES]),
     'small window': (dict(num_segments=5), 'window', None, 'pt2', [*WINDOW, FRAMES]),
 }
+# The others have the same steps in the same formats.
+SLOW = {
+    *('exact gaussian', 'nothing of the past', 'small window'),
+    *('causal TSM to onnx', 'causal TSM to pt2'),
+}
 
 
 def recognizer(**options):
@@ -79,7 +84,11 @@ def recognizer(**options):
 
 
 @pytest.mark.parametrize(
-    ('options', 'mode', 'average', 'format', 'holds'), CASES.values(), ids=CASES
+    ('options', 'mode', 'average', 'format', 'holds'),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if name in SLOW else [])
+        for name, case in CASES.items()
+    ],
 )
 def test_steps_equal_the_eager_stream(options, mode, average, format, holds):
     network = recognizer(**options)
@@ -112,6 +121,7 @@ def test_steps_equal_the_eager_stream(options, mode, average, format, holds):
                 np.testing.assert_allclose(found, 1 / CLASSES, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_packaged_network_in_half_precision(tmp_path):
     out = tmp_path / 'a.pt'
     options = dict(stream='window', half=True)

@@ -77,6 +77,7 @@ def test_same_results_as_the_network(run_script, exported, data, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
 def test_normalized_frames_one_clip_at_a_time(config, tmp_path, runtime):
     pytest.importorskip('onnxruntime', reason='needs the extra "deploy"')

@@ -138,6 +138,7 @@ def test_all_figures_and_their_order():
         assert found.training_bytes > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision(dtype):
     (found,) = measure([variant(SELFY)], SETTINGS._replace(dtype=dtype))

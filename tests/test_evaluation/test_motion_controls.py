@@ -2,8 +2,6 @@
 """Features and the linear classifier of the motion controls."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,26 +96,18 @@ def test_too_few_clips():
         LinearClassifier(torch.zeros(36, 2), torch.arange(36) % 4, partners=4)
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, str(TOOL), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_tool(tmp_path):
+def test_tool(tmp_path, run_script, capfd):
     make_motion(tmp_path / 'data', 'tiny', workers=1)
     out = tmp_path / 'controls.json'
-    done = run(
-        tmp_path / 'data', '--features', 'one frame', '--workers', 1, '--out', out
-    )
-    assert done.returncode == 0, done.stderr
+    options = ['--features', 'one frame', '--workers', 1, '--out', out]
+    run_script(TOOL, tmp_path / 'data', *options)
     written = json.loads(out.read_text())
     assert list(written) == ['one frame']
     assert list(written['one frame']) == ['val', 'val_flicker']
-    assert f'| one frame | {100 * written["one frame"]["val"]:.1f} |' in done.stdout
+    assert (
+        f'| one frame | {100 * written["one frame"]["val"]:.1f} |'
+        in capfd.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,8 +119,8 @@ def test_tool(tmp_path):
         (['nowhere', '--out', 'no/where.json'], 'folder of no/where.json does not'),
     ],
 )
-def test_wrong_arguments(arguments, message):
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert 'Traceback' not in done.stderr
+def test_wrong_arguments(arguments, message, run_script, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_script(TOOL, *arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err

@@ -276,6 +276,7 @@ def test_starts_as_the_plain_model_and_trains(row):
     assert predict(model, clips).isfinite().all()
 
 
+@pytest.mark.slow
 @every_row
 def test_figures_in_the_docs(row):
     shape = tuple(map(int, row.input_shape.split('x')))

@@ -167,7 +167,10 @@ def make_inputs(num_clips, group):
     return clips, stss, normal(num_clips, positions, len(OFFSETS), WIDTH)
 
 
-@pytest.fixture(scope='module', params=['steps', 'comparators'])
+@pytest.fixture(
+    scope='module',
+    params=['steps', pytest.param('comparators', marks=pytest.mark.slow)],
+)
 def group(request):
     """Names, ONNX graph, and the results of the network and of its three exports."""
     if request.param == 'steps':

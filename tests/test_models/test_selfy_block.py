@@ -121,6 +121,7 @@ def test_non_contiguous_input():
     torch.testing.assert_close(block(torch.stack([x, x], -1)[..., 1]), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('training', [True, False])
 def test_compiles_once_for_all_batch_sizes(training):
     counter = CompileCounterWithBackend('aot_eager')

@@ -97,7 +97,7 @@ def test_gradcheck(name):
         return torch.func.functional_call(transformation, weights, x)
 
     parameters = (transformation.theta.weight, transformation.phi.weight)
-    assert torch.autograd.gradcheck(run, (x, *parameters))
+    assert torch.autograd.gradcheck(run, (x, *parameters), fast_mode=True)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_conv_transformation(name):
                 found = torch.einsum('ncyx,uvc->nyxuv', frames[:, t + offset], weight)
                 expected[:, t, :, :, index] = found
     torch.testing.assert_close(control(x), expected)
-    assert torch.autograd.gradcheck(control, x)
+    assert torch.autograd.gradcheck(control, x, fast_mode=True)
 
 
 def test_conv_transformation_costs_as_much_as_the_similarity():

@@ -258,7 +258,7 @@ def bytes_of_stack(kernel, folder):
 
 
 @pytest.mark.parametrize('dtype', TOLERANCES)
-@pytest.mark.parametrize('channels', [128, 256])
+@pytest.mark.parametrize('channels', [pytest.param(128, marks=pytest.mark.slow), 256])
 def test_compiles_for_a_gpu(compiled, tmp_path, dtype, channels):
     feats = torch.empty(8, channels, 14, 14, dtype=dtype)
     args = (feats, None, (-2, -1, 0, 1, 2), (9, 9), 8, 1e-6, 'cosine')

@@ -72,6 +72,7 @@ def test_sweep(run, tmp_path):
     assert '| offsets=(-1,0,1) window=5 | 8x3x32x32 |' in output
 
 
+@pytest.mark.slow
 def test_table_of_the_paper_with_a_figure(run, tmp_path):
     figure = tmp_path / 'figure.png'
     args = ('--shape', 32, '--measure', '--device', 'cpu', '--figure', figure)

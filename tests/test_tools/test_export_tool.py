@@ -46,6 +46,7 @@ def run_example(name, *args):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_example_with_onnx_runtime(run, tmp_path):
     network = tmp_path / 'a.onnx'
     run(*NETWORK, network)
@@ -62,6 +63,7 @@ def test_example_with_onnx_runtime(run, tmp_path):
     assert len(others) == 4
 
 
+@pytest.mark.slow
 def test_streaming_example(run, tmp_path):
     network = tmp_path / 'a.onnx'
     out = run(*NETWORK, network, '--stream', 'exact', '--average-frames', '8')
@@ -121,6 +123,7 @@ def test_a_difference_is_exit_code_1(run, capsys, monkeypatch, tmp_path):
     assert 'error: a.pt is not written' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_example_of_quantization(run, run_script, tmp_path, motion_tiny, capsys):
     onnx = pytest.importorskip('onnx', reason='needs the extra "deploy"')
     network, out = tmp_path / 'a.onnx', tmp_path / 'int8 ñ.onnx'

@@ -184,6 +184,7 @@ def test_dist_train(config):
     assert (work_dir / 'epoch_1.pth').is_file()
 
 
+@pytest.mark.slow
 def test_amp(config):
     work_dir = config.parent / 'amp'
     output = run_tool('train.py', config, '--work-dir', work_dir, '--amp')
@@ -193,6 +194,7 @@ def test_amp(config):
     assert accuracy(output) >= 0
 
 
+@pytest.mark.slow
 def test_get_flops():
     config = CONFIGS / 'selfy' / 'selfy-tsm-r50_8xb8-1x1x8-50e_sthv1-rgb.py'
     output = run_tool(
@@ -209,6 +211,7 @@ def test_inference_recognizer(config, checkpoint, motion_tiny):
     assert result.pred_score.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_wrong_labels_fail_before_training(config):
     output = run_tool(
         'train.py',

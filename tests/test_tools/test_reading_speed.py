@@ -17,6 +17,7 @@ def tool():
     return runpy.run_path(str(TOOL))
 
 
+@pytest.mark.slow
 def test_every_reader_is_measured(tool, monkeypatch, capsys):
     sizes = ['--clips', '2', '--frames', '10', '--repeats', '2', '--workers', '0']
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *sizes])
@@ -35,6 +36,7 @@ def test_every_reader_is_measured(tool, monkeypatch, capsys):
     assert all(float(speed) > 0 for _, speed in rows)
 
 
+@pytest.mark.slow
 def test_datasets_match_their_names(tool, tmp_path):
     tool['write_data'](tmp_path, 1, 9)
     for how in tool['READERS']:

@@ -99,6 +99,7 @@ def read(out: Path) -> dict:
     return {(r['corruption'], r['level']): r['metrics'] for r in results}
 
 
+@pytest.mark.slow
 def test_all_levels_reach_the_network(run, networks, tmp_path):
     output = run(*networks[:2], '--out', tmp_path)
     metrics = read(tmp_path)
@@ -151,6 +152,7 @@ def test_finished_tests_are_skipped(run, tested, networks, tmp_path):
     assert tested == [('tsn-r18', dict(occlusion, frame=0))]
 
 
+@pytest.mark.slow
 def test_new_checkpoint_or_list_is_tested_again(run, tested, networks, tmp_path):
     args = ('--out', tmp_path, '--levels', 1, '--corruptions', 'occlusion')
     config, checkpoint = networks[:2]
