@@ -61,7 +61,7 @@ def test_stss_is_one_self_similarity_and_cross_similarities():
 
 
 def test_cosine_ignores_the_length_of_features():
-    """ "It suppresses variations in appearance": here, those of the norm."""
+    """Reads "suppresses variations in appearance" as: of the norm of each feature."""
     torch.manual_seed(0)
     frames = torch.randn(4, 6, 5, 4, dtype=torch.float64)
     factors = torch.rand(4, 1, 5, 4, dtype=torch.float64) + 0.5
