@@ -7,7 +7,7 @@ CONSTRAINTS ?= requirements/constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all coverage test-docs lint test-numpy1 clean-demo
+.PHONY: help venv demo docs test test-all coverage test-docs lint test-numpy1 clean-demo
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -42,6 +42,15 @@ coverage: venv  ## run the test suite with coverage; fail if it is below the flo
 test-docs: venv  ## check links, snippets, commands and tables of the docs
 	$(BIN)/python -m pytest tests/test_links.py tests/test_snippets.py \
 	    tests/test_commands_in_docs.py tests/test_tools/test_write_tables.py
+
+docs: $(BIN)/.installed-docs  ## build the site in build/docs; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo 'open build/docs/index.html'
+
+$(BIN)/.installed-docs: $(BIN)/.installed requirements/docs.txt
+	$(BIN)/python -m pip install --disable-pip-version-check \
+	    -c $(CONSTRAINTS) -r requirements/docs.txt
+	touch $@
 
 lint: venv  ## ruff, codespell, mypy
 	$(BIN)/ruff check .

@@ -1,0 +1,69 @@
+# Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
+"""Sphinx builds the site from docs/: `make docs`."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'docs' / '_extensions')]
+
+import selfy_mmaction  # noqa: E402
+
+project = 'selfy_mmaction'
+author = 'the selfy_mmaction authors'
+project_copyright = f'2026, {author}'
+version = release = selfy_mmaction.__version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+    'sphinx_copybutton',
+    'sphinx_design',
+    'sphinx_gallery.gen_gallery',
+    'api_pages',
+    'built_pages',
+    'mathml',
+    'model_zoo',
+    'repository_links',
+]
+# The times of the gallery's programs are a page that loads scripts from elsewhere.
+exclude_patterns = ['results/**', '**/sg_execution_times.rst', 'sg_execution_times.rst']
+source_suffix = {'.md': 'markdown', '.rst': 'restructuredtext'}
+nitpicky = False
+
+myst_enable_extensions = ['colon_fence', 'dollarmath']
+myst_heading_anchors = 4  # the anchors that GitHub generates
+# Pages are read on GitHub, too, where a page may begin below the first level.
+suppress_warnings = ['myst.header', 'config.cache']
+
+autodoc_default_options = {'members': True, 'show-inheritance': True}
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'  # docstrings give types where signatures do not
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_math_renderer = 'mathml'
+
+sphinx_gallery_conf = dict(
+    examples_dirs=str(ROOT / 'examples' / 'gallery'),
+    gallery_dirs='gallery',
+    within_subsection_order='FileNameSortKey',
+    remove_config_comments=True,
+    show_memory=False,
+    download_all_examples=False,
+    abort_on_example_error=True,
+)
+
+html_theme = 'furo'
+html_title = f'selfy_mmaction {release}'
+html_static_path = ['_static']
+html_css_files = ['site.css']
+html_theme_options = {
+    'light_css_variables': {'color-brand-primary': '#1f5fa8'},
+    'dark_css_variables': {'color-brand-primary': '#7fb4f0'},
+}
+html_copy_source = False
+# No fonts, scripts or images from elsewhere: the built site works offline.
