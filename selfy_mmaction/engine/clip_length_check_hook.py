@@ -31,6 +31,21 @@ class ClipLengthCheckHook(DataCheckHook):
     Raises:
         ValueError: If the pipeline samples another number of frames per clip, or the
             parts of the model disagree.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from mmaction.datasets.transforms import SampleFrames
+        >>> from mmaction.models import Recognizer2D
+        >>> from mmaction.registry import HOOKS
+        >>> import selfy_mmaction  # registers the hooks
+        >>> hook = HOOKS.build(dict(type='ClipLengthCheckHook'))  # of custom_hooks
+        >>> model = Recognizer2D(dict(type='ResNetSELFY', depth=18, num_segments=8))
+        >>> dataset = SimpleNamespace(pipeline=[SampleFrames(clip_len=1, num_clips=16)])
+        >>> hook.check(model, dataset)  # before training, validation and test
+        Traceback (most recent call last):
+            ...
+        ValueError: SampleFrames samples 16 frames per clip ..., but the backbone has
+        num_segments=8; make them equal ...
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:

@@ -36,6 +36,28 @@ class CropCheckHook(DataCheckHook):
 
     Raises:
         ValueError: If a crop is larger than the frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from mmaction.datasets import VideoDataset
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.engine import CropCheckHook
+        >>> pipeline = [
+        ...     dict(type='DecordInit'),
+        ...     dict(type='SampleFrames', clip_len=1, num_clips=8),
+        ...     dict(type='DecordDecode'),
+        ...     dict(type='CenterCrop', crop_size=224),
+        ... ]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'train.txt')
+        ...     _ = path.write_text('sample.mp4 0')
+        ...     prefix = dict(video=str(SAMPLE_CLIP.parent))
+        ...     dataset = VideoDataset(str(path), pipeline, data_prefix=prefix)
+        >>> CropCheckHook().check(None, dataset)
+        Traceback (most recent call last):
+            ...
+        ValueError: CenterCrop of 224x224 ... gets frames of 68x68 ...
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:
