@@ -36,12 +36,13 @@ class ClipLengthCheckHook(DataCheckHook):
         >>> from types import SimpleNamespace
         >>> from mmaction.datasets.transforms import SampleFrames
         >>> from mmaction.models import Recognizer2D
-        >>> from mmaction.registry import HOOKS
-        >>> import selfy_mmaction  # registers the hooks
-        >>> hook = HOOKS.build(dict(type='ClipLengthCheckHook'))  # of custom_hooks
+        >>> from mmengine.registry import init_default_scope
+        >>> from selfy_mmaction.engine import ClipLengthCheckHook
+        >>> custom_hooks = [dict(type='ClipLengthCheckHook')]  # in a config
+        >>> init_default_scope('mmaction')  # as a config does
         >>> model = Recognizer2D(dict(type='ResNetSELFY', depth=18, num_segments=8))
         >>> dataset = SimpleNamespace(pipeline=[SampleFrames(clip_len=1, num_clips=16)])
-        >>> hook.check(model, dataset)  # before training, validation and test
+        >>> ClipLengthCheckHook().check(model, dataset)  # what it does before training
         Traceback (most recent call last):
             ...
         ValueError: SampleFrames samples 16 frames per clip ..., but the backbone has
