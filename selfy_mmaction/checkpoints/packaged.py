@@ -27,6 +27,11 @@ def packaged_names() -> list[str]:
 
     Returns:
         Their names, sorted.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import packaged_names
+        >>> packaged_names()
+        ['resnet18-slim-scenes', 'selfy-tsn-r18-slim-motion']
     """
     return sorted(path.stem for path in PRETRAINED.glob('*.safetensors'))
 
@@ -42,6 +47,15 @@ def packaged_path(name: str) -> Path:
 
     Raises:
         FileNotFoundError: If there is no such network; the error lists all names.
+
+    Example:
+        >>> from mmengine.runner.checkpoint import CheckpointLoader
+        >>> from selfy_mmaction.checkpoints import packaged_path
+        >>> path = packaged_path('selfy_mmaction://selfy-tsn-r18-slim-motion')
+        >>> path.name
+        'selfy-tsn-r18-slim-motion.safetensors'
+        >>> sorted(CheckpointLoader.load_checkpoint(str(path)))
+        ['meta', 'state_dict']
     """
     name = name.removeprefix(SCHEME)
     names = packaged_names()
@@ -66,6 +80,13 @@ def packaged_config(name: str) -> Path:
 
     Raises:
         FileNotFoundError: If there is no such network, or its config is not installed.
+
+    Example:
+        >>> from mmengine.config import Config
+        >>> from selfy_mmaction.checkpoints import packaged_config
+        >>> config = Config.fromfile(packaged_config('selfy-tsn-r18-slim-motion'))
+        >>> config.model.backbone.type, config.model.backbone.selfy.after
+        ('ResNetSELFY', 'res3')
     """
     notes = load_from_safetensors(str(packaged_path(name)))['meta']['notes']
     folder = find_configs(PRETRAINED.parent)

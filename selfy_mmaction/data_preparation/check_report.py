@@ -60,7 +60,20 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def show(report: dict) -> str:
-    """Format a report as text: lists, classes, errors, notes."""
+    """Format a report as text: lists, classes, errors, notes.
+
+    Example:
+        >>> from selfy_mmaction.data_preparation import show
+        >>> finding = dict(level='error', where='val.txt', message='1 video is missing')
+        >>> finding['examples'] = ['42.webm']
+        >>> print(show(dict(ok=False, lists={}, classes={}, findings=[finding])))
+        list  labels  clips  published  classes  decoded
+        <BLANKLINE>
+        error: val.txt: 1 video is missing
+            42.webm
+        <BLANKLINE>
+        NOT OK: training on it would be wrong
+    """
     rows = [('list', 'labels', 'clips', 'published', 'classes', 'decoded')]
     for name, facts in report['lists'].items():
         version, published = facts['label_version'], facts['published']

@@ -49,6 +49,17 @@ def check(
         ValueError: If ``sample`` is negative, the decoder of SELFY_DECODER is not
             available, or an official file, a list, the class names or
             ``preparation.json`` is malformed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.data_preparation import DATASETS, check
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'sthv2_train_list_videos.txt')
+        ...     _ = path.write_text('7.webm 173')
+        ...     report = check(DATASETS['sthv2'], folder)
+        >>> report['ok'], [finding['kind'] for finding in report['findings']]
+        (False, ['missing_list', 'no_annotation', 'no_class_names', 'count', 'missing'])
     """
     out = Path(out)
     if not out.is_dir():

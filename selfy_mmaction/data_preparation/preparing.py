@@ -50,6 +50,26 @@ def prepare(
         FileExistsError: If a file in ``out`` differs from its new content.
         ValueError: If an official file is malformed, clips or frames are missing, or
             the dataset does not have the order or version.
+
+    Example:
+        >>> import json, shutil, tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.data_preparation import DATASETS, prepare
+        >>> files = dict(vocab=[['Back', 'Dive'], ['Forward', 'Dive']])
+        >>> files['V2_train'] = [dict(vid_name='a', label=1)]
+        >>> files['V2_test'] = [dict(vid_name='b', label=0)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, 'rgb').mkdir()
+        ...     for name in 'ab':
+        ...         _ = shutil.copy(SAMPLE_CLIP, Path(folder, 'rgb', f'{name}.mp4'))
+        ...     for name, content in files.items():
+        ...         path = Path(folder, f'Diving48_{name}.json')
+        ...         _ = path.write_text(json.dumps(content))
+        ...     _ = prepare(DATASETS['diving48'], folder, folder, allow_partial=True)
+        ...     print(Path(folder, 'diving48_v2_train_list_videos.txt').read_text())
+        note: the official files of diving48 v2 have 1 clips in train, ...
+        a.mp4 1
     """
     raw, out = Path(raw), Path(out)
     if not raw.is_dir():

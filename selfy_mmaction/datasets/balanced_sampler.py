@@ -31,6 +31,16 @@ class BalancedSampler(DefaultSampler):
     Raises:
         TypeError: If the dataset has no ``get_cat_ids``.
         ValueError: If ``shuffle`` is False, or no clip has a label.
+
+    Example:
+        >>> from selfy_mmaction.datasets import BalancedSampler
+        >>> class Clips(list):
+        ...     def get_cat_ids(self, index):
+        ...         return [self[index]]
+        >>> clips = Clips(['walk', 'walk', 'walk', 'fall'])
+        >>> sampler = BalancedSampler(clips, seed=0)
+        >>> sorted(clips[index] for index in sampler)
+        ['fall', 'fall', 'walk', 'walk']
     """
 
     def __init__(

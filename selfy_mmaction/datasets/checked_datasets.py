@@ -28,6 +28,20 @@ class CheckedVideoDataset(CheckedList, UnreadableClips, VideoDataset):
 
     Each line is ``path label``, separated by ``delimiter``. See :class:`CheckedList`
     and :class:`UnreadableClips` for the options.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from mmaction.registry import DATASETS
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> config = dict(type='CheckedVideoDataset', num_classes=2, pipeline=[])
+        >>> config['data_prefix'] = dict(video=str(SAMPLE_CLIP.parent))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'train.txt')
+        ...     _ = path.write_text('sample.mp4 1')
+        ...     dataset = DATASETS.build(dict(config, ann_file=str(path)))
+        >>> len(dataset), dataset[0]['label']
+        (1, 1)
     """
 
     prefix_key = 'video'
@@ -84,6 +98,21 @@ class CheckedRawframeDataset(CheckedList, UnreadableClips, RawframeDataset):
     folders, wrong file names, incomplete extractions and wrong frame counts. With
     offsets, a folder may be listed several times. See :class:`CheckedList` and
     :class:`UnreadableClips` for the options.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.datasets import CheckedRawframeDataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clip, path = Path(folder, 'clip'), Path(folder, 'train.txt')
+        ...     clip.mkdir()
+        ...     for number in (1, 2, 3):
+        ...         (clip / f'img_{number:05}.jpg').touch()
+        ...     _ = path.write_text('clip 2 0')  # one frame too few
+        ...     CheckedRawframeDataset(str(path), [], data_prefix=dict(img=folder))
+        Traceback (most recent call last):
+            ...
+        ValueError: 1 of the 1 videos in ... have more frames than listed ...
     """
 
     prefix_key = 'img'

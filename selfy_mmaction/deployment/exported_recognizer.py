@@ -44,6 +44,16 @@ class ExportedRecognizer(BaseModel):
     Attributes:
         card: Description of the file; empty before it is loaded.
         cls_head: Has ``num_classes`` of the file, None before it is loaded.
+
+    Example:
+        >>> import torch
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> model = MODELS.build(dict(type='ExportedRecognizer'))  # model of a config
+        >>> model(torch.zeros(1, 8, 3, 224, 224))
+        Traceback (most recent call last):
+            ...
+        RuntimeError: no exported file is loaded; pass it as the checkpoint
     """
 
     def __init__(self, runtime: str | None = None, threads: int | None = None) -> None:

@@ -69,6 +69,20 @@ class StreamingRecognizer(FrameStream[StreamState]):
 
     Attributes:
         delay: Number of frames between a frame and its result.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.deployment.streaming import StreamingRecognizer
+        >>> from selfy_mmaction.inference import Predictor
+        >>> network = Predictor(device='cpu').model  # the network in this package
+        >>> stream, state = StreamingRecognizer(network, average_frames=8), None
+        >>> for frame in torch.randn(4, 1, 3, 64, 64):
+        ...     scores, state = stream.forward_step(frame, state)
+        ...     print(None if scores is None else scores.shape)
+        None
+        None
+        torch.Size([1, 12])
+        torch.Size([1, 12])
     """
 
     def __init__(self, network: nn.Module, average_frames: int | None = None) -> None:

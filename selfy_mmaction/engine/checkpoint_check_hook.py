@@ -42,6 +42,22 @@ class CheckpointCheckHook(Hook):
 
     Raises:
         ValueError: If the checkpoint does not match.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from mmengine.runner import load_checkpoint
+        >>> from selfy_mmaction.models import ResNetSELFY
+        >>> custom_hooks = [dict(type='CheckpointCheckHook')]  # in a config
+        >>> plain = ResNetSELFY(18, base_channels=8)
+        >>> network = ResNetSELFY(18, base_channels=8, selfy=dict(after='res3'))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(plain.state_dict(), f'{folder}/plain.pth')
+        ...     load_checkpoint(network, f'{folder}/plain.pth')
+        Traceback (most recent call last):
+            ...
+        ValueError: the checkpoint does not fit the inserted blocks of ResNetSELFY: it
+        has no weights for inserted_blocks.layer2 ...
     """
 
     # Run before hooks that copy the weights, such as EMAHook.

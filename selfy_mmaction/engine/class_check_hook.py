@@ -33,6 +33,18 @@ class ClassCheckHook(DataCheckHook):
 
     Raises:
         ValueError: If they disagree.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from mmaction.models import TSMHead
+        >>> from selfy_mmaction.engine import ClassCheckHook
+        >>> custom_hooks = [dict(type='ClassCheckHook')]  # in a config
+        >>> model = SimpleNamespace(cls_head=TSMHead(num_classes=174, in_channels=512))
+        >>> dataset = SimpleNamespace(ann_file='train.txt', num_classes=175)
+        >>> ClassCheckHook().check(model, dataset)  # what it does before training
+        Traceback (most recent call last):
+            ...
+        ValueError: the head has num_classes=174, but ... has num_classes=175; ...
     """
 
     def __init__(self) -> None:

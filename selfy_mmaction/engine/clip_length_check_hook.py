@@ -31,6 +31,22 @@ class ClipLengthCheckHook(DataCheckHook):
     Raises:
         ValueError: If the pipeline samples another number of frames per clip, or the
             parts of the model disagree.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from mmaction.datasets.transforms import SampleFrames
+        >>> from mmaction.models import Recognizer2D
+        >>> from mmengine.registry import init_default_scope
+        >>> from selfy_mmaction.engine import ClipLengthCheckHook
+        >>> custom_hooks = [dict(type='ClipLengthCheckHook')]  # in a config
+        >>> init_default_scope('mmaction')  # as a config does
+        >>> model = Recognizer2D(dict(type='ResNetSELFY', depth=18, num_segments=8))
+        >>> dataset = SimpleNamespace(pipeline=[SampleFrames(clip_len=1, num_clips=16)])
+        >>> ClipLengthCheckHook().check(model, dataset)  # what it does before training
+        Traceback (most recent call last):
+            ...
+        ValueError: SampleFrames samples 16 frames per clip ..., but the backbone has
+        num_segments=8; make them equal ...
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:

@@ -36,6 +36,31 @@ class CropCheckHook(DataCheckHook):
 
     Raises:
         ValueError: If a crop is larger than the frames.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from mmaction.datasets import VideoDataset
+        >>> from mmengine.registry import init_default_scope
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.engine import CropCheckHook
+        >>> custom_hooks = [dict(type='CropCheckHook')]  # in a config
+        >>> init_default_scope('mmaction')  # as a config does
+        >>> pipeline = [
+        ...     dict(type='DecordInit'),
+        ...     dict(type='SampleFrames', clip_len=1, num_clips=8),
+        ...     dict(type='DecordDecode'),
+        ...     dict(type='CenterCrop', crop_size=224),
+        ... ]
+        >>> prefix = dict(video=str(SAMPLE_CLIP.parent))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'train.txt')
+        ...     _ = path.write_text('sample.mp4 0')
+        ...     dataset = VideoDataset(str(path), pipeline, data_prefix=prefix)
+        >>> CropCheckHook().check(None, dataset)  # what it does before training
+        Traceback (most recent call last):
+            ...
+        ValueError: CenterCrop of 224x224 ... gets frames of 68x68 ...
     """
 
     def check(self, model: nn.Module, dataset: Any) -> None:

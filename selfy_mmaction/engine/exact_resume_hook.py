@@ -30,6 +30,14 @@ class ExactResumeHook(Hook):
 
     It supports epoch-based training, resumed with the same number of processes and
     workers. GPUs also require deterministic algorithms (``train.py --deterministic``).
+
+    Example:
+        >>> from mmaction.registry import HOOKS
+        >>> import selfy_mmaction  # registers the hooks
+        >>> custom_hooks = [dict(type='ExactResumeHook')]  # in a config
+        >>> hook = HOOKS.build(custom_hooks[0])
+        >>> hook.priority  # after the hook that saves checkpoints
+        'LOWEST'
     """
 
     # Run after CheckpointHook has prepared the validation.

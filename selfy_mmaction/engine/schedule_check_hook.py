@@ -31,6 +31,30 @@ class ScheduleCheckHook(Hook):
     Raises:
         ValueError: If a ``OneCycleLR`` has fewer steps than the training, or the last
             schedule reaches its minimum of about 0 before the end of the training.
+
+    Example:
+        >>> import tempfile
+        >>> from mmengine.runner import Runner
+        >>> import selfy_mmaction  # registers the hooks
+        >>> backbone = dict(type='ResNetSELFY', depth=18, base_channels=8)
+        >>> loader = dict(dataset=range(8), sampler=dict(type='DefaultSampler'))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     runner = Runner(
+        ...         model=dict(type='Recognizer2D', backbone=backbone),
+        ...         work_dir=folder,
+        ...         train_dataloader=loader,
+        ...         train_cfg=dict(by_epoch=True, max_epochs=50),
+        ...         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        ...         param_scheduler=dict(type='CosineAnnealingLR', T_max=40, end=40),
+        ...         custom_hooks=[dict(type='ScheduleCheckHook')],
+        ...         default_scope='mmaction',
+        ...         log_level='ERROR',
+        ...     )
+        ...     runner.train()
+        Traceback (most recent call last):
+            ...
+        ValueError: param_scheduler.0 (CosineAnnealingLR) ends after 40 epochs, but the
+        training has 50 epochs: the learning rate would stay at about 0. ...
     """
 
     def before_train(self, runner: Runner) -> None:

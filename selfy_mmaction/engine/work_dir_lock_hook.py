@@ -29,6 +29,19 @@ class WorkDirLockHook(Hook):
 
     Raises:
         RuntimeError: If another process trains in this folder.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from types import SimpleNamespace
+        >>> from selfy_mmaction.engine import WorkDirLockHook
+        >>> custom_hooks = [dict(type='WorkDirLockHook')]  # in a config
+        >>> hook = WorkDirLockHook()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     hook.before_train(SimpleNamespace(work_dir=folder))
+        ...     print(Path(folder, '.training.lock').read_text())
+        ...     hook.after_train(None)
+        Process ... on ...
     """
 
     # Run before CheckpointHook removes old checkpoints.

@@ -48,6 +48,14 @@ def choose_levels(
 
     Raises:
         ValueError: If a corruption or level does not exist.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.corruption_levels import choose_levels
+        >>> for level in choose_levels(['occlusion'], levels=[1, 6]):
+        ...     print(level.corruption, level.level)
+        clean 0
+        occlusion 1
+        occlusion 6
     """
     for corruption in corruptions:
         if corruption not in CORRUPTIONS:

@@ -86,6 +86,18 @@ def load_dump(path: str | os.PathLike) -> Dump:
         pickle.UnpicklingError: If the file is truncated or would run code.
         ValueError: If the file is not a dump with a single label and one vector of
             scores per clip.
+
+    Example:
+        >>> import pickle, tempfile
+        >>> import torch
+        >>> from selfy_mmaction.evaluation.dumps import load_dump
+        >>> clip = dict(pred_score=torch.tensor([0.1, 0.9]), gt_label=torch.tensor([1]))
+        >>> with tempfile.NamedTemporaryFile(suffix='.pkl') as file:
+        ...     pickle.dump([clip, clip], file)  # as by test.py --dump
+        ...     file.flush()
+        ...     dump = load_dump(file.name)
+        >>> dump.scores.shape, dump.labels, dump.holds_probabilities
+        ((2, 2), array([1, 1]), True)
     """
     with open(path, 'rb') as file:
         try:

@@ -35,6 +35,16 @@ def fuse(
         ValueError: If the clips differ, the number or range of the weights is wrong,
             only some of the scores are probabilities, or the softmax would be applied
             to probabilities.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.evaluation.dumps import Dump
+        >>> from selfy_mmaction.evaluation.ensemble import fuse
+        >>> labels, names = np.array([1]), [{}]
+        >>> rgb = Dump('rgb.pkl', np.array([[0.6, 0.4]]), labels, names)
+        >>> flow = Dump('flow.pkl', np.array([[0.2, 0.8]]), labels, names)
+        >>> fuse([rgb, flow], weights=[2, 1])
+        array([[1.4, 1.6]])
     """
     check_same_clips(list(dumps))
     weights = [1.0] * len(dumps) if weights is None else list(weights)
@@ -71,6 +81,14 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
     Returns:
         ``'top1'``, ``'top5'`` and ``'mean1'``, from 0 to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.evaluation.ensemble import accuracies
+        >>> scores = np.array([[0.7, 0.3], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]])
+        >>> found = accuracies(scores, labels=np.array([0, 0, 0, 1]))
+        >>> {name: round(float(value), 2) for name, value in found.items()}
+        {'top1': 0.75, 'top5': 1.0, 'mean1': 0.83}
     """
     labels = labels.tolist()
     top1, top5 = top_k_accuracy(scores, labels, (1, 5))
@@ -78,7 +96,15 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def show_table(rows: dict[str, dict[str, float]]) -> str:
-    """Format :func:`accuracies` by name as a Markdown table, in percent."""
+    """Format :func:`accuracies` by name as a Markdown table, in percent.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.ensemble import show_table
+        >>> print(show_table({'8 frames': dict(top1=0.5, top5=0.75, mean1=0.4)}))
+        | scores | top-1 | top-5 | mean class |
+        | --- | --- | --- | --- |
+        | 8 frames | 50.00 | 75.00 | 40.00 |
+    """
     lines = ['| scores | top-1 | top-5 | mean class |', '| --- | --- | --- | --- |']
     for name, row in rows.items():
         cells = (f'{100 * row[key]:.2f}' for key in ('top1', 'top5', 'mean1'))
@@ -93,6 +119,17 @@ def write_dump(path: str | os.PathLike, scores: np.ndarray, like: Dump) -> None:
         path: File to write, ``.pkl`` or ``.pickle``.
         scores: (N, C).
         like: Predictions of the same clips that provide labels and names.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from selfy_mmaction.evaluation.dumps import Dump, load_dump
+        >>> from selfy_mmaction.evaluation.ensemble import write_dump
+        >>> like = Dump('a.pkl', np.eye(2), np.array([0, 1]), [{}, {}])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_dump(f'{folder}/both.pkl', np.eye(2), like)
+        ...     load_dump(f'{folder}/both.pkl').labels
+        array([0, 1])
     """
     path = Path(path)
     samples = []

@@ -17,13 +17,25 @@ COLORS = ('#8c8c8c', '#c44e52')
 
 
 def read_curves(work_dir: Path) -> dict[str, dict[float, float]]:
-    """Read accuracy curves from mmengine's logs.
+    r"""Read accuracy curves from mmengine's logs.
 
     A resumed run has several logs. The log of a killed run may end within a line.
 
     Returns:
         Accuracy by iteration for ``'train'`` (as logged, per batch) and by epoch for
         ``'val'``.
+
+    Example:
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.motion_figure import read_curves
+        >>> lines = [{'top1_acc': 0.5, 'iter': 20}, {'acc/top1': 0.75, 'step': 1}]
+        >>> with tempfile.TemporaryDirectory() as work_dir:
+        ...     path = Path(work_dir, '20260101_000000', 'vis_data', 'scalars.json')
+        ...     path.parent.mkdir(parents=True)
+        ...     _ = path.write_text('\n'.join(map(json.dumps, lines)))
+        ...     read_curves(Path(work_dir))
+        {'train': {20: 0.5}, 'val': {1: 0.75}}
     """
     curves = {'train': {}, 'val': {}}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
@@ -46,6 +58,19 @@ def show_table(results: dict[str, dict[str, Dump]], names: tuple[str, ...]) -> s
         results: Dumps of ``test.py`` by model and split.
         names: Class names. Their first word is the motion pattern; the accuracy on
             ``'val'`` is also shown per pattern.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.evaluation.dumps import Dump
+        >>> from selfy_mmaction.evaluation.motion_figure import show_table
+        >>> right = Dump('a.pkl', np.eye(2), np.array([0, 1]), [])
+        >>> half = Dump('b.pkl', np.eye(2), np.array([0, 0]), [])
+        >>> results = {'TSN': dict(val=right, val_flicker=half)}
+        >>> print(show_table(results, ('go_left', 'turn_left')))
+        | model | accuracy | under flicker | go | turn |
+        | --- | --- | --- | --- | --- |
+        | TSN | 100.0 | 50.0 | 100.0 | 100.0 |
+        | chance | 50.0 | 50.0 | 50.0 | 50.0 |
     """
     patterns = np.array([name.split('_')[0] for name in names])
     columns = list(dict.fromkeys(patterns))
@@ -78,6 +103,25 @@ def draw(
         results: Dumps of ``test.py`` by model and split.
         data: Folder of the benchmark.
         names: Class names.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from selfy_mmaction.evaluation.dumps import Dump
+        >>> from selfy_mmaction.evaluation.motion_figure import draw
+        >>> from selfy_mmaction.motion_benchmark import class_names, make_motion
+        >>> curve = dict(train={6: 0.4, 12: 0.6}, val={1: 0.5, 2: 1.0})
+        >>> scores = np.tile(np.eye(4), (4, 1))  # all 16 clips are right
+        >>> dump = Dump('a.pkl', scores, np.arange(16) % 4, [])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data, path = Path(folder, 'data'), Path(folder, 'curves.png')
+        ...     _ = make_motion(data, 'tiny', workers=1)
+        ...     results = {name: dict(val=dump) for name in ('TSN', 'SELFY')}
+        ...     curves = dict.fromkeys(results, curve)
+        ...     draw(path, curves, results, data, class_names('tiny'))
+        ...     path.is_file()
+        True
     """
     clips = (data / 'val.txt').read_text().splitlines()
     labels = [int(clip.split()[1]) for clip in clips]

@@ -64,6 +64,23 @@ def prepare_network(
         ValueError: If the config or the checkpoint is damaged, they do not match, the
             test pipeline does not support corruptions, or its clip length differs from
             the network's.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction import checkpoints
+        >>> from selfy_mmaction.evaluation.robustness import prepare_network
+        >>> name = 'selfy-tsn-r18-slim-motion'
+        >>> files = checkpoints.packaged_config(name), checkpoints.packaged_path(name)
+        >>> videos = dict(video=str(checkpoints.SAMPLE_CLIP.parent))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, 'test.txt').write_text('sample.mp4 0')
+        ...     data = dict(ann_file=f'{folder}/test.txt', data_prefix=videos)
+        ...     options = {'test_dataloader.dataset': data}
+        ...     network = prepare_network('SELFYNet', *files, options=options)
+        Loads checkpoint ...
+        >>> network.name, Path(network.checkpoint).name
+        ('SELFYNet', 'selfy-tsn-r18-slim-motion.safetensors')
     """
     for path in (config_path, checkpoint):
         if not Path(path).is_file():
@@ -216,6 +233,28 @@ def run_levels(
         OSError: If ``robustness.json`` cannot be written.
         ValueError: If the evaluator does not report the metric, or ``robustness.json``
             is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction import checkpoints
+        >>> from selfy_mmaction.evaluation import corruption_levels, robustness
+        >>> name = 'selfy-tsn-r18-slim-motion'
+        >>> files = checkpoints.packaged_config(name), checkpoints.packaged_path(name)
+        >>> videos = dict(video=str(checkpoints.SAMPLE_CLIP.parent))
+        >>> levels = [corruption_levels.Level('occlusion', 1)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, 'test.txt').write_text('sample.mp4 0')
+        ...     data = dict(ann_file=f'{folder}/test.txt', data_prefix=videos)
+        ...     loader = dict(dataset=data, num_workers=0, persistent_workers=False)
+        ...     options = dict(test_dataloader=loader)
+        ...     network = robustness.prepare_network('Net', *files, options=options)
+        ...     figures = robustness.run_levels([network], levels, Path(folder))
+        Loads checkpoint ...
+        [1/1] Net, occlusion 1: 40
+        ...
+        >>> list(figures['Net']) == levels
+        True
     """
     path = out / 'robustness.json'
     results = read_results(path)

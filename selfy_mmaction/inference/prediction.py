@@ -14,6 +14,12 @@ class ClassProbability(NamedTuple):
         label: Class index.
         name: Class name, or the class index as text if the names are unknown.
         probability: Probability, 0 to 1.
+
+    Example:
+        >>> from selfy_mmaction.inference import ClassProbability
+        >>> best = ClassProbability(label=2, name='up_left', probability=0.75)
+        >>> f'{best.name}: {best.probability:.0%}'
+        'up_left: 75%'
     """
 
     label: int
@@ -36,6 +42,16 @@ class Prediction:
             are decoded together share the time equally.
         model_seconds: Seconds of the network, shared in the same way.
         note: What is unusual about the video, or an empty string.
+
+    Example:
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.motion_benchmark import render_clip
+        >>> predictor = Predictor(device='cpu', top_k=1)
+        >>> prediction = predictor.predict_frames(render_clip('small', 'val', 0))
+        >>> print(prediction)
+        frames: go_right 0.998
+        >>> prediction.probabilities.shape
+        (12,)
     """
 
     video: str

@@ -40,11 +40,6 @@ def predict(
 ) -> Iterator[Prediction]:
     """Predict the actions in videos.
 
-    Example::
-
-        for result in predict('clip.mp4', 'config.py', 'best.pth'):
-            print(result)
-
     Args:
         videos: One or more videos or folders of videos. Default: None, the sample clip
             of this package.
@@ -63,6 +58,13 @@ def predict(
         FileNotFoundError: If a video, config or checkpoint does not exist.
         ValueError: If an argument is wrong, or the checkpoint is not one of the config.
         UnreadableError: While iterating, if a video cannot be decoded.
+
+    Example:
+        >>> from selfy_mmaction.inference import predict
+        >>> for result in predict(window=1, top_k=1, device='cpu'):  # the sample clip
+        ...     print(result.start, result.end, result.top[0].name)
+        0.0 1.0 go_right
+        1.0 2.0 go_right
     """
     found = find_videos(SAMPLE_CLIP if videos is None else videos)
     check_seconds(window, stride)
@@ -99,6 +101,16 @@ class Predictor:
     Raises:
         FileNotFoundError: If a file does not exist.
         ValueError: If an argument is wrong, or the checkpoint is not one of the config.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> predictor = Predictor(device='cpu', top_k=3)  # the network in this package
+        >>> (result,) = predictor.predict(SAMPLE_CLIP)
+        >>> [best.name for best in result.top]
+        ['go_right', 'back_left', 'back_right']
+        >>> result.probabilities.shape == (len(predictor.class_names),)
+        True
     """
 
     def __init__(

@@ -29,6 +29,13 @@ def check_window() -> None:
 
     Raises:
         NoWindowError: If it cannot be opened; names the reason.
+
+    Example:
+        >>> from selfy_mmaction.live.display import NoWindowError, check_window
+        >>> try:
+        ...     check_window()
+        ... except NoWindowError:  # no screen, or an OpenCV without windows
+        ...     pass
     """
     code = 'import cv2; cv2.namedWindow("test"); cv2.waitKey(1)'
     done = subprocess.run(
@@ -120,7 +127,19 @@ def draw_lines(
 
 
 def terminal_line(result: LiveResult, best: ClassProbability) -> str:
-    """Format a result in one line that overwrites the last one in a terminal."""
+    """Format a result in one line that overwrites the last one in a terminal.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.inference import ClassProbability
+        >>> from selfy_mmaction.live.display import terminal_line
+        >>> from selfy_mmaction.live.frame_queue import Frame
+        >>> from selfy_mmaction.live.session import LiveResult
+        >>> frame = Frame(10, 0.8, arrived=0, image=np.zeros((68, 68, 3), np.uint8))
+        >>> result = LiveResult(frame, np.array([0.25, 0.75]), 0.01, 0.02, dropped=0)
+        >>> terminal_line(result, ClassProbability(1, 'wave', 0.75)).split()
+        ['0.8', 's', '75%', 'wave', '20', 'ms', '0', 'dropped']
+    """
     line = (
         f'{result.frame.seconds:8.1f} s  {best.probability:4.0%} {best.name}  '
         f'{1000 * result.latency:.0f} ms  {result.dropped} dropped'

@@ -68,6 +68,14 @@ def check_rate(fps: float | None, clip_seconds: float | None) -> None:
 
     Raises:
         ValueError: If one is not a positive number, or both are given.
+
+    Example:
+        >>> from selfy_mmaction.live.frame_rate import check_rate
+        >>> check_rate(fps=12.5, clip_seconds=None)
+        >>> check_rate(fps=12.5, clip_seconds=2)
+        Traceback (most recent call last):
+            ...
+        ValueError: fps and clip_seconds both set the rate of the frames; ...
     """
     for name, value in (('fps', fps), ('clip_seconds', clip_seconds)):
         if value is not None and not (value > 0 and math.isfinite(value)):
@@ -109,6 +117,14 @@ def choose_rate(
 
     Raises:
         ValueError: See :func:`check_rate`.
+
+    Example:
+        >>> from selfy_mmaction.live.frame_rate import ClipSampling, choose_rate
+        >>> sampling = ClipSampling(clip_len=8, num_clips=1, interval=4, fps=None)
+        >>> choose_rate(sampling, source_fps=30).reason
+        'one of 4 frames at 30 per second, as in the test pipeline'
+        >>> choose_rate(sampling, source_fps=30, clip_seconds=2).fps
+        4.0
     """
     check_rate(fps, clip_seconds)
     if fps is not None:

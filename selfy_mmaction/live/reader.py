@@ -211,6 +211,14 @@ def check_reconnect(reconnect: float, max_gap: float | None) -> None:
 
     Raises:
         ValueError: If they are negative, or ``max_gap`` is not above 0.
+
+    Example:
+        >>> from selfy_mmaction.live.reader import check_reconnect
+        >>> check_reconnect(reconnect=60, max_gap=0.5)
+        >>> check_reconnect(reconnect=-1, max_gap=None)
+        Traceback (most recent call last):
+            ...
+        ValueError: reconnect is -1, expected seconds from 0 to inf
     """
     if not reconnect >= 0:
         raise ValueError(f'reconnect is {reconnect:g}, expected seconds from 0 to inf')

@@ -163,6 +163,13 @@ def sampling_of(predictor: Predictor) -> ClipSampling:
 
     Raises:
         ValueError: If it does not sample frames.
+
+    Example:
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.live.recognizers import sampling_of
+        >>> sampling = sampling_of(Predictor(device='cpu'))
+        >>> sampling.frames, sampling.interval  # spread over the whole video
+        (8, None)
     """
     backbone = getattr(predictor.model, 'backbone', None)
     segments = getattr(backbone, 'num_segments', None)
@@ -186,6 +193,16 @@ def make_recognizer(
     Raises:
         ValueError: If an argument is wrong, or ``mode`` is 'exact' and the network
             cannot stream.
+
+    Example:
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.live.recognizers import make_recognizer
+        >>> from selfy_mmaction.motion_benchmark import render_clip
+        >>> recognizer = make_recognizer(Predictor(device='cpu'), mode='window')
+        >>> for image in render_clip('small', 'val', index=0)[1::3]:  # 8 of 24 frames
+        ...     probabilities = recognizer.step(image)
+        >>> probabilities.shape
+        (12,)
     """
     check_choice('mode', mode, MODES)
     if stride is not None:

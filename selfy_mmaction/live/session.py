@@ -169,6 +169,17 @@ def as_line(item: LiveResult | LiveReset, names: Sequence[str], top_k: int) -> s
         item: The result or reset.
         names: Class names.
         top_k: Number of classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.live.frame_queue import Frame
+        >>> from selfy_mmaction.live.session import LiveReset, LiveResult, as_line
+        >>> as_line(LiveReset(4.0, 'the source was opened again'), [], top_k=1)
+        '{"event": "reset", "time": 4.0, "reason": "the source was opened again"}'
+        >>> frame = Frame(10, 0.8, arrived=0, image=np.zeros((68, 68, 3), np.uint8))
+        >>> result = LiveResult(frame, np.array([0.25, 0.75]), 0.01, 0.02, dropped=0)
+        >>> print(as_line(result, ['wave', 'point'], top_k=1))
+        {"event": "result", "time": 0.8, "frame": 10, "top": [{...}], ...}
     """
     content: dict[str, Any]
     if isinstance(item, LiveReset):

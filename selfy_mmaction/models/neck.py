@@ -56,10 +56,10 @@ class SELFYNeck(Module):
     Example:
         >>> import torch
         >>> from selfy_mmaction.models import SELFYNeck
-        >>> neck = SELFYNeck(in_channels=(512, 2048), num_segments=8)
-        >>> levels = torch.randn(2, 512, 8, 28, 28), torch.randn(2, 2048, 8, 7, 7)
-        >>> neck(levels)[0].shape
-        torch.Size([2, 2048, 1, 7, 7])
+        >>> neck = SELFYNeck(in_channels=(64, 128), num_segments=4)
+        >>> levels = torch.randn(2, 64, 4, 14, 14), torch.randn(2, 128, 4, 7, 7)
+        >>> neck(levels)[0].shape  # averaged over T
+        torch.Size([2, 128, 1, 7, 7])
     """
 
     def __init__(

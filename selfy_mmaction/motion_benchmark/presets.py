@@ -115,6 +115,13 @@ def class_names(preset: str) -> tuple[str, ...]:
 
     Raises:
         ValueError: If the preset does not exist.
+
+    Example:
+        >>> from selfy_mmaction.motion_benchmark import class_names
+        >>> class_names('tiny')
+        ('go_right', 'go_left', 'go_down', 'go_up')
+        >>> len(class_names('small'))
+        12
     """
     return tuple(name for kind in get_preset(preset).kinds for name in kind.classes)
 
@@ -130,6 +137,13 @@ def clip_label(preset: str, index: int) -> int:
 
     Raises:
         ValueError: If the preset does not exist.
+
+    Example:
+        >>> from selfy_mmaction.motion_benchmark import class_names, clip_label
+        >>> [clip_label('tiny', index) for index in range(6)]
+        [0, 1, 2, 3, 0, 1]
+        >>> class_names('tiny')[clip_label('tiny', 5)]
+        'go_left'
     """
     return index % len(class_names(preset))
 
@@ -150,6 +164,15 @@ def render_clip(preset: str, split: str, index: int, seed: int = 0) -> np.ndarra
     Raises:
         ValueError: If the preset or the split does not exist.
         IndexError: If the clip does not exist.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.motion_benchmark import render_clip
+        >>> right, left = (render_clip('tiny', 'val', index) for index in (0, 1))
+        >>> right.shape
+        (24, 68, 68, 3)
+        >>> np.array_equal(right[::-1], left)  # the same frames in another order
+        True
     """
     chosen = get_preset(preset)
     if split not in chosen.splits:

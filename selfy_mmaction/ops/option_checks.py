@@ -30,6 +30,15 @@ def check_int(name: str, value: int, least: int = 1, most: int = MOST) -> int:
     Raises:
         ValueError: If the value is not an integer (booleans are not) or is out of
             range.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_int
+        >>> check_int('num_segments', 8)
+        8
+        >>> check_int('level', -1, least=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: level must be an integer from 0 to 65536, but got -1
     """
     if not _is_int(value) or not least <= value <= most:
         raise ValueError(
@@ -55,6 +64,13 @@ def check_ints(
     Raises:
         ValueError: If the value is not a sequence, is empty, or has a member that
             :func:`check_int` rejects.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_ints
+        >>> check_ints('channels', [4, 16, 64, 64])
+        (4, 16, 64, 64)
+        >>> check_ints('channels', [], at_least_one=False)
+        ()
     """
     members = _members(values)
     if members is None or not all(
@@ -82,6 +98,15 @@ def check_positive(name: str, value: float, least: float = FLOAT32.tiny) -> floa
 
     Raises:
         ValueError: If the value is not a number, is NaN, or is out of range.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_positive
+        >>> check_positive('sigma', 5)
+        5.0
+        >>> check_positive('temperature', 0)
+        Traceback (most recent call last):
+            ...
+        ValueError: temperature must be a positive number, ..., but got 0
     """
     is_number = _is_int(value) or isinstance(value, (float, np.floating))
     if not is_number or not least <= value <= FLOAT32.max:
@@ -105,6 +130,15 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
     Raises:
         ValueError: If the value is not one of ``choices``.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_choice
+        >>> check_choice('relu', 'after', ('before', 'after', 'none'))
+        'after'
+        >>> check_choice('relu', 'inside', ('before', 'after', 'none'))
+        Traceback (most recent call last):
+            ...
+        ValueError: relu must be 'before', 'after' or 'none', but got 'inside'
     """
     is_plain = isinstance(value, (str, int, float, np.number))
     for choice in choices:
@@ -127,6 +161,15 @@ def check_bool(name: str, value: bool) -> bool:
 
     Raises:
         ValueError: If the value is not True or False.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_bool
+        >>> check_bool('with_cp', True)
+        True
+        >>> check_bool('with_cp', 'False')  # would count as true
+        Traceback (most recent call last):
+            ...
+        ValueError: with_cp must be True or False, but got 'False'
     """
     return check_choice(name, value, (True, False))
 
@@ -146,6 +189,13 @@ def check_offsets(
 
     Raises:
         ValueError: If ``offsets`` is empty, has a non-integer, or has duplicates.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_offsets
+        >>> check_offsets(range(-2, 3), num_segments=8)
+        (-2, -1, 0, 1, 2)
+        >>> check_offsets(1)
+        (1,)
     """
     values = (offsets,) if _is_int(offsets) else _members(offsets)
     if values == ():
@@ -186,6 +236,15 @@ def check_window(window: int | Sequence[int]) -> tuple[int, int]:
 
     Raises:
         ValueError: If ``window`` is not two positive odd integers.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_window
+        >>> check_window(9)
+        (9, 9)
+        >>> check_window((5, 8))
+        Traceback (most recent call last):
+            ...
+        ValueError: window must be (U, V), two positive odd integers ..., but got (5, 8)
     """
     values = (window, window) if _is_int(window) else _members(window)
     if (
@@ -214,6 +273,11 @@ def check_num_segments(num_frames: int, num_segments: int) -> int:
     Raises:
         ValueError: If ``num_segments`` is not a positive integer or does not divide
             ``num_frames``.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_num_segments
+        >>> check_num_segments(num_frames=16, num_segments=8)
+        2
     """
     # Sizes are tensors during tracing. is_tracing is documented, but not in __all__.
     if not torch.jit.is_tracing():  # type: ignore[attr-defined]

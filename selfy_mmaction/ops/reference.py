@@ -33,6 +33,15 @@ def self_similarity_loops(
 
     Returns:
         The STSS tensor, (N, T, H, W, L, U, V).
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.ops import self_similarity, self_similarity_loops
+        >>> feats = torch.randn(4, 8, 5, 5)
+        >>> found = self_similarity(feats, (-1, 0, 1), (3, 3), num_segments=4)
+        >>> expected = self_similarity_loops(feats, (-1, 0, 1), (3, 3), num_segments=4)
+        >>> torch.allclose(found, expected, atol=1e-5)
+        True
     """
     num_frames, _, height, width = feats.shape
     shape = (num_frames // num_segments, num_segments, *feats.shape[1:])

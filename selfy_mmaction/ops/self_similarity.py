@@ -92,7 +92,8 @@ def self_similarity(
         >>> import torch
         >>> from selfy_mmaction.ops import self_similarity
         >>> feats = torch.randn(2 * 8, 128, 14, 14)
-        >>> self_similarity(feats, (-1, 0, 1), (9, 9), num_segments=8).shape
+        >>> stss = self_similarity(feats, (-1, 0, 1), (9, 9), num_segments=8)
+        >>> stss.shape  # (N, T, H, W, L, U, V)
         torch.Size([2, 8, 14, 14, 3, 9, 9])
     """
     if (

@@ -55,6 +55,14 @@ def check_moving(path: str | os.PathLike) -> None:
     Raises:
         ValueError: If the file is not a GIF or MP4.
         ImportError: If it is an MP4 and PyAV is not installed, or cannot write H.264.
+
+    Example:
+        >>> from selfy_mmaction.visualization.animation import check_moving
+        >>> check_moving('motion.gif')
+        >>> check_moving('motion.avi')
+        Traceback (most recent call last):
+            ...
+        ValueError: extension of the moving picture must be '.gif' or '.mp4', ...
     """
     suffix = check_choice(
         'extension of the moving picture', Path(path).suffix.lower(), MOVING

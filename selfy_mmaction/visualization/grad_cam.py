@@ -87,6 +87,16 @@ def grad_cam(
         TypeError: If the model is no such recognizer, or ``inputs`` is not one clip.
         ValueError: If a class, layer or view does not exist, the layer's output has no
             positions, or the scores do not depend on it.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.visualization.grad_cam import grad_cam
+        >>> predictor = Predictor(device='cpu')
+        >>> clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+        >>> explained = grad_cam(predictor.model, clip.inputs)
+        >>> explained.maps.shape, predictor.class_names[explained.predicted]
+        ((8, 64, 64), 'go_right')
     """
     clips = _split_views(model, inputs)
     num_views = len(clips)

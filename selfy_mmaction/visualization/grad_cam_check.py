@@ -63,6 +63,16 @@ def randomization_check(
     Raises:
         TypeError: See :func:`grad_cam`.
         ValueError: See :func:`grad_cam`.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.visualization.grad_cam_check import randomization_check
+        >>> predictor = Predictor(device='cpu')
+        >>> clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+        >>> steps = randomization_check(predictor.model, clip.inputs)
+        >>> [step.part for step in steps]
+        ['nothing', 'cls_head', 'backbone.layer4', ..., 'backbone.conv1']
     """
     original = grad_cam(model, inputs, label=label, layer=layer, view=view)
     randomized = copy.deepcopy(model)
@@ -86,7 +96,17 @@ def randomization_check(
 
 
 def show_randomization(steps: Sequence[RandomizationStep]) -> str:
-    """Format the steps of a check as text, one line per step."""
+    """Format the steps of a check as text, one line per step.
+
+    Example:
+        >>> from selfy_mmaction.visualization import grad_cam_check
+        >>> step = grad_cam_check.RandomizationStep
+        >>> steps = [step('nothing', 1.0), step('cls_head', 0.31)]
+        >>> print(grad_cam_check.show_randomization(steps))
+        Rank correlation with the map after randomizing, one after the other,
+          nothing    1.00
+          cls_head   0.31
+    """
     width = max(len(step.part) for step in steps)
     lines = ['Rank correlation with the map after randomizing, one after the other,']
     for step in steps:

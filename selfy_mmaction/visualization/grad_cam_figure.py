@@ -92,6 +92,13 @@ def check_true_class(true_class: str, class_names: Sequence[str], name: str) -> 
 
     Raises:
         ValueError: If there is no such class. The error lists similar names.
+
+    Example:
+        >>> from selfy_mmaction.visualization.grad_cam_figure import check_true_class
+        >>> check_true_class('left', ['go_left', 'go_right'], 'SELFYNet')
+        Traceback (most recent call last):
+            ...
+        ValueError: 'left' is not a class of SELFYNet; expected a name such as 'go_left'
     """
     if true_class not in class_names:
         shown = difflib.get_close_matches(true_class, class_names, n=5, cutoff=0.4)

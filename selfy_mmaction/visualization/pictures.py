@@ -66,6 +66,19 @@ def write_pictures(
         OSError: If a file cannot be written.
         ValueError: If a position or frame is not in the clip, or the page would be too
             large.
+
+    Example:
+        >>> import tempfile
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.visualization.pictures import write_pictures
+        >>> from selfy_mmaction.visualization.recording import record_block
+        >>> predictor = Predictor(device='cpu')
+        >>> clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+        >>> recorded, _ = record_block(predictor, clip, 'sample')
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     print(next(write_pictures(folder, recorded, queries=[(3, 4, 4)])).name)
+        index.html
     """
     folder = Path(folder)
     first = queries[0]

@@ -60,6 +60,16 @@ def queries_at(
 
     Raises:
         ValueError: If there is no point, or one is outside the clip or its frames.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.visualization.queries import queries_at
+        >>> from selfy_mmaction.visualization.recorded_clip import RecordedClip
+        >>> frames = np.zeros((8, 64, 64, 3), np.uint8)
+        >>> stss = np.zeros((8, 4, 4, 3, 5, 5), np.float32)  # cells of 16x16 pixels
+        >>> clip = RecordedClip('a.mp4', 'features', frames, stss, offsets=(-1, 0, 1))
+        >>> queries_at(clip, [(3, 40, 10)])  # frame, column and row of a pixel
+        [(3, 0, 2)]
     """
     if not points:
         raise ValueError('there is no point; give at least one (t, x, y) in pixels')
@@ -92,6 +102,16 @@ def grid_queries(clip: RecordedClip, side: int, t: int | None = None) -> list[Qu
 
     Raises:
         ValueError: If ``side`` is not positive or there is no such frame.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.visualization.queries import grid_queries
+        >>> from selfy_mmaction.visualization.recorded_clip import RecordedClip
+        >>> frames = np.zeros((8, 64, 64, 3), np.uint8)
+        >>> stss = np.zeros((8, 4, 4, 3, 5, 5), np.float32)
+        >>> clip = RecordedClip('a.mp4', 'features', frames, stss, offsets=(-1, 0, 1))
+        >>> grid_queries(clip, side=2, t=0)
+        [(0, 1, 1), (0, 1, 3), (0, 3, 1), (0, 3, 3)]
     """
     check_int('side', side)
     if t is None:
@@ -121,6 +141,18 @@ def moving_queries(clip: RecordedClip, count: int = 4) -> tuple[list[Query], str
         Positions, those with the strongest motion first, and a note. If nothing moves,
         they are spread over the middle frame, and the note says so; otherwise, it is
         empty.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.visualization.queries import moving_queries
+        >>> from selfy_mmaction.visualization.recording import record_block
+        >>> predictor = Predictor(device='cpu')
+        >>> clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+        >>> recorded, _ = record_block(predictor, clip, 'sample')
+        >>> queries, note = moving_queries(recorded, count=2)
+        >>> len(queries), note
+        (2, '')
     """
     check_int('count', count)
     change = _frame_differences(clip)

@@ -83,6 +83,16 @@ def record_block(
 
     Raises:
         ValueError: If the network has no block, or not this one.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.visualization.recording import record_block
+        >>> predictor = Predictor(device='cpu')
+        >>> clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+        >>> recorded, prediction = record_block(predictor, clip, 'sample')
+        >>> recorded.stss.shape  # (T, h, w, L, U, V)
+        (8, 8, 8, 5, 5, 5)
     """
     blocks = find_blocks(predictor.model)
     if not blocks:
@@ -143,6 +153,18 @@ def record_layer(
 
     Raises:
         ValueError: If the layer does not exist, does not run or returns something else.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.inference import Predictor
+        >>> from selfy_mmaction.visualization.recording import record_layer
+        >>> predictor = Predictor(device='cpu')
+        >>> clip = predictor.pipeline.open(str(SAMPLE_CLIP)).read_clip()
+        >>> recorded, _ = record_layer(
+        ...     predictor, clip, 'sample', 'backbone.layer3', offsets=(-1, 1), window=3
+        ... )
+        >>> recorded.stss.shape
+        (8, 8, 8, 2, 3, 3)
     """
     model = predictor.model
     name = choose_module(dict(model.named_modules()), layer, 'layer')

@@ -64,6 +64,18 @@ class ControlFrames(BaseTransform):
 
     Raises:
         ValueError: If ``control`` is none of these.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.datasets import ControlFrames
+        >>> frames = [np.full((2, 2, 3), t, dtype=np.uint8) for t in range(8)]
+        >>> results = dict(imgs=frames, clip_len=1, num_clips=8, filename='clip.mp4')
+        >>> for control in ('reversed', 'one', 'first_and_last'):
+        ...     changed = ControlFrames(control)(dict(results))
+        ...     print(*(frame[0, 0, 0] for frame in changed['imgs']))
+        7 6 5 4 3 2 1 0
+        3 3 3 3 3 3 3 3
+        0 0 0 0 7 7 7 7
     """
 
     def __init__(self, control: str) -> None:

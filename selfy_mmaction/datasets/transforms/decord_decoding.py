@@ -93,6 +93,14 @@ class DecordInit(loading.DecordInit):
         io_backend: Storage backend of the videos. Default: ``'disk'``.
         num_threads: Threads per reader. Default: 1.
         kwargs: Arguments of the file client.
+
+    Example:
+        >>> from mmaction.registry import TRANSFORMS
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> decode = TRANSFORMS.build(dict(type='DecordInit'))  # this one
+        >>> results = decode(dict(filename=str(SAMPLE_CLIP)))
+        >>> results['total_frames']
+        24
     """
 
     def _get_video_reader(self, filename: str) -> Any:

@@ -80,6 +80,16 @@ class MotionBlurFrame(CorruptFrame):
 
     Raises:
         ValueError: If ``level`` or ``seed`` is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from selfy_mmaction.datasets import MotionBlurFrame
+        >>> frames = np.random.default_rng(0).integers(256, size=(8, 56, 56, 3))
+        >>> frames = frames.astype(np.uint8)
+        >>> results = dict(imgs=[*frames], clip_len=1, num_clips=8, filename='clip.mp4')
+        >>> blurred = MotionBlurFrame(level=6)(results)['imgs']
+        >>> [t for t in range(8) if not np.array_equal(blurred[t], frames[t])]
+        [3]
     """
 
     levels = MOTION_BLURS

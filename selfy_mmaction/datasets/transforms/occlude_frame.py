@@ -26,6 +26,16 @@ class OccludeFrame(CorruptFrame):
 
     Raises:
         ValueError: If ``level`` does not exist.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmaction.registry import TRANSFORMS
+        >>> import selfy_mmaction  # registers the transforms
+        >>> occlude = TRANSFORMS.build(dict(type='OccludeFrame', level=2, frame=0))
+        >>> frame = np.full((224, 224, 3), 255, dtype=np.uint8)
+        >>> occluded = occlude(dict(imgs=[frame] * 8, clip_len=1, num_clips=8))['imgs']
+        >>> [int((image == 0).sum() / 3) for image in occluded]  # 80x80 pixels
+        [6400, 0, 0, 0, 0, 0, 0, 0]
     """
 
     levels = OCCLUSION_SIDES

@@ -58,6 +58,16 @@ class OpenCVInit(loading.OpenCVInit):
     Args:
         io_backend: Storage backend of the videos. Default: ``'disk'``.
         kwargs: Arguments of the file client.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmaction.registry import TRANSFORMS
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> results = dict(filename=str(SAMPLE_CLIP), frame_inds=np.array([0, 12]))
+        >>> for kind in ('OpenCVInit', 'OpenCVDecode'):
+        ...     results = TRANSFORMS.build(dict(type=kind))(results)
+        >>> results['total_frames'], len(results['imgs']), results['imgs'][0].shape
+        (24, 2, (68, 68, 3))
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

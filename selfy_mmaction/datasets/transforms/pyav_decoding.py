@@ -32,6 +32,13 @@ class PyAVInit(loading.PyAVInit):
     Args:
         io_backend: Storage backend of the videos. Default: ``'disk'``.
         kwargs: Arguments of the file client.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.datasets.transforms.pyav_decoding import PyAVInit
+        >>> results = PyAVInit()(dict(filename=str(SAMPLE_CLIP)))
+        >>> results['total_frames'], type(results['video_reader']).__name__
+        (24, 'InputContainer')
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +84,15 @@ class PyAVDecode(loading.PyAVDecode):
         multi_thread: Whether to decode in several threads. Default: False.
         mode: ``'accurate'``, or ``'efficient'`` for the nearest keyframes. Default:
             ``'accurate'``.
+
+    Example:
+        >>> from mmaction.registry import TRANSFORMS
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> results = dict(filename=str(SAMPLE_CLIP), frame_inds=[0, 8, 16])
+        >>> for kind in ('PyAVInit', 'PyAVDecode'):
+        ...     results = TRANSFORMS.build(dict(type=kind))(results)
+        >>> len(results['imgs']), results['img_shape']
+        (3, (68, 68))
     """
 
     @staticmethod
@@ -126,6 +142,13 @@ class PIMSInit(PyAVInit):
         mode: Ignored; accepted for compatibility with mmaction2. Default:
             ``'accurate'``.
         kwargs: Arguments of the file client.
+
+    Example:
+        >>> from mmaction.registry import TRANSFORMS
+        >>> import selfy_mmaction  # replaces mmaction2's decoders
+        >>> init = TRANSFORMS.build(dict(type='PIMSInit'))
+        >>> [kind.__name__ for kind in type(init).__mro__[:2]]
+        ['PIMSInit', 'PyAVInit']
     """
 
     def __init__(
@@ -136,4 +159,13 @@ class PIMSInit(PyAVInit):
 
 @TRANSFORMS.register_module(force=True)
 class PIMSDecode(PyAVDecode):
-    """Replacement of PIMS by PyAV, see :class:`PIMSInit`."""
+    """Replacement of PIMS by PyAV, see :class:`PIMSInit`.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import SAMPLE_CLIP
+        >>> from selfy_mmaction.datasets.transforms import pyav_decoding
+        >>> results = dict(filename=str(SAMPLE_CLIP), frame_inds=[23])
+        >>> results = pyav_decoding.PIMSInit()(results)
+        >>> pyav_decoding.PIMSDecode()(results)['imgs'][0].shape
+        (68, 68, 3)
+    """

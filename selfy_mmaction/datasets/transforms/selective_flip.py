@@ -17,7 +17,7 @@ from selfy_mmaction.text_files import read_class_names
 
 @TRANSFORMS.register_module()
 class SelectiveFlip(Flip):
-    """Flip clips at random unless their class name contains "left" or "right".
+    r"""Flip clips at random unless their class name contains "left" or "right".
 
     The supplement does not flip such clips; mmaction2's ``flip_label_map`` flips them
     and swaps their labels. Classes are selected by name, as whole words, because label
@@ -35,6 +35,17 @@ class SelectiveFlip(Flip):
     Attributes:
         kept_labels: Labels of the classes that are not flipped.
         num_classes: Number of class names.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.datasets import SelectiveFlip
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'classes.txt')
+        ...     _ = path.write_text('Holding a cup\nPulling a cup from left to right')
+        ...     flip = SelectiveFlip(class_names=str(path), flip_ratio=0.5)
+        >>> sorted(flip.kept_labels)
+        [1]
     """
 
     def __init__(self, class_names: str, flip_ratio: float = 0.5) -> None:

@@ -20,6 +20,16 @@ class ShortClips(BaseTransform):
     Args:
         test_mode: Whether frames are sampled without random shift, as in
             ``SampleFrames``. Default: False.
+
+    Example:
+        >>> from mmaction.datasets.transforms import SampleFrames
+        >>> from selfy_mmaction.datasets import ShortClips
+        >>> results = dict(total_frames=3, start_index=0)
+        >>> sample = SampleFrames(clip_len=1, num_clips=8, test_mode=True)
+        >>> sample(results)['frame_inds'].tolist()
+        [0, 0, 0, 1, 1, 2, 2, 2]
+        >>> ShortClips(test_mode=True)(results)['frame_inds'].tolist()
+        [0, 0, 0, 0, 0, 0, 0, 0]
     """
 
     def __init__(self, test_mode: bool = False) -> None:

@@ -43,6 +43,20 @@ def draw_accuracy(
     Raises:
         OSError: If the file cannot be written.
         ValueError: If no row has both an accuracy and the cost.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from selfy_mmaction.evaluation.efficiency import figure, measure, reported
+        >>> known = reported.Reported('paper', 'sthv1', {'Top 1 Accuracy': 52.5})
+        >>> variant = measure.Variant('selfy', 'selfy.py', Config(), {}, known)
+        >>> row = measure.Row(variant, (8, 3, 224, 224), multiply_adds=37_000_000_000)
+        >>> settings = measure.Settings(torch.device('cpu'))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     drawn = figure.draw_accuracy(f'{folder}/costs.png', [row], settings)
+        >>> drawn.axes[0].get_title()
+        'sthv1'
     """
     panels: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:

@@ -128,6 +128,17 @@ def measure(
 
     Returns:
         One row per network, in the given order.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.checkpoints import packaged_config
+        >>> from selfy_mmaction.evaluation.efficiency.measure import Settings, measure
+        >>> from selfy_mmaction.evaluation.efficiency.variants import read_variants
+        >>> path = str(packaged_config('selfy-tsn-r18-slim-motion'))
+        >>> settings = Settings(torch.device('cpu'), measures=())  # no memory, no time
+        >>> (row,) = measure(read_variants([path]), settings)
+        >>> row.shape, row.parameters, row.multiply_adds
+        ((8, 3, 64, 64), 196688, 137631744)
     """
     rows = [Row(variant) for variant in variants]
     networks = []

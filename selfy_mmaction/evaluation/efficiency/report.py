@@ -74,6 +74,19 @@ def write_results(path: Path, rows: Sequence[Row], settings: Settings) -> None:
 
     Raises:
         OSError: If the file cannot be written.
+
+    Example:
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from selfy_mmaction.evaluation.efficiency import measure, report
+        >>> row = measure.Row(measure.Variant('tsn', 'tsn.py', Config(), changes={}))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'costs.json')
+        ...     report.write_results(path, [row], measure.Settings(torch.device('cpu')))
+        ...     sorted(json.loads(path.read_text()))
+        ['rows', 'settings']
     """
     facts, records = describe_settings(settings), [make_record(row) for row in rows]
     with (
@@ -96,7 +109,20 @@ def write_results(path: Path, rows: Sequence[Row], settings: Settings) -> None:
 
 
 def show_table(rows: Sequence[Row], settings: Settings) -> str:
-    """Format rows as Markdown, with what others reported next to our figures."""
+    """Format rows as Markdown, with what others reported next to our figures.
+
+    Example:
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from selfy_mmaction.evaluation.efficiency import measure, report
+        >>> variant = measure.Variant('tsn', 'tsn.py', Config(), changes={})
+        >>> row = measure.Row(variant, (8, 3, 224, 224), 24_327_632, 32_881_262_592)
+        >>> settings = measure.Settings(torch.device('cpu'), measures=())
+        >>> print(report.show_table([row], settings))
+        | network | input | parameters (M) | multiply-adds (G) |
+        | --- | --- | --- | --- |
+        | tsn | 8x3x224x224 | 24.33 | 32.88 |
+    """
     facts = describe_settings(settings)
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ('network', lambda row: row.variant.name.replace('|', '\\|')),

@@ -32,6 +32,14 @@ def read_variants(
         FileNotFoundError: If a config does not exist.
         ValueError: If a config cannot be read or is given twice, or it has no place for
             an option.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import packaged_config
+        >>> from selfy_mmaction.evaluation.efficiency.variants import read_variants
+        >>> path = str(packaged_config('selfy-tsn-r18-slim-motion'))
+        >>> (variant,) = read_variants([path], {'model.backbone.depth': 34})
+        >>> variant.config.model.backbone.depth
+        34
     """
     variants = []
     for given in configs:
@@ -53,6 +61,12 @@ def read_table(name: str, options: Mapping[str, Any] | None = None) -> list[Vari
 
     Raises:
         ValueError: See :func:`find_table` and :func:`read_variants`.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.efficiency.variants import read_table
+        >>> variants = read_table('sup3g_efficiency')
+        >>> variants[0].name, variants[0].reported.gflops
+        ('tsm-r50_8xb8-1x1x8-50e_sthv1-rgb', 33.1)
     """
     rows = find_table(name)
     variants = read_variants([config for config, _ in rows], options)
@@ -115,6 +129,11 @@ def parse_sweep(texts: Sequence[str]) -> dict[str, list[Any]]:
 
     Raises:
         ValueError: If a text has no name or values, or a name or value occurs twice.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.efficiency.variants import parse_sweep
+        >>> parse_sweep(['window=5 9', 'offsets=1 (-1,0,1)'])
+        {'window': [5, 9], 'offsets': [1, (-1, 0, 1)]}
     """
     sweep: dict[str, list[Any]] = {}
     for text in texts:
@@ -184,6 +203,16 @@ def sweep_variants(base: Variant, sweep: Mapping[str, Sequence[Any]]) -> list[Va
     Raises:
         ValueError: If the config has no block or no place for an option, or an option
             has a value with which no combination can be built.
+
+    Example:
+        >>> from selfy_mmaction.checkpoints import packaged_config
+        >>> from selfy_mmaction.evaluation.efficiency import variants
+        >>> path = str(packaged_config('selfy-tsn-r18-slim-motion'))
+        >>> (base,) = variants.read_variants([path])
+        >>> for variant in variants.sweep_variants(base, {'window': [5, 9]}):
+        ...     print(variant.name)
+        window=5
+        window=9
     """
     places = {name: _places(base.config, name) for name in sweep}
     variants, failures = [], []

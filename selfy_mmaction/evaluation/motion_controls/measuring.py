@@ -49,6 +49,15 @@ def measure(
     Raises:
         OSError: If a file is missing.
         ValueError: If the folder is not a finished benchmark, or ``clips`` is too few.
+
+    Example:
+        >>> import tempfile
+        >>> from selfy_mmaction.evaluation.motion_controls.measuring import measure
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     measure(folder, ['one frame'], clips=None, workers=1)
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: ... generate the benchmark with ...
     """
     root = Path(data)
     splits, partners = _splits(root)

@@ -64,6 +64,16 @@ def open_benchmark(folder: Path) -> Benchmark:
         OSError: If it cannot be read, or is that of another generator version.
         RuntimeError: If its files differ from its fingerprint.
         ValueError: If its ``motion.json`` is damaged or unfinished.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.reproduction.benchmark import open_benchmark
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     open_benchmark(Path(folder))
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: ... generate the benchmark with ...
     """
     record = folder / 'motion.json'
     command = f'python tools/data/make_motion.py {folder} --preset PRESET'

@@ -98,7 +98,22 @@ def trained_epochs(folder: Path) -> int:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a file is a whole checkpoint."""
+    """Return whether a file is a whole checkpoint.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> import torch
+        >>> from selfy_mmaction.evaluation.reproduction.commands import is_checkpoint
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'epoch_1.pth')
+        ...     torch.save(dict(state_dict={}), path)
+        ...     print(is_checkpoint(path))
+        ...     _ = path.write_bytes(path.read_bytes()[:100])  # as after a kill
+        ...     print(is_checkpoint(path))
+        True
+        False
+    """
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception:  # torch raises various errors for damaged files

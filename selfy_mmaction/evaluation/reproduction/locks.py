@@ -12,6 +12,17 @@ def lock_calls(work_dir: Path) -> TextIO:
 
     Raises:
         RuntimeError: If another call uses it.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.reproduction.locks import lock_calls
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with lock_calls(Path(folder)), lock_calls(Path(folder)):
+        ...         pass
+        Traceback (most recent call last):
+            ...
+        RuntimeError: ... is used by process ...; wait until it ends, or ...
     """
     file = _open(work_dir / '.reproduce.lock')
     try:
@@ -36,6 +47,15 @@ def lock_runs(work_dir: Path) -> TextIO:
     Returns:
         The lock. It is held until this process and all processes that inherit it have
         ended, because trainings continue when the call that started them is killed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.reproduction.locks import lock_runs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with lock_runs(Path(folder)):
+        ...         print([path.name for path in Path(folder).iterdir()])
+        ['.runs.lock']
     """
     file = _open(work_dir / '.runs.lock')
     try:

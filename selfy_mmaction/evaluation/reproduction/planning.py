@@ -38,6 +38,16 @@ def plan(recipes: Iterable[Recipe], seeds: int) -> list[Wanted]:
     """List the runs: all rows with seed 0, then all with seed 1, and so on.
 
     A row with several learning rates has a run of each with seed 0.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.reproduction import rows
+        >>> from selfy_mmaction.evaluation.reproduction.planning import plan
+        >>> from selfy_mmaction.evaluation.reproduction.recipes import read_recipes
+        >>> table = rows.read_tables(rows.default_configs())['table4a_similarity']
+        >>> recipes = read_recipes(table.rows[:2])
+        >>> wanted = plan(recipes.values(), seeds=2)
+        >>> [run.seed for run in wanted]
+        [0, 0, 1, 1]
     """
     wanted = []
     for seed in range(seeds):

@@ -123,6 +123,15 @@ def read_recipes(rows: list[Row]) -> dict[Path, Recipe]:
     Raises:
         ValueError: As :func:`read_recipe`, or if two configs have the same name or
             configs use different data.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.reproduction import rows
+        >>> from selfy_mmaction.evaluation.reproduction.recipes import read_recipes
+        >>> table = rows.read_tables(rows.default_configs())['table4a_similarity']
+        >>> for path, recipe in read_recipes(table.rows[:2]).items():
+        ...     print(path.name, recipe.epochs)
+        tsn-r18-slim_1xb12-1x1x8-2e_stories-rgb.py 2
+        selfy-tsn-r18-slim-offset-0_1xb12-1x1x8-2e_stories-rgb.py 2
     """
     recipes: dict[Path, Recipe] = {}
     for row in rows:

@@ -29,6 +29,25 @@ def write_report(summary: Summary, folder: Path) -> list[Path]:
 
     Raises:
         OSError: If a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.reproduction import (
+        ...     benchmark, recipes, report, results, rows, run_log, summary
+        ... )
+        >>> table = rows.read_tables(rows.default_configs())['table4a_similarity']
+        >>> identity = dict(preset='tiny', version=1, seed=0, fingerprint='0' * 64)
+        >>> data = benchmark.Benchmark(Path('data'), identity, dict(val=16))
+        >>> with tempfile.TemporaryDirectory() as folder:  # without results
+        ...     found = summary.summarize_table(
+        ...         table,
+        ...         recipes.read_recipes(table.rows),
+        ...         results.Results(Path(folder), data),
+        ...         run_log.RunLog(Path(folder, 'started.jsonl')),
+        ...     )
+        ...     [path.name for path in report.write_report(found, Path(folder))]
+        ['table4a_similarity.md', 'table4a_similarity.json']
     """
     paths = [
         folder / f'{summary["table"]}.{suffix}' for suffix in ('md', 'json', 'png')

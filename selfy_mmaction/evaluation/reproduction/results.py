@@ -243,6 +243,23 @@ def check_results(results: Results, recipes: Iterable[Recipe]) -> None:
 
     Raises:
         ValueError: If some are refused; the message has all of them.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.reproduction import (
+        ...     benchmark, recipes, results, rows
+        ... )
+        >>> table = rows.read_tables(rows.default_configs())['table4a_similarity']
+        >>> (recipe,) = recipes.read_recipes(table.rows[:1]).values()
+        >>> data = benchmark.Benchmark(Path('data'), dict(preset='tiny'), dict(val=16))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     stored = results.Results(Path(folder), data)
+        ...     stored.add(recipes.Run(recipe, 0, recipe.learning_rate), {})
+        ...     results.check_results(results.Results(Path(folder), data), [recipe])
+        Traceback (most recent call last):
+            ...
+        ValueError: ... is damaged (KeyError: 'format'); delete it to run this again
     """
     problems = []
     for recipe in recipes:

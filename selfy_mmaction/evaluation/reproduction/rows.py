@@ -70,7 +70,13 @@ class Table:
 
 
 def default_configs() -> Path:
-    """Return the folder of the tables that this package has."""
+    """Return the folder of the tables that this package has.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.reproduction.rows import default_configs
+        >>> default_configs().parts[-3:]
+        ('configs', 'motion', 'stories')
+    """
     return find_configs(Path(__file__).resolve().parents[2]) / 'motion' / 'stories'
 
 
@@ -87,6 +93,14 @@ def read_tables(configs: Path) -> dict[str, Table]:
     Raises:
         FileNotFoundError: If there is no table, or a config is missing.
         ValueError: If a metafile is damaged or its values are invalid.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.reproduction import rows
+        >>> tables = rows.read_tables(rows.default_configs())
+        >>> tables['table4a_similarity'].title
+        'Table 4a: similarity'
+        >>> [row.label for row in tables['table4a_similarity'].rows[:3]]
+        ['TSN, no block', 'TSN, {0}', 'TSN, {1}']
     """
     paths = sorted(configs.resolve().glob('*/metafile.yml'))
     if not paths:
@@ -112,6 +126,12 @@ def choose_tables(tables: dict[str, Table], names: Sequence[str]) -> list[Table]
 
     Raises:
         ValueError: If there is no table of this name.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.reproduction import rows
+        >>> tables = rows.read_tables(rows.default_configs())
+        >>> [table.key for table in rows.choose_tables(tables, ['table4a'])]
+        ['table4a_similarity']
     """
     if ALL in names:
         return list(tables.values())

@@ -20,7 +20,13 @@ _POLL_SECONDS = 0.2
 
 
 def default_jobs() -> int:
-    """Return the number of GPUs, or of CPU cores if there is none."""
+    """Return the number of GPUs, or of CPU cores if there is none.
+
+    Example:
+        >>> from selfy_mmaction.evaluation.reproduction.scheduling import default_jobs
+        >>> default_jobs() >= 1
+        True
+    """
     affinity = getattr(os, 'sched_getaffinity', None)
     cores = len(affinity(0)) if affinity else os.cpu_count()
     return torch.cuda.device_count() or cores or 1

@@ -35,6 +35,24 @@ def summarize_table(
 
     Returns:
         Values that JSON can represent; accuracies and differences are percent.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.evaluation.reproduction import (
+        ...     benchmark, recipes, results, rows, run_log, summary
+        ... )
+        >>> table = rows.read_tables(rows.default_configs())['table4a_similarity']
+        >>> data = benchmark.Benchmark(Path('data'), dict(preset='tiny'), dict(val=16))
+        >>> with tempfile.TemporaryDirectory() as folder:  # without results
+        ...     found = summary.summarize_table(
+        ...         table,
+        ...         recipes.read_recipes(table.rows),
+        ...         results.Results(Path(folder), data),
+        ...         run_log.RunLog(Path(folder, 'started.jsonl')),
+        ...     )
+        >>> found['title'], found['chance'], found['events']['started']
+        ('Table 4a: similarity', 25.0, 0)
     """
     benchmark = results.benchmark
     found = {row: _by_seed(recipes[row.path], results) for row in table.rows}

@@ -17,6 +17,12 @@ class ReleasedResNetTSMSELFY(ResNetTSMSELFY):
     Args:
         depth: 18, 34, 50, 101 or 152.
         kwargs: See :class:`ResNetTSMSELFY`. Keep ``shift_place='blockres'``.
+
+    Example:
+        >>> from selfy_mmaction.models import ReleasedResNetTSMSELFY
+        >>> backbone = ReleasedResNetTSMSELFY(depth=101)
+        >>> str(backbone).count('TemporalShift')  # 3 + 4 + 23 + 3 residual blocks
+        33
     """
 
     def make_temporal_shift(self) -> None:

@@ -181,6 +181,14 @@ class ResNetSELFY(_WithBlocks, ResNet):
 
     Raises:
         ValueError: If ``selfy`` has unknown keys or stages.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ResNetSELFY
+        >>> selfy = dict(after='res3', block=dict(type='SELFYBlock', window=(5, 5)))
+        >>> backbone = ResNetSELFY(depth=18, num_segments=4, selfy=selfy)
+        >>> backbone(torch.randn(2 * 4, 3, 64, 64)).shape
+        torch.Size([8, 512, 2, 2])
     """
 
     def __init__(
@@ -217,6 +225,17 @@ class ResNetTSMSELFY(_WithBlocks, ResNetTSM):
     Raises:
         ValueError: If ``selfy`` has unknown keys or stages, or ``causal_shift`` is set
             without shifts or with other layers that see the future.
+
+    Example:
+        >>> import torch
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> config = dict(type='ResNetTSMSELFY', depth=18, base_channels=16)
+        >>> config['selfy'] = dict(after=['res2', 'res3'])
+        >>> backbone = MODELS.build(config)
+        >>> backbone.init_weights()
+        >>> backbone(torch.randn(8, 3, 64, 64)).shape
+        torch.Size([8, 128, 2, 2])
     """
 
     def __init__(

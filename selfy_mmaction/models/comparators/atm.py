@@ -32,6 +32,14 @@ class DifferenceTransformation(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import DifferenceTransformation
+        >>> transformation = DifferenceTransformation(num_segments=3, offsets=(1,))
+        >>> features = torch.tensor([1.0, 4.0, 9.0]).reshape(3, 1, 1, 1)
+        >>> transformation(features).flatten()  # zeros follow the last frame
+        tensor([ 3.,  5., -9.])
     """
 
     def __init__(
@@ -77,6 +85,14 @@ class IdentityExtraction(Module):
 
     Raises:
         ValueError: If ``out_channels`` is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import IdentityExtraction
+        >>> extraction = IdentityExtraction(out_channels=64)
+        >>> features = torch.randn(2, 4, 7, 7, 3, 64)  # of DifferenceTransformation
+        >>> extraction(features) is features
+        True
     """
 
     def __init__(self, out_channels: int) -> None:
@@ -119,6 +135,15 @@ class ATMSimilarityBlock(SELFYBlock):
 
     Raises:
         ValueError: If an argument is invalid; see :class:`SELFYBlock`.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ATMSimilarityBlock
+        >>> block = ATMSimilarityBlock(in_channels=64, num_segments=4, window=(5, 5))
+        >>> block.init_weights()
+        >>> features = torch.rand(4, 64, 14, 14)
+        >>> torch.equal(block(features), features)  # starts as the identity
+        True
     """
 
     def __init__(
@@ -164,6 +189,15 @@ class ATMDifferenceBlock(ATMSimilarityBlock):
 
     Raises:
         ValueError: If an argument is invalid; see :class:`SELFYBlock`.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ATMDifferenceBlock
+        >>> block = ATMDifferenceBlock(in_channels=64, num_segments=4, offsets=(-1, 1))
+        >>> block(torch.rand(4, 64, 14, 14)).shape
+        torch.Size([4, 64, 14, 14])
+        >>> block.transformation
+        DifferenceTransformation(num_segments=4, offsets=(-1, 1))
     """
 
     def __init__(

@@ -71,6 +71,17 @@ class SequentialBlocks(_Blocks):
 
     Raises:
         ValueError: If there is no block or an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> blocks = [dict(type='STCB'), dict(type='SELFYSBlock', window=(5, 5))]
+        >>> block = MODELS.build(
+        ...     dict(type='SequentialBlocks', in_channels=64, blocks=blocks)
+        ... )
+        >>> block(torch.randn(8, 64, 14, 14)).shape
+        torch.Size([8, 64, 14, 14])
     """
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:
@@ -112,6 +123,15 @@ class ParallelBlocks(_Blocks):
 
     Raises:
         ValueError: If there is no block or an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ParallelBlocks
+        >>> names = ['MultiHeadSelfAttentionBlock', 'NonLocalBlock']
+        >>> block = ParallelBlocks(64, blocks=[dict(type=name) for name in names])
+        >>> features = torch.randn(8, 64, 7, 7)
+        >>> torch.equal(block(features), features)  # the identity, as each of them
+        True
     """
 
     def forward(self, x: Tensor, num_segments: int | None = None) -> Tensor:

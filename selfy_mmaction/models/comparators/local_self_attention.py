@@ -57,6 +57,15 @@ class LocalSelfAttentionBlock(GridBlock):
     Raises:
         ValueError: If an argument is invalid, arguments are incompatible, or
             ``num_heads`` does not divide ``reduced_channels``.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import LocalSelfAttentionBlock
+        >>> block = LocalSelfAttentionBlock(
+        ...     in_channels=64, num_segments=4, window=(3, 5, 5), reduced_channels=32
+        ... )
+        >>> block(torch.randn(2 * 4, 64, 14, 14)).shape
+        torch.Size([8, 64, 14, 14])
     """
 
     def __init__(

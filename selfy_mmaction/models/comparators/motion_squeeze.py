@@ -36,6 +36,13 @@ class DepthwiseIntegration(Module):
 
     Attributes:
         out_channels: Width of the output.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import DepthwiseIntegration
+        >>> integration = DepthwiseIntegration(3, out_channels=64, num_offsets=1)
+        >>> integration(torch.randn(2, 4, 14, 14, 1, 3)).shape
+        torch.Size([8, 64, 14, 14])
     """
 
     def __init__(
@@ -109,6 +116,15 @@ class MotionSqueezeBlock(SELFYBlock):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import MotionSqueezeBlock
+        >>> block = MotionSqueezeBlock(in_channels=64, num_segments=4, window=(7, 7))
+        >>> block(torch.randn(4, 64, 14, 14)).shape
+        torch.Size([4, 64, 14, 14])
+        >>> block.transformation.offsets  # of each frame to the next one
+        (1,)
     """
 
     def __init__(

@@ -52,6 +52,16 @@ class MultiHeadSelfAttentionBlock(ZeroInitBlock):
     Raises:
         ValueError: If an argument is invalid, ``reduction`` exceeds ``in_channels``, or
             ``num_heads`` does not divide the reduced channels.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import MultiHeadSelfAttentionBlock
+        >>> block = MultiHeadSelfAttentionBlock(in_channels=64, num_segments=4)
+        >>> features = torch.randn(2 * 4, 64, 7, 9)
+        >>> block.attend(torch.randn(2 * 4, 16, 7, 9)).shape  # 64 / reduction channels
+        torch.Size([8, 16, 7, 9])
+        >>> torch.equal(block(features), features)  # starts as the identity
+        True
     """
 
     def __init__(

@@ -37,6 +37,17 @@ class NonLocalBlock(Module):
     Raises:
         ValueError: If ``reduction`` is less than 1 or exceeds ``in_channels``, or an
             argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import NonLocalBlock
+        >>> block = NonLocalBlock(in_channels=64, zero_init_last_norm=False)
+        >>> block(torch.randn(8, 64, 7, 7)).shape
+        torch.Size([8, 64, 7, 7])
+        >>> block(torch.randn(9, 64, 7, 7))
+        Traceback (most recent call last):
+            ...
+        ValueError: 9 frames cannot be split into clips of num_segments=8; ...
     """
 
     def __init__(

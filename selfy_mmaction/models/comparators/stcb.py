@@ -46,6 +46,13 @@ class STCB(GridBlock):
     Raises:
         ValueError: If ``channels`` does not have four entries, an argument is invalid,
             or arguments are incompatible.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import STCB
+        >>> block = STCB(in_channels=64, reduced_channels=32, channels=(8, 8, 8, 8))
+        >>> block(torch.randn(8, 64, 14, 14)).shape
+        torch.Size([8, 64, 14, 14])
     """
 
     def __init__(
@@ -138,6 +145,15 @@ class SELFYSBlock(SELFYBlock):
 
     Raises:
         ValueError: If an argument is invalid; see :class:`SELFYBlock`.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import SELFYSBlock
+        >>> block = SELFYSBlock(in_channels=64, window=(5, 5))
+        >>> block(torch.randn(8, 64, 14, 14)).shape
+        torch.Size([8, 64, 14, 14])
+        >>> len(block.integration.layers)  # no spatial convolutions
+        0
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from selfy_mmaction.text_files import read_class_names
 
 @MODELS.register_module()
 class ClassFileHead(TSMHead):
-    """TSMHead with one class per name of a class file.
+    r"""TSMHead with one class per name of a class file.
 
     Args:
         num_classes: Number of classes. If it is given, the class file is not read, so
@@ -27,6 +27,17 @@ class ClassFileHead(TSMHead):
 
     Attributes:
         class_names: Names of the classes; None if the file was not read.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from selfy_mmaction.models import ClassFileHead
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'classes.txt')
+        ...     _ = path.write_text('Opening a box\nClosing a box\n')
+        ...     head = ClassFileHead(class_file=str(path), in_channels=512)
+        >>> head.num_classes, head.class_names
+        (2, ('Opening a box', 'Closing a box'))
     """
 
     def __init__(

@@ -23,6 +23,16 @@ class XavierTSMHead(TSMHead):
 
     Raises:
         ValueError: If ``init_std`` is given.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import XavierTSMHead
+        >>> head = XavierTSMHead(num_classes=174, in_channels=512)
+        >>> head.init_weights()
+        >>> bool(head.fc_cls.weight.abs().max() <= (6 / (512 + 174)) ** 0.5)
+        True
+        >>> head(torch.randn(2 * 8, 512, 7, 7), num_segs=8).shape
+        torch.Size([2, 174])
     """
 
     def __init__(

@@ -33,6 +33,19 @@ class HostOfBlocks(_Host):
         new_blocks: Names of the blocks, such as 'inserted_blocks.layer2', that the
             checkpoint from which training starts may lack.
         block_hooks: Hook of each inserted block, by name of the block.
+
+    Example:
+        >>> from torch import nn
+        >>> from selfy_mmaction.models import HostOfBlocks, insert_block
+        >>> network = nn.Module()
+        >>> network.stem = nn.Conv2d(3, 8, kernel_size=3)
+        >>> insert_block(network, after='stem', block=nn.ReLU())
+        >>> isinstance(network, HostOfBlocks), network.has_block_after('stem')
+        (True, True)
+        >>> network.inserted_blocks
+        ModuleDict(
+          (stem): ReLU()
+        )
     """
 
     inserted_blocks: nn.ModuleDict
@@ -178,6 +191,16 @@ def without_inserted_blocks(host: nn.Module) -> Iterator[None]:
 
     Args:
         host: A network that may have inserted blocks.
+
+    Example:
+        >>> from mmaction.models import ResNet
+        >>> from selfy_mmaction.models import SELFYBlock, insert_block
+        >>> from selfy_mmaction.models import without_inserted_blocks
+        >>> backbone = ResNet(depth=18)
+        >>> insert_block(backbone, after='layer2', block=SELFYBlock(in_channels=128))
+        >>> with without_inserted_blocks(backbone):
+        ...     print(any(isinstance(each, SELFYBlock) for each in backbone.modules()))
+        False
     """
     blocks = host._modules.pop('inserted_blocks', None)
     try:

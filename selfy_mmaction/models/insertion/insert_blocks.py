@@ -49,11 +49,19 @@ def build_with_blocks(
             another library, so that the recognizer has to build it.
 
     Example:
-        >>> backbone = dict(
-        ...     type='InsertBlocks',
-        ...     backbone=dict(type='MobileNetV2TSM', num_segments=8),
-        ...     blocks=[dict(after='layer3', block=dict(type='SELFYBlock'))],
+        >>> import torch
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> backbone = MODELS.build(
+        ...     dict(
+        ...         type='InsertBlocks',
+        ...         backbone=dict(type='MobileNetV2TSM', num_segments=8),
+        ...         blocks=[dict(after='layer3', block=dict(type='SELFYBlock'))],
+        ...         input_shape=(8, 3, 64, 64),
+        ...     )
         ... )
+        >>> backbone(torch.randn(8, 3, 64, 64)).shape
+        torch.Size([8, 1280, 2, 2])
     """
     name = backbone['type']
     libraries = ('mmcls.', 'mmpretrain.', 'torchvision.', 'timm.')
@@ -110,6 +118,18 @@ def insert_blocks(
         TypeError: If :func:`insert_block` raises it.
         ValueError: If a key or layer is unknown, an output is not a feature map, or the
             forward pass does not determine a missing option uniquely.
+
+    Example:
+        >>> import torch
+        >>> from mmaction.models import ResNet
+        >>> from selfy_mmaction.models import insert_blocks
+        >>> network = ResNet(depth=18)  # or any other network
+        >>> blocks = [dict(after='layer2', block=dict(type='SELFYBlock'))]
+        >>> (layout,) = insert_blocks(network, blocks, input_shape=(8, 3, 64, 64))
+        >>> layout.measure((16, 128, 8, 8))
+        {'t': 8, 'n': 2, 'c': 128, 'h': 8, 'w': 8}
+        >>> network(torch.randn(2 * 8, 3, 64, 64)).shape
+        torch.Size([16, 512, 2, 2])
     """
     if not isinstance(blocks, Sequence) or not blocks:
         raise ValueError(
@@ -168,6 +188,17 @@ def insert_block(
         TypeError: If the host is an ``nn.Sequential``, which would run the block again
             as its last layer.
         ValueError: If the host has no such layer, or already has a block after it.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from selfy_mmaction.models import FeatureLayout, SELFYBlock, insert_block
+        >>> network = nn.Module()
+        >>> network.stem = nn.Conv3d(3, 32, kernel_size=3, padding=1)
+        >>> layout = FeatureLayout('n c t h w')
+        >>> insert_block(network, 'stem', SELFYBlock(in_channels=32), layout)
+        >>> network.stem(torch.randn(1, 3, 8, 14, 14)).shape  # with the block
+        torch.Size([1, 32, 8, 14, 14])
     """
     _check_place(host, after)
     add_block(host, after, block, layout, output, new)

@@ -38,6 +38,17 @@ class FeatureLayout:
     Raises:
         ValueError: If the pattern does not have these five axes, ``sizes`` has other
             axes or too few, or ``class_tokens`` is given but no dimension has tokens.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import FeatureLayout, SELFYBlock
+        >>> sizes = dict(t=4, h=7)
+        >>> layout = FeatureLayout('n (t h w) c', sizes, class_tokens=1)
+        >>> tokens = torch.randn(2, 1 + 4 * 7 * 7, 64)
+        >>> layout.measure(tokens.shape)
+        {'t': 4, 'h': 7, 'n': 2, 'w': 7, 'c': 64}
+        >>> layout.run(SELFYBlock(in_channels=64, scale=1), tokens).shape
+        torch.Size([2, 197, 64])
     """
 
     def __init__(

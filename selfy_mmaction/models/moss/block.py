@@ -51,6 +51,13 @@ class HigherOrderSTSS(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import HigherOrderSTSS
+        >>> motion = HigherOrderSTSS(64, orders=(1, 2, 3), scale=0.5, window=(5, 5))
+        >>> motion(torch.randn(8, 64, 14, 14)).shape  # on the matching grid
+        torch.Size([8, 64, 7, 7])
     """
 
     def __init__(
@@ -174,10 +181,11 @@ class MOSSBlock(Module):
 
     Example:
         >>> import torch
-        >>> from selfy_mmaction.models import MOSSBlock
-        >>> block = MOSSBlock(in_channels=768)
-        >>> block(torch.randn(8, 768, 14, 14)).shape
-        torch.Size([8, 768, 14, 14])
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> block = MODELS.build(dict(type='MOSSBlock', in_channels=192, orders=(1, 2)))
+        >>> block(torch.randn(8, 192, 14, 14)).shape
+        torch.Size([8, 192, 14, 14])
     """
 
     def __init__(

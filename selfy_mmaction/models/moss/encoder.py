@@ -48,6 +48,18 @@ class STSSEncoder(Module):
 
     Raises:
         ValueError: If an argument is invalid or steps do not fit together.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import STSSEncoder
+        >>> encoder = STSSEncoder(
+        ...     in_channels=64,
+        ...     out_channels=32,
+        ...     num_segments=4,
+        ...     transformation=dict(type='STSSTransformation', similarity='softmax'),
+        ... )
+        >>> encoder(torch.randn(4, 64, 7, 7)).shape
+        torch.Size([4, 32, 7, 7])
     """
 
     def __init__(

@@ -62,9 +62,9 @@ class MotionModule(MOSSBlock):
     Example:
         >>> import torch
         >>> from selfy_mmaction.models import MotionModule
-        >>> block = MotionModule(in_channels=1152)
-        >>> block(torch.randn(8, 1152, 16, 16)).shape
-        torch.Size([8, 1152, 16, 16])
+        >>> block = MotionModule(in_channels=192, hidden_channels=64, layer_scale=1e-5)
+        >>> block(torch.randn(8, 192, 16, 16)).shape
+        torch.Size([8, 192, 16, 16])
     """
 
     def __init__(

@@ -63,10 +63,14 @@ class SELFYBlock(ZeroInitBlock):
 
     Example:
         >>> import torch
-        >>> from selfy_mmaction.models import SELFYBlock
-        >>> block = SELFYBlock(in_channels=512)
-        >>> block(torch.randn(2 * 8, 512, 28, 28)).shape
-        torch.Size([16, 512, 28, 28])
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> block = MODELS.build(dict(type='SELFYBlock', in_channels=64))
+        >>> features = torch.randn(2 * 8, 64, 14, 14)
+        >>> block(features).shape
+        torch.Size([16, 64, 14, 14])
+        >>> block(features, num_segments=16).shape  # one clip of 16 frames
+        torch.Size([16, 64, 14, 14])
     """
 
     def __init__(

@@ -51,6 +51,13 @@ class ConvExtraction(Module):
 
     Attributes:
         out_channels: C_F.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ConvExtraction
+        >>> extraction = ConvExtraction(window=(5, 5), channels=(4, 16, 32))
+        >>> extraction(torch.rand(2, 4, 7, 7, 3, 5, 5)).shape  # (N, T, h, w, L, C_F)
+        torch.Size([2, 4, 7, 7, 3, 32])
     """
 
     def __init__(
@@ -169,6 +176,16 @@ class MLPExtraction(Module):
 
     Attributes:
         out_channels: C_F.
+
+    Example:
+        >>> import torch
+        >>> from mmaction.registry import MODELS
+        >>> import selfy_mmaction  # registers the modules
+        >>> extraction = MODELS.build(
+        ...     dict(type='MLPExtraction', window=(5, 5), act_cfg=dict(type='GELU'))
+        ... )
+        >>> extraction(torch.rand(2, 4, 7, 7, 3, 5, 5)).shape
+        torch.Size([2, 4, 7, 7, 3, 64])
     """
 
     def __init__(

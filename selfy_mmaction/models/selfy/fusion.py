@@ -23,6 +23,16 @@ class ResidualFusion(Module):
 
     Raises:
         ValueError: If ``relu`` is not supported.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ResidualFusion
+        >>> visual, stss = torch.tensor([-1.0, 2.0]), torch.tensor([3.0, -5.0])
+        >>> for relu in ('before', 'after', 'none'):
+        ...     print(ResidualFusion(relu)(visual, stss).tolist())
+        [2.0, 2.0]
+        [2.0, 0.0]
+        [2.0, -3.0]
     """
 
     def __init__(self, relu: str = 'before') -> None:
@@ -57,6 +67,13 @@ class ReplacementFusion(Module):
 
     Attributes:
         relu: 'before', the position of the ReLU in Eq. 9.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ReplacementFusion
+        >>> visual, stss = torch.tensor([-1.0, 2.0]), torch.tensor([3.0, -5.0])
+        >>> ReplacementFusion()(visual, stss)
+        tensor([3., 0.])
     """
 
     # Makes the block reject zero_init_last_norm, which this ReLU would trap at zero.

@@ -42,6 +42,15 @@ class ConvIntegration(Module):
 
     Attributes:
         out_channels: Width of the output.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ConvIntegration
+        >>> integration = ConvIntegration(32, out_channels=128, num_offsets=3)
+        >>> integration(torch.randn(2, 4, 7, 7, 3, 32)).shape  # (N*T, C, h, w)
+        torch.Size([8, 128, 7, 7])
+        >>> len(integration.layers)  # of 3x3
+        4
     """
 
     # Overridden by the other forms of the step.
@@ -131,6 +140,12 @@ class MLPIntegration(ConvIntegration):
 
     Uses 1x1x1 instead of 1x3x3 kernels; otherwise the same as
     :class:`ConvIntegration`, including the arguments.
+
+    Example:
+        >>> from selfy_mmaction.models import MLPIntegration
+        >>> integration = MLPIntegration(32, out_channels=128, num_offsets=3)
+        >>> [layer.conv.kernel_size for layer in integration.layers]
+        [(1, 1), (1, 1), (1, 1), (1, 1)]
     """
 
     _kernel_size = 1
@@ -147,6 +162,15 @@ class FCIntegration(ConvIntegration):
         norm_scope: See :class:`ConvIntegration`. Default: 'frame'.
         norm_cfg: Config of the norm. Default: ``dict(type='BN')``.
         init_cfg: Initialization config. Default: None.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import FCIntegration
+        >>> integration = FCIntegration(32, out_channels=128, num_offsets=3)
+        >>> integration(torch.randn(2, 4, 7, 7, 3, 32)).shape
+        torch.Size([8, 128, 7, 7])
+        >>> integration.project.conv.weight.shape  # over (L, C_F)
+        torch.Size([128, 96, 1, 1])
     """
 
     def __init__(
@@ -185,6 +209,15 @@ class LiteIntegration(ConvIntegration):
 
     Attributes:
         last_norm: None.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import LiteIntegration
+        >>> integration = LiteIntegration(32, out_channels=128, num_offsets=3)
+        >>> integration(torch.randn(2, 4, 7, 7, 3, 32)).shape
+        torch.Size([8, 128, 7, 7])
+        >>> integration.last_norm is None
+        True
     """
 
     _project = dict(kernel_size=1, norm_cfg=None)
@@ -232,6 +265,13 @@ class ReleasedIntegration(ConvIntegration):
     Attributes:
         out_channels: Last entry of ``channels``.
         last_norm: None; the last norm of the block is in the restoration.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ReleasedIntegration
+        >>> integration = ReleasedIntegration(32, out_channels=128, num_offsets=3)
+        >>> integration(torch.randn(2, 4, 7, 7, 3, 32)).shape  # not expanded to 128
+        torch.Size([8, 64, 7, 7])
     """
 
     _project = dict(kernel_size=3, padding=1)

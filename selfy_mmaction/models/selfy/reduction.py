@@ -36,6 +36,13 @@ class ConvReduction(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ConvReduction
+        >>> reduction = ConvReduction(in_channels=64, out_channels=16, scale=0.5)
+        >>> reduction(torch.randn(8, 64, 28, 28)).shape  # (N*T, C_r, h, w)
+        torch.Size([8, 16, 14, 14])
     """
 
     def __init__(
@@ -93,6 +100,13 @@ class LayerNormReduction(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import LayerNormReduction
+        >>> reduction = LayerNormReduction(in_channels=192, out_channels=32)
+        >>> reduction(torch.randn(8, 192, 14, 14)).shape
+        torch.Size([8, 32, 14, 14])
     """
 
     def __init__(

@@ -30,6 +30,13 @@ class UpsampleRestoration(Module):
     Raises:
         ValueError: If ``mode`` is not supported, a width is invalid, or the widths
             differ, because interpolation keeps the width.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import UpsampleRestoration
+        >>> restoration = UpsampleRestoration(mode='bilinear')
+        >>> restoration(torch.randn(8, 64, 14, 14), size=(28, 28)).shape
+        torch.Size([8, 64, 28, 28])
     """
 
     def __init__(
@@ -92,6 +99,13 @@ class TransposedConvRestoration(Module):
 
     Raises:
         ValueError: If ``scale`` is not 0.5, or a width or ``norm_cfg`` is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import TransposedConvRestoration
+        >>> restoration = TransposedConvRestoration(in_channels=64, out_channels=128)
+        >>> restoration(torch.randn(8, 64, 14, 14), size=(27, 28)).shape
+        torch.Size([8, 128, 27, 28])
     """
 
     def __init__(
@@ -155,6 +169,16 @@ class ExpansionRestoration(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import ExpansionRestoration
+        >>> restoration = ExpansionRestoration(64, out_channels=128, scale=0.5)
+        >>> restored = restoration(torch.randn(8, 64, 14, 14), size=(28, 28))
+        >>> restored.shape
+        torch.Size([8, 128, 28, 28])
+        >>> restored[:, :, 1::2].any(), restored[:, :, :, 1::2].any()
+        (tensor(False), tensor(False))
     """
 
     def __init__(

@@ -33,6 +33,14 @@ class SoftArgmaxExtraction(Module):
 
     Attributes:
         out_channels: C_F = 2.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import SoftArgmaxExtraction
+        >>> stss = torch.zeros(1, 1, 1, 1, 1, 5, 5)
+        >>> stss[..., 1, 4] = 1  # best match: a row above, two columns to the right
+        >>> SoftArgmaxExtraction(window=5)(stss).flatten()
+        tensor([-1.,  2.])
     """
 
     out_channels = 2
@@ -115,6 +123,14 @@ class KernelSoftArgmaxExtraction(SoftArgmaxExtraction):
 
     Attributes:
         out_channels: C_F = 3.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import KernelSoftArgmaxExtraction
+        >>> stss = torch.zeros(1, 1, 1, 1, 1, 5, 5)
+        >>> stss[..., 1, 4] = 0.8  # best match: a row above, two columns to the right
+        >>> KernelSoftArgmaxExtraction(window=5)(stss).flatten()  # and its similarity
+        tensor([-0.5000,  1.0000,  0.8000])
     """
 
     out_channels = 3

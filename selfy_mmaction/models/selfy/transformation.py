@@ -61,6 +61,16 @@ class STSSTransformation(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import STSSTransformation
+        >>> transformation = STSSTransformation(offsets=(0, 1), window=(5, 5))
+        >>> stss = transformation(torch.randn(8, 16, 7, 7))
+        >>> stss.shape  # (N, T, h, w, L, U, V)
+        torch.Size([1, 8, 7, 7, 2, 5, 5])
+        >>> round(stss[0, 0, 3, 3, 0, 2, 2].item(), 3)  # a position and itself
+        1.0
     """
 
     def __init__(
@@ -178,6 +188,14 @@ class EmbeddedGaussianTransformation(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import EmbeddedGaussianTransformation
+        >>> transformation = EmbeddedGaussianTransformation(in_channels=16, window=5)
+        >>> weights = transformation(torch.randn(8, 16, 7, 7))
+        >>> torch.allclose(weights.sum(dim=(4, 5, 6)), torch.ones(1, 8, 7, 7))
+        True
     """
 
     def __init__(
@@ -270,6 +288,13 @@ class ConvTransformation(Module):
 
     Raises:
         ValueError: If an argument is invalid.
+
+    Example:
+        >>> import torch
+        >>> from selfy_mmaction.models import SELFYBlock
+        >>> block = SELFYBlock(64, transformation=dict(type='ConvTransformation'))
+        >>> block.transformation(torch.randn(8, 128, 7, 7)).shape
+        torch.Size([1, 8, 7, 7, 5, 9, 9])
     """
 
     def __init__(

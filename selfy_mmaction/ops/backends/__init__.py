@@ -40,6 +40,15 @@ def check_backend(name: str) -> str:
 
     Raises:
         ValueError: If the name is unknown.
+
+    Example:
+        >>> from selfy_mmaction.ops import check_backend
+        >>> check_backend('auto')
+        'auto'
+        >>> check_backend('cuda')
+        Traceback (most recent call last):
+            ...
+        ValueError: backend must be 'auto', 'torch' or 'triton', but got 'cuda'
     """
     return check_choice('backend', name, BACKENDS)
 
