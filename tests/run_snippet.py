@@ -11,7 +11,6 @@ has imported the slow packages of others, but nothing of mmaction2 or of ours.
 """
 
 import contextlib
-import doctest
 import json
 import os
 import subprocess
@@ -23,14 +22,7 @@ from pathlib import Path
 SLOW = ('torch._dynamo', 'torch.distributed.fsdp', 'scipy.stats', 'matplotlib.pyplot')
 
 
-def run_doctest(path: str) -> None:
-    text = Path(path).read_text(encoding='utf-8')
-    test = doctest.DocTestParser().get_doctest(text, {}, path, path, 0)
-    if doctest.DocTestRunner().run(test).failed:
-        sys.exit(1)
-
-
-def run_python(path: str) -> None:
+def run(path: str) -> None:
     text = Path(path).read_text(encoding='utf-8')
     namespace = {'__name__': '__main__'}
     if '_base_' not in text:
@@ -55,10 +47,6 @@ def build_config(path: str) -> None:
         part = part.backbone
     if 'timm.' not in str(part):  # timm requires torchvision
         MODELS.build(part)
-
-
-def run(path: str) -> None:
-    {'.txt': run_doctest, '.py': run_python}[Path(path).suffix](path)
 
 
 def run_forked(path: str, output: int) -> bool:
