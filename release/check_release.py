@@ -24,9 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from contents import PACKAGE, differences
 from interpreters import find_interpreters
-from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 
@@ -52,9 +52,52 @@ def candidates(version: str, environ: Mapping[str, str]) -> Iterator[Path]:
         yield folder / 'bin' / f'python{version}'
 
 
+def find_interpreter(
+    wanted: str, supported: Sequence[str], environ: Mapping[str, str]
+) -> tuple[str, Path]:
+    """Find one interpreter.
+
+    Args:
+        wanted: A version such as ``'3.10'``, or an interpreter.
+        supported: Versions that the package supports.
+        environ: Where to search.
+
+    Returns:
+        The version and the interpreter.
+
+    Raises:
+        LookupError: If it was not found or its version is not supported.
+    """
+    if re.fullmatch(r'\d+\.\d+', wanted):
+        paths = candidates(wanted, environ)
+        version = wanted
+        path = next((each for each in paths if version_of(each) == wanted), None)
+        problem = (
+            f'Python {wanted} was found neither on PATH nor among the versions of '
+            f'pyenv. Install it (pyenv install {wanted}) or name an interpreter instead '
+            f'of the version: make release-check PYTHONS=/PATH/TO/python{wanted}'
+        )
+    else:
+        named = shutil.which(wanted, path=environ.get('PATH'))
+        path = Path(named).absolute() if named else None
+        version = path and version_of(path)
+        problem = (
+            f'{wanted} is no working interpreter; expected a version such as 3.10 or '
+            'the path of an interpreter'
+        )
+    if version and version not in supported:
+        raise LookupError(
+            f'Python {version} ({wanted}) is not supported; setup.py names '
+            f'{", ".join(supported)}'
+        )
+    if not (version and path):
+        raise LookupError(problem)
+    return version, path
+
+
 def find_interpreters(
     wanted: Sequence[str],
-    supported: Iterable[str],
+    supported: Sequence[str],
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, Path]:
     """Find an interpreter for each version.
@@ -68,44 +111,22 @@ def find_interpreters(
         Interpreters by version, in the order of ``wanted``.
 
     Raises:
-        LookupError: If any was not found or is not supported; names all of them.
+        LookupError: If any was not found, is not supported or repeats a version; names
+            all of them.
     """
-    supported = list(supported)
     found: dict[str, Path] = {}
     problems = []
     for each in wanted:
-        by_version = re.fullmatch(r'\d+\.\d+', each)
-        paths = candidates(each, environ) if by_version else [shutil.which(each)]
-        versions = ((path, version_of(path)) for path in paths if path)
-        working = (
-            (Path(path).absolute(), version)
-            for path, version in versions
-            if version and (not by_version or version == each)
-        )
-        path, version = next(working, (None, None))
-        if by_version and each not in supported or version and version not in supported:
+        try:
+            version, path = find_interpreter(each, supported, environ)
+        except LookupError as error:
+            problems.append(error.args[0])
+            continue
+        if version in found:
             problems.append(
-                f'Python {version or each} ({each}) is not supported; setup.py names '
-                f'{", ".join(supported)}'
+                f'Python {version} is named twice: {found[version]} and {path}'
             )
-        elif path is None and by_version:
-            problems.append(
-                f'Python {each} was found neither on PATH nor among the versions of '
-                f'pyenv. Install it (pyenv install {each}) or name an interpreter '
-                'instead of the version: make release-check '
-                f'PYTHONS=/PATH/TO/python{each}'
-            )
-        elif path is None:
-            problems.append(
-                f'{each} is no working interpreter; expected a version such as 3.10 or '
-                'the path of an interpreter'
-            )
-        elif version in found:
-            problems.append(
-                f'Python {version} is named twice: {found[version]}, {path}'
-            )
-        else:
-            found[version] = path
+        found[version] = path
     if problems:
         raise LookupError('\n'.join(problems))
     return found
