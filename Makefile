@@ -7,6 +7,9 @@ RELEASE_VENV ?= .venv-release
 RELEASE_BIN := $(RELEASE_VENV)/bin
 # The oldest and the newest on which the test suite ran (docs/install.md).
 PYTHONS ?= 3.10 3.13
+# A folder to keep the checked files in; anything, to allow the CUDA build of torch.
+DIST ?=
+CUDA ?=
 SBOM ?= sbom.cdx.json
 # One thread per process: the test suite runs several processes.
 export OMP_NUM_THREADS ?= 1
@@ -78,5 +81,9 @@ sbom: $(RELEASE_BIN)/.installed  ## list the locked packages in sbom.cdx.json (C
 	$(RELEASE_BIN)/cyclonedx-py requirements requirements/constraints.txt \
 	    --spec-version 1.6 --output-format JSON --output-reproducible --output-file $(SBOM)
 
+# pip-audit takes one version per package: first all but those for old Pythons, then those.
 audit: $(RELEASE_BIN)/.installed  ## look up known vulnerabilities of the locked packages
-	$(RELEASE_BIN)/pip-audit --no-deps --disable-pip -r requirements/constraints.txt
+	status=0; for lines in '/python_version </d' '/python_version </!d'; do \
+	    sed -e '/^#/d' -e "$$lines" -e 's/;.*//' requirements/constraints.txt \
+	    | $(RELEASE_BIN)/pip-audit --no-deps --disable-pip -r /dev/stdin || status=1; \
+	done; exit $$status

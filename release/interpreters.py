@@ -74,8 +74,8 @@ def find_interpreter(
         path = next((each for each in paths if version_of(each) == wanted), None)
         problem = (
             f'Python {wanted} was found neither on PATH nor among the versions of '
-            f'pyenv. Install it (pyenv install {wanted}) or name an interpreter instead '
-            f'of the version: make release-check PYTHONS=/PATH/TO/python{wanted}'
+            f'pyenv. Install it (pyenv install {wanted}) or name an interpreter: '
+            f'make release-check PYTHONS=/PATH/TO/python{wanted}'
         )
     else:
         named = shutil.which(wanted, path=environ.get('PATH'))
