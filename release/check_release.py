@@ -20,11 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from contents import PACKAGE, differences
 from interpreters import find_interpreters
@@ -162,52 +163,56 @@ def copy_tracked(folder: Path) -> list[str]:
     return names
 
 
-def cuda_packages(report: Mapping[str, Any]) -> list[str]:
-    """Read which CUDA packages an installation would fetch.
+def chosen_torch(available: Iterable[str], lock: str, python: str) -> Version | None:
+    """Find the version of torch that pip would install.
 
     Args:
-        report: What ``pip install --report`` writes.
+        available: Versions in the indexes, such as ``'2.13.0+cpu'``.
+        lock: Text of a constraints file.
+        python: Version of Python, such as ``'3.10'``, for the markers.
 
     Returns:
-        Their names; empty for a CPU build.
+        The newest that the lock allows, or ``None`` if it allows none of them.
     """
-    env = dict(report['environment'], extra='')
-    required = [
-        Requirement(text)
-        for item in report['install']
-        for text in item['metadata'].get('requires_dist', [])
-    ]
-    return sorted(
-        each.name
-        for each in required
-        if each.name.startswith(('nvidia-', 'cuda-'))
-        and (each.marker is None or each.marker.evaluate(env))
-    )
+    lines = [line.partition('#')[0].strip() for line in lock.splitlines()]
+    allowed = SpecifierSet()
+    for each in (Requirement(line) for line in lines if line.startswith('torch')):
+        applies = each.marker is None or each.marker.evaluate(
+            {'python_version': python}
+        )
+        if each.name == 'torch' and applies:
+            allowed &= each.specifier
+    return max((Version(each) for each in allowed.filter(available)), default=None)
 
 
-def check_torch(version: str, pip: list[str | Path], folder: Path) -> str:
+def check_torch(python: str, pip: Sequence[str | Path], folder: Path) -> None:
     """Check that pip would install a CPU build of torch, without downloading it.
 
-    Returns:
-        The version that it would install.
+    Args:
+        python: Version of Python, such as ``'3.10'``.
+        pip: The command that installs into its environment.
+        folder: Temporary folder.
 
     Raises:
-        CheckFailedError: If it would be a CUDA build; names the fix.
+        CheckFailedError: If it would be a CUDA build, or if there is none.
     """
-    report = folder / 'report.json'
-    options = ('--dry-run', '--no-deps', '--ignore-installed', '--report', report)
-    run(*pip, 'install', *options, '-c', CONSTRAINTS, 'torch', cwd=folder)
-    content = json.loads(report.read_text())
-    torch = content['install'][0]['metadata']['version']
-    if found := cuda_packages(content):
+    answer = run(*pip, 'index', 'versions', 'torch', '--json', cwd=folder)
+    lines = [line for line in answer.splitlines() if line.startswith('{')]
+    available = json.loads(lines[-1])['versions']
+    chosen = chosen_torch(available, CONSTRAINTS.read_text(encoding='utf-8'), python)
+    if chosen is None:
         raise CheckFailedError(
-            f'for Python {version}, pip would install the CUDA build of torch {torch}, '
-            f'several gigabytes with {found[0]} and {len(found) - 1} more. Name the '
-            'index of the CPU builds:\n'
+            f'no index has the torch of {CONSTRAINTS.name} for Python {python}; it has '
+            f'{", ".join(available[:5])}'
+        )
+    # Elsewhere, the builds without a local version are for the CPU.
+    if chosen.local != 'cpu' and (chosen.local or sys.platform == 'linux'):
+        raise CheckFailedError(
+            f'for Python {python}, pip would install torch {chosen}, which on Linux is '
+            'the CUDA build, several gigabytes. Name the index of the CPU builds:\n'
             '    export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu\n'
             'or install it all the same: make release-check CUDA=yes'
         )
-    return torch
 
 
 def build(folder: Path) -> list[Path]:
@@ -236,7 +241,9 @@ def build(folder: Path) -> list[Path]:
     return files
 
 
-def try_wheel(wheel: Path, pip: list[str | Path], python: Path, folder: Path) -> None:
+def try_wheel(
+    wheel: Path, pip: Sequence[str | Path], python: Path, folder: Path
+) -> None:
     """Install the wheel in an empty environment and use it from an empty folder.
 
     Args:
@@ -288,8 +295,8 @@ def check(args: argparse.Namespace, pythons: Mapping[str, Path], folder: Path) -
     for version, path in pythons.items():
         with Timed(f'Python {version}: {path}'):
             environments[version] = env = folder / f'env-{version}'
-            # One pip, of the release tools, installs everywhere: an old one does not
-            # read the metadata of torch without downloading it.
+            # The pip of the release tools installs everywhere: an old one does not
+            # list versions as JSON.
             run(path, '-m', 'venv', '--without-pip', env, cwd=folder)
             pips[version] = [sys.executable, '-m', 'pip', '--python', env]
             if not args.cuda:

@@ -4,6 +4,7 @@
 import ast
 import json
 import re
+import sys
 import tarfile
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,15 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from check_release import CheckFailedError, check_dist, cuda_packages, make_parser, run
+import check_release
+from check_release import (
+    CheckFailedError,
+    check_dist,
+    check_torch,
+    chosen_torch,
+    make_parser,
+    run,
+)
 from contents import CLONE_ONLY, differences
 from interpreters import find_interpreters, version_of
 
@@ -141,23 +150,45 @@ def test_version_of_no_program(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('platform', 'requires_dist', 'expected'),
+    ('available', 'python', 'expected'),
     [
-        ('Linux', ['filelock', 'nvidia-nccl-cu13==2; platform_system == "Linux"'], 1),
-        ('Darwin', ['filelock', 'nvidia-nccl-cu13==2; platform_system == "Linux"'], 0),
-        ('Linux', ['cuda-toolkit[cublas]==13.0; extra == "cuda"'], 0),
-        ('Linux', None, 0),
+        (['2.9.0', '2.8.0', '2.8.0+cpu', '2.7.0'], '3.10', '2.8.0+cpu'),
+        (['2.8.0+cpu', '2.8.0+cu130'], '3.10', '2.8.0+cu130'),
+        (['2.9.0', '2.8.0+cpu'], '3.13', '2.9.0'),
+        (['2.8.0'], '3.13', None),
+        ([], '3.13', None),
     ],
 )
-def test_cuda_packages(platform, requires_dist, expected):
-    metadata = {'name': 'torch'} | (
-        {'requires_dist': requires_dist} if requires_dist else {}
+def test_chosen_torch(available, python, expected):
+    lock = (
+        '# torch==1.0\ntorch==2.8.0; python_version < "3.11"\n'
+        'torch==2.9.0; python_version >= "3.11"\ntorchvision==0.1\n'
     )
-    report = {
-        'environment': {'platform_system': platform},
-        'install': [{'metadata': metadata}],
-    }
-    assert len(cuda_packages(report)) == expected
+    chosen = chosen_torch(available, lock, python)
+    assert (chosen and str(chosen)) == expected
+
+
+@pytest.mark.parametrize(
+    ('platform', 'version', 'fails'),
+    [
+        ('linux', '2.0', True),
+        ('linux', '2.0+cpu', False),
+        ('darwin', '2.0', False),
+        ('win32', '2.0+cu130', True),
+    ],
+)
+def test_cuda_builds_are_refused(platform, version, fails, tmp_path, monkeypatch):
+    lock = tmp_path / 'lock.txt'
+    lock.write_text('torch==2.0\n')
+    monkeypatch.setattr(check_release, 'CONSTRAINTS', lock)
+    monkeypatch.setattr(sys, 'platform', platform)
+    answer = json.dumps({'name': 'torch', 'versions': ['2.1', version]})
+    pip = ['printf', f'a warning\n{answer}\n']
+    if not fails:
+        check_torch('3.13', pip, tmp_path)
+        return
+    with pytest.raises(CheckFailedError, match=r'(?s)3\.13.*PIP_EXTRA_INDEX_URL'):
+        check_torch('3.13', pip, tmp_path)
 
 
 def test_failed_command_shows_its_last_lines(tmp_path):
