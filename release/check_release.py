@@ -101,8 +101,9 @@ def run(*command: str | Path, cwd: Path) -> str:
         for key, value in os.environ.items()
         if key not in ('PYTHONPATH', 'PYTHONHOME') and not key.startswith('SELFY_')
     }
-    done = subprocess.run(
-        [str(part) for part in command],
+    words = [str(part) for part in command]
+    with subprocess.Popen(
+        words,
         cwd=cwd,
         env=env,
         stdout=subprocess.PIPE,
@@ -110,12 +111,20 @@ def run(*command: str | Path, cwd: Path) -> str:
         stdin=subprocess.DEVNULL,
         text=True,
         errors='replace',
-    )
-    if done.returncode:
-        tail = '\n'.join(done.stdout.splitlines()[-TAIL:])
-        words = ' '.join(str(part) for part in command)
-        raise CheckFailedError(f'{tail}\nexit code {done.returncode}: {words}')
-    return done.stdout
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            # pip and build start processes of their own, which would go on.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        tail = '\n'.join(output.splitlines()[-TAIL:])
+        raise CheckFailedError(
+            f'{tail}\nexit code {process.returncode}: {" ".join(words)}'
+        )
+    return output
 
 
 def git(*arguments: str) -> list[str]:
@@ -335,7 +344,9 @@ def main() -> None:
         parser.exit(2, f'error: {error.args[0]}\n')
     try:
         # Not below the checkout, where Python would find the package.
-        with tempfile.TemporaryDirectory(prefix='release-check-') as name:
+        with tempfile.TemporaryDirectory(
+            prefix='release-check-', ignore_cleanup_errors=True
+        ) as name:
             check(args, pythons, Path(name).resolve())
     except CheckFailedError as error:
         sys.exit(f'\nerror: {error}')

@@ -4,8 +4,10 @@
 import ast
 import json
 import re
+import signal
 import sys
 import tarfile
+import time
 from datetime import date
 from pathlib import Path
 from zipfile import ZipFile
@@ -201,6 +203,22 @@ def test_failed_command_shows_its_last_lines(tmp_path):
             'for i in $(seq 41); do echo line $i; done; exit 3',
             cwd=tmp_path,
         )
+
+
+def test_interrupt_ends_all_processes(tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run('sh', '-c', '(sleep 1; touch late) & wait', cwd=tmp_path)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    time.sleep(1.2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_commands_do_not_see_the_checkout(tmp_path, monkeypatch):
