@@ -85,5 +85,5 @@ sbom: $(RELEASE_BIN)/.installed  ## list the locked packages in sbom.cdx.json (C
 audit: $(RELEASE_BIN)/.installed  ## look up known vulnerabilities of the locked packages
 	status=0; for lines in '/python_version </d' '/python_version </!d'; do \
 	    sed -e '/^#/d' -e "$$lines" -e 's/;.*//' requirements/constraints.txt \
-	    | $(RELEASE_BIN)/pip-audit --no-deps --disable-pip -r /dev/stdin || status=1; \
+	    | $(RELEASE_BIN)/pip-audit --strict --no-deps --disable-pip -r /dev/stdin || status=1; \
 	done; exit $$status
