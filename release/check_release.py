@@ -152,13 +152,28 @@ def check_dist(folder: Path) -> None:
             f'--dist {folder} exists and is not an empty folder; delete it or name '
             'another'
         )
-    if not folder.absolute().parent.is_dir():
-        raise CheckFailedError(f'--dist {folder}: create {folder.absolute().parent}')
+    parent = folder.absolute().parent
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise CheckFailedError(f'--dist {folder}: {parent} is no writable folder')
     if changed := git('status', '--porcelain'):
         raise CheckFailedError(
             f'--dist {folder}: a release is built from a commit. Commit or stash '
             f'{", ".join(line[3:] for line in changed[:5])}'
         )
+
+
+def keep(built: Path, dist: Path) -> None:
+    """Copy a folder to a new or empty one, completely or not at all.
+
+    Raises:
+        CheckFailedError: If it cannot be written, or is no longer empty.
+    """
+    parent = dist.absolute().parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=f'.{dist.name}-', dir=parent) as name:
+            shutil.copytree(built, Path(name, 'dist')).replace(dist)
+    except OSError as error:
+        raise CheckFailedError(f'--dist {dist} was not written: {error}') from error
 
 
 def copy_tracked(folder: Path) -> list[str]:
@@ -320,10 +335,7 @@ def check(args: argparse.Namespace, pythons: Mapping[str, Path], folder: Path) -
         try_wheel(files[1], pips[version], env / 'bin' / 'python', empty)
         shutil.rmtree(env)  # a gigabyte
     if args.dist:
-        partial = args.dist.with_name(f'.{args.dist.name}.partial')
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(folder / 'dist', partial)
-        partial.replace(args.dist)
+        keep(folder / 'dist', args.dist)
     for path in files:
         print(f'{args.dist / path.name if args.dist else path.name} passed')
 

@@ -22,6 +22,7 @@ from check_release import (
     check_dist,
     check_torch,
     chosen_torch,
+    keep,
     make_parser,
     run,
 )
@@ -234,8 +235,22 @@ def test_folder_of_the_files_is_checked_first(tmp_path):
         CheckFailedError, match='full exists and is not an empty folder'
     ):
         check_dist(tmp_path / 'full')
-    with pytest.raises(CheckFailedError, match='create .*none'):
+    with pytest.raises(CheckFailedError, match='none is no writable folder'):
         check_dist(tmp_path / 'none' / 'dist')
+
+
+@pytest.mark.parametrize('exists', [False, True])
+def test_files_are_kept_completely_or_not_at_all(exists, tmp_path):
+    built, dist = tmp_path / 'built', tmp_path / 'dist'
+    built.mkdir()
+    (built / 'a.whl').touch()
+    if exists:
+        dist.mkdir()
+    keep(built, dist)
+    assert [path.name for path in dist.iterdir()] == ['a.whl']
+    with pytest.raises(CheckFailedError, match='dist was not written: .*not empty'):
+        keep(built, dist)  # another run was faster
+    assert {path.name for path in tmp_path.iterdir()} == {'built', 'dist'}
 
 
 @pytest.fixture(scope='module')
