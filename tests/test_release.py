@@ -3,10 +3,12 @@
 
 import ast
 import json
+import os
 import re
 import signal
 import sys
 import tarfile
+import threading
 import time
 from datetime import date
 from pathlib import Path
@@ -210,14 +212,15 @@ def test_interrupt_ends_all_processes(tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             run('sh', '-c', '(sleep 1; touch late) & wait', cwd=tmp_path)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
     time.sleep(1.2)
     assert list(tmp_path.iterdir()) == []
 
