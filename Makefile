@@ -3,11 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= requirements/constraints.txt
+RELEASE_VENV ?= .venv-release
+RELEASE_BIN := $(RELEASE_VENV)/bin
+# The oldest and the newest on which the test suite ran (docs/install.md).
+PYTHONS ?= 3.10 3.13
+# A folder to keep the checked files in; anything, to allow the CUDA build of torch.
+DIST ?=
+CUDA ?=
+SBOM ?= sbom.cdx.json
 # One thread per process: the test suite runs several processes.
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo docs test test-all coverage test-docs lint test-numpy1 clean-demo
+.PHONY: help venv demo docs test test-all coverage test-docs lint test-numpy1 \
+    clean-demo release-check sbom audit
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -65,3 +74,25 @@ test-numpy1:  ## run `make test` on numpy 1.26 in a separate venv
 
 clean-demo:  ## delete the demo's data and checkpoints
 	rm -rf data/motion work_dirs/motion
+
+$(RELEASE_BIN)/.installed: requirements/release.txt
+	$(PYTHON) -m venv $(RELEASE_VENV)
+	$(RELEASE_BIN)/python -m pip install --disable-pip-version-check -r $<
+	touch $@
+
+release-check: $(RELEASE_BIN)/.installed  ## build and check sdist and wheel, try the wheel in empty environments
+	$(RELEASE_BIN)/python release/check_release.py $(PYTHONS) \
+	    $(if $(DIST),--dist $(DIST)) $(if $(CUDA),--cuda)
+
+# Both Pythons' versions are listed. Without times and random numbers, so that the same
+# lock gives the same file.
+sbom: $(RELEASE_BIN)/.installed  ## list the locked packages in sbom.cdx.json (CycloneDX)
+	$(RELEASE_BIN)/cyclonedx-py requirements requirements/constraints.txt \
+	    --spec-version 1.6 --output-format JSON --output-reproducible --output-file $(SBOM)
+
+# pip-audit takes one version per package: first all but those for old Pythons, then those.
+audit: $(RELEASE_BIN)/.installed  ## look up known vulnerabilities of the locked packages
+	status=0; for lines in '/python_version </d' '/python_version </!d'; do \
+	    sed -e '/^#/d' -e "$$lines" -e 's/;.*//' requirements/constraints.txt \
+	    | $(RELEASE_BIN)/pip-audit --strict --no-deps --disable-pip -r /dev/stdin || status=1; \
+	done; exit $$status

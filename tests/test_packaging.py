@@ -15,6 +15,7 @@ import pytest
 from mmengine.fileio import load
 from packaging.requirements import Requirement
 
+from contents import differences
 from selfy_mmaction import __version__
 from selfy_mmaction.compat.package_configs import find_configs
 from selfy_mmaction.run import tools_folder
@@ -54,7 +55,16 @@ def own_source(source, tmp_path):
     return shutil.copytree(source, tmp_path / 'source')
 
 
-def test_contents_of_the_wheel(wheel):
+@pytest.fixture(scope='module')
+def files():
+    """What git tracks, or would if it were added."""
+    command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split('\0') if name and (ROOT / name).exists()]
+
+
+def test_contents_of_the_wheel(wheel, files):
+    assert differences(wheel, files, __version__) == []
     names = set(ZipFile(wheel).namelist())
     expected = {
         f'selfy_mmaction/.mim/{path.relative_to(ROOT).as_posix()}'
@@ -74,8 +84,9 @@ def test_contents_of_the_wheel(wheel):
     }
 
 
-def test_sdist_builds_the_same_wheel(wheel, own_source, tmp_path):
+def test_sdist_builds_the_same_wheel(wheel, files, own_source, tmp_path):
     sdist = build('sdist', own_source, tmp_path / 'sdist')
+    assert differences(sdist, files, __version__) == []
     with tarfile.open(sdist) as archive:
         assert not [name for name in archive.getnames() if '.mim' in name]
         archive.extractall(tmp_path / 'unpacked', filter='data')
