@@ -28,6 +28,13 @@ PACKAGES = {
     'motion_benchmark': 'The generated benchmark',
     'data_preparation': 'Lists of the official downloads',
 }
+# Parts of the names of modules, in the order of the data flow; others follow.
+ORDER = (
+    *(f'selfy.{step}' for step in ('block', 'reduction', 'transformation')),
+    *(f'selfy.{step}' for step in ('extraction', 'soft_argmax', 'integration')),
+    *('selfy.restoration', 'selfy.fusion', 'comparators', 'moss', 'insertion'),
+    *('backbones', 'neck', 'heads'),
+)
 
 
 def import_all() -> None:
@@ -58,19 +65,33 @@ def is_ours(found: Any) -> bool:
 
 
 def members(package: str) -> dict[ModuleType, list[str]]:
-    """Group what a package exports or registers by the module that defines it."""
+    """Group what a package exports or registers by the module that defines it.
+
+    Returns:
+        Full names by module, in the order of the data flow and of the file. The full
+        name is the one to import from: the package's, if it exports the object.
+    """
     module = importlib.import_module(f'selfy_mmaction.{package}')
+    exported = {id(getattr(module, name)): name for name in module.__all__}
     objects = [getattr(module, name) for name in module.__all__]
     of_package = f'{module.__name__}.'
     objects += [c for _, c in registered() if c.__module__.startswith(of_package)]
+    unique = {id(x): x for x in objects if inspect.isclass(x) or inspect.isfunction(x)}
     grouped: dict[ModuleType, list[str]] = {}
-    for found in objects:
-        if not (inspect.isclass(found) or inspect.isfunction(found)):
-            continue
+    for found in sorted(unique.values(), key=place_of):
+        home = module.__name__ if id(found) in exported else found.__module__
         names = grouped.setdefault(importlib.import_module(found.__module__), [])
-        if found.__name__ not in names:
-            names.append(found.__name__)
+        names.append(f'{home}.{found.__name__}')
     return grouped
+
+
+def place_of(found: Any) -> tuple[int, str, int]:
+    """Sort by :data:`ORDER`, then by module, then by line."""
+    room = next(
+        (i for i, part in enumerate(ORDER) if f'.{part}' in found.__module__),
+        len(ORDER),
+    )
+    return room, found.__module__, inspect.getsourcelines(found)[1]
 
 
 def page(package: str, title: str) -> str:
@@ -82,8 +103,8 @@ def page(package: str, title: str) -> str:
         file = f'{module.__name__.replace(".", "/")}.py'
         lines += [heading, '-' * len(heading), '', f'``{file}``', '']
         for each in names:
-            kind = 'class' if inspect.isclass(getattr(module, each)) else 'function'
-            lines += [f'.. auto{kind}:: {module.__name__}.{each}', '']
+            is_class = inspect.isclass(getattr(module, each.rpartition('.')[2]))
+            lines += [f'.. auto{"class" if is_class else "function"}:: {each}', '']
     return '\n'.join(lines)
 
 
@@ -111,8 +132,15 @@ def index() -> str:
         '',
     ]
     lines += ['   * - name', '     - registry', '     - what it is']
+    full = {
+        (module.__name__, name.rpartition('.')[2]): name
+        for package in PACKAGES
+        for module, names in members(package).items()
+        for name in names
+    }
     for registry, found in sorted(registered(), key=lambda x: (x[0], x[1].__name__)):
-        reference = f':class:`~{found.__module__}.{found.__name__}`'
+        name = full[found.__module__, found.__name__]
+        reference = f':class:`~{name}`'
         lines += [
             f'   * - {reference}',
             f'     - {registry}',
