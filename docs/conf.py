@@ -2,7 +2,11 @@
 """Sphinx builds the site from docs/: `make docs`."""
 
 import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'docs' / '_extensions')]
@@ -47,9 +51,22 @@ napoleon_use_ivar = True
 
 html_math_renderer = 'mathml'
 
+
+def _as_html(figure: Figure) -> str:
+    """Show a figure that is the value of a line, as a notebook does."""
+    png = BytesIO()
+    figure.savefig(png, dpi=110)
+    content = b64encode(png.getvalue()).decode()
+    source = f'data:image/png;base64,{content}'
+    return f'<img alt="The figure that this line returns" src="{source}">'
+
+
+Figure._repr_html_ = _as_html
+
 sphinx_gallery_conf = dict(
     examples_dirs=str(ROOT / 'examples' / 'gallery'),
     gallery_dirs='gallery',
+    default_thumb_file=str(ROOT / 'docs' / 'images' / 'methods' / 'selfy.png'),
     within_subsection_order='FileNameSortKey',
     remove_config_comments=True,
     show_memory=False,

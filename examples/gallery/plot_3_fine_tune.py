@@ -52,7 +52,7 @@ config.merge_from_dict(
     }
 )
 runner = Runner.from_cfg(config)
-runner.train()
+model = runner.train()
 
 # %%
 # The loss of each step, as the runner recorded it:
