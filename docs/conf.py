@@ -35,7 +35,6 @@ extensions = [
 # The times of the gallery's programs are a page that loads scripts from elsewhere.
 exclude_patterns = ['results/**', '**/sg_execution_times.rst', 'sg_execution_times.rst']
 source_suffix = {'.md': 'markdown', '.rst': 'restructuredtext'}
-nitpicky = False
 
 myst_enable_extensions = ['colon_fence', 'dollarmath']
 myst_heading_anchors = 4  # the anchors that GitHub generates
@@ -45,7 +44,6 @@ suppress_warnings = ['myst.header', 'config.cache']
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'  # docstrings give types where signatures do not
-napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 

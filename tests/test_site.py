@@ -1,20 +1,16 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
 """The site that `make docs` builds, opened as files like a reader does."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from chromium import OPTIONS, needs_chromium
 from config_files import LEAVES
 
 ROOT = Path(__file__).parents[1]
 EXTENSIONS = ROOT / 'docs' / '_extensions'
-CHROMIUM = next(
-    filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))),
-    None,
-)
 
 
 @pytest.fixture
@@ -77,7 +73,7 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason='needs Chromium: apt-get install chromium')
+@needs_chromium
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('size', [(1440, 900), (390, 844)], ids=['wide', 'phone'])
 def test_no_page_is_wider_than_the_window(site, scheme, size):
@@ -85,9 +81,7 @@ def test_no_page_is_wider_than_the_window(site, scheme, size):
 
     faults = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=['--no-sandbox', '--disable-dev-shm-usage']
-        )
+        browser = playwright.chromium.launch(**OPTIONS)
         viewport = dict(width=size[0], height=size[1])
         page = browser.new_context(viewport=viewport, color_scheme=scheme).new_page()
         page.on('pageerror', lambda error: faults.append(str(error)))

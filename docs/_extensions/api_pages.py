@@ -35,6 +35,26 @@ ORDER = (
     *('selfy.restoration', 'selfy.fusion', 'comparators', 'moss', 'insertion'),
     *('backbones', 'neck', 'heads'),
 )
+INDEX = """\
+API reference
+=============
+
+Written from the docstrings. Registered names work as ``type`` in a config, after
+``import selfy_mmaction`` or with our ``custom_imports``.
+
+.. toctree::
+   :maxdepth: 1
+
+{entries}
+Registered
+----------
+
+.. list-table::
+   :header-rows: 1
+
+   * - name
+     - registry
+     - what it is"""
 
 
 def import_all() -> None:
@@ -72,8 +92,8 @@ def members(package: str) -> dict[ModuleType, list[str]]:
         name is the one to import from: the package's, if it exports the object.
     """
     module = importlib.import_module(f'selfy_mmaction.{package}')
-    exported = {id(getattr(module, name)): name for name in module.__all__}
     objects = [getattr(module, name) for name in module.__all__]
+    exported = {id(found) for found in objects}
     of_package = f'{module.__name__}.'
     objects += [c for _, c in registered() if c.__module__.startswith(of_package)]
     unique = {id(x): x for x in objects if inspect.isclass(x) or inspect.isfunction(x)}
@@ -116,22 +136,8 @@ def summary(documented: Any) -> str:
 
 def index() -> str:
     """Write the reStructuredText of the first page."""
-    lines = ['API reference', '=============', '']
-    lines += ['Written from the docstrings. Registered names work as ``type`` in a ']
-    lines += [
-        'config, after ``import selfy_mmaction`` or with our ``custom_imports``.',
-        '',
-    ]
-    lines += ['.. toctree::', '   :maxdepth: 1', '', *(f'   {p}' for p in PACKAGES), '']
-    lines += [
-        'Registered',
-        '----------',
-        '',
-        '.. list-table::',
-        '   :header-rows: 1',
-        '',
-    ]
-    lines += ['   * - name', '     - registry', '     - what it is']
+    entries = ''.join(f'   {package}\n' for package in PACKAGES)
+    lines = [INDEX.format(entries=entries)]
     full = {
         (module.__name__, name.rpartition('.')[2]): name
         for package in PACKAGES

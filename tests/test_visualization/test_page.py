@@ -4,10 +4,10 @@ import base64
 import dataclasses
 import io
 import re
-import shutil
 
 import numpy as np
 import pytest
+from chromium import OPTIONS, needs_chromium
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -15,15 +15,8 @@ from selfy_mmaction.inference.prediction import ClassProbability
 from selfy_mmaction.visualization.page import MAX_BYTES, write_page
 from selfy_mmaction.visualization.queries import queries_at
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))),
-    None,
-)
 WHITE = (255, 255, 255)
 ORANGE = (230, 159, 0)  # of Okabe and Ito
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason='needs Chromium: apt-get install chromium'
-)
 
 
 expect.set_options(timeout=20_000)
@@ -32,10 +25,7 @@ expect.set_options(timeout=20_000)
 @pytest.fixture(scope='session')
 def browser():
     with sync_playwright() as playwright:
-        # Chromium does not run as root with a sandbox.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=['--no-sandbox', '--disable-dev-shm-usage']
-        )
+        browser = playwright.chromium.launch(**OPTIONS)
         yield browser
         browser.close()
 
