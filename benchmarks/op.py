@@ -17,7 +17,10 @@ from measuring import Candidate, passes_of
 from running import SCALES, make_parser, run
 from torch import Tensor, nn
 
-from selfy_mmaction.ops import self_similarity
+from selfy_mmaction.ops import composed, exportable, self_similarity
+
+# Used for other derivatives and in exported files.
+PLAIN_FORMS = {'composed': composed, 'exportable': exportable}
 
 
 def similarity_of_all_pairs(
@@ -56,7 +59,7 @@ def similarity_of_all_pairs(
 
 
 def build(args: Namespace) -> list[Candidate]:
-    """Build our operator, its backends, the all-pairs form and the official code."""
+    """Build our operator, its implementations, all pairs and the official code."""
     torch.manual_seed(0)
     shape = args.batch * args.t, args.channels, args.size, args.size
     # After a ReLU, as in the block.
@@ -64,9 +67,16 @@ def build(args: Namespace) -> list[Candidate]:
     options = dict(offsets=args.offsets, window=(args.window,) * 2, num_segments=args.t)
     ours = partial(self_similarity, **options)
     functions = {'ours': ours}
-    # Results are compared in float64, which the Triton backend does not support.
-    for backend in args.backend * (args.dtype != torch.float64):
-        functions[f'ours, {backend}'] = partial(ours, backend=backend)
+    for backend in args.backend:
+        if backend in PLAIN_FORMS:
+            rest = dict(keys=None, eps=1e-6, similarity='cosine')
+            function = partial(PLAIN_FORMS[backend].self_similarity, **options, **rest)
+        elif args.dtype == torch.float64:
+            # For the comparison of results; the Triton backend does not support it.
+            continue
+        else:
+            function = partial(ours, backend=backend)
+        functions[f'ours, {backend}'] = function
     functions['all pairs'] = partial(similarity_of_all_pairs, **options)
     channels = args.channels, args.channels
     modules = official(args, 'STSSTransformation', args.dtype, *channels)
@@ -85,8 +95,8 @@ def build(args: Namespace) -> list[Candidate]:
 
 if __name__ == '__main__':
     parser = make_parser(__doc__, size=14, channels=128)
-    text = "backends of our operator to compare with 'auto' (default: none)"
-    choices = ['torch', 'triton']
+    text = "implementations of our operator to compare with 'auto' (default: none)"
+    choices = ['torch', 'triton', *PLAIN_FORMS]
     parser.add_argument('--backend', nargs='+', default=[], choices=choices, help=text)
     text = 'quantities to vary, one at a time (default: none)'
     parser.add_argument('--scale', nargs='+', default=[], choices=SCALES, help=text)

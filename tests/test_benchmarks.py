@@ -57,10 +57,13 @@ def run(monkeypatch, tmp_path):
 
 
 def test_rows_of_the_operator(run, tmp_path, capsys):
-    rows, data = run('op', '--batch', '2', '--window', '3', '--scale', 't')
+    forms = ('composed', 'exportable')
+    args = '--batch', '2', '--window', '3', '--scale', 't', '--backend', *forms
+    rows, data = run('op', *args)
     # 2 clips of 2 frames, 6x6 positions, 3 offsets, 3x3 neighbors, 8 channels.
     values = 2 * 2 * 36 * 3 * 9
-    assert [name for name, pass_ in rows if pass_ == 'forward'] == ['ours', 'all pairs']
+    names = ['ours', *(f'ours, {form}' for form in forms), 'all pairs']
+    assert [name for name, pass_ in rows if pass_ == 'forward'] == names
     for (name, pass_), row in rows.items():
         times = {'forward': 1, 'forward and backward': 3}[pass_]
         assert row['gmacs'] == pytest.approx(times * 8 * values / 1e9)
