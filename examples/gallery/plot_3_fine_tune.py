@@ -7,6 +7,8 @@ benchmark: 24 clips, a new classifier, two epochs. The same is done from the com
 line with mmaction2's ``train.py`` and ``--cfg-options``.
 """
 
+# sphinx_gallery_thumbnail_path = 'images/confusion.png'
+
 import tempfile
 from contextlib import redirect_stdout
 from io import StringIO

@@ -6,6 +6,8 @@ A block of a trained network is recorded while it looks at a clip. The command l
 the same, and more: ``python -m selfy_mmaction.run visualize VIDEO --out seen``.
 """
 
+# sphinx_gallery_thumbnail_path = 'images/visualize-maps.jpg'
+
 from selfy_mmaction.checkpoints import SAMPLE_CLIP
 from selfy_mmaction.inference import Predictor
 from selfy_mmaction.visualization.displacement_figure import draw_displacement
