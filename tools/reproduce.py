@@ -20,6 +20,11 @@ import torch
 
 import selfy_mmaction  # noqa: F401  lets torch read mmengine's checkpoints
 from selfy_mmaction.evaluation.reproduction.benchmark import open_benchmark
+from selfy_mmaction.evaluation.reproduction.findings import (
+    Finding,
+    read_findings,
+    write_findings,
+)
 from selfy_mmaction.evaluation.reproduction.jobs import Workplace
 from selfy_mmaction.evaluation.reproduction.locks import lock_calls, lock_runs
 from selfy_mmaction.evaluation.reproduction.planning import plan
@@ -109,15 +114,23 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
 
 def write_reports(
     tables: list[Table],
+    findings: list[Finding],
     recipes: dict[Path, Recipe],
     results: Results,
     log: RunLog,
 ) -> None:
-    """Write the reports and print where they are."""
+    """Write the reports of some tables and of all findings; print where they are."""
+    judged = [finding.table for finding in findings]
+    summaries = {
+        table.key: summarize_table(table, recipes, results, log)
+        for table in [*tables, *judged]
+    }
     for table in tables:
-        summary = summarize_table(table, recipes, results, log)
-        paths = write_report(summary, results.folder)
+        paths = write_report(summaries[table.key], results.folder)
         print(f'{table.title}: {", ".join(map(str, paths))}')
+    paths = write_findings(findings, summaries, results.folder)
+    if paths:
+        print(f'Findings: {", ".join(map(str, paths))}')
 
 
 def main() -> None:
@@ -128,27 +141,28 @@ def main() -> None:
     end = None if args.budget is None else time.monotonic() + 3600 * args.budget
     torch.set_num_threads(1)  # the runs need the cores
     try:
-        tables = choose_tables(
-            read_tables(args.configs or default_configs()), args.tables
-        )
-        rows = [row for table in tables for row in table.rows]
-        recipes = read_recipes(rows)
+        configs = args.configs or default_configs()
+        all_tables = read_tables(configs)
+        tables = choose_tables(all_tables, args.tables)
+        findings = read_findings(configs, all_tables)
+        recipes = read_recipes([r for t in all_tables.values() for r in t.rows])
         benchmark = open_benchmark(next(iter(recipes.values())).data)
         results = Results(args.results / benchmark.preset, benchmark)
         check_results(results, recipes.values())
         log = RunLog(results.folder / 'started.jsonl')
         if args.report_only:
-            write_reports(tables, recipes, results, log)
+            write_reports(tables, findings, recipes, results, log)
             return
         with lock_calls(args.work_dir), lock_runs(args.work_dir) as held:
             jobs = args.jobs or default_jobs()
             place = Workplace(args.work_dir, benchmark, log, held, jobs)
-            wanted = plan(recipes.values(), args.seeds)
+            rows = dict.fromkeys(row.path for table in tables for row in table.rows)
+            wanted = plan([recipes[path] for path in rows], args.seeds)
             scheduler = Scheduler(wanted, results, place, end)
             try:
                 scheduler.run()
             finally:
-                write_reports(tables, recipes, results, log)
+                write_reports(tables, findings, recipes, results, log)
     except (OSError, RuntimeError, ValueError) as error:
         parser.exit(2, f'error: {error}\n')
     except KeyboardInterrupt:

@@ -1,5 +1,5 @@
 # Copyright (c) the selfy_mmaction authors. Licensed under Apache-2.0.
-"""Generate the result tables of README.md and docs from the metafiles."""
+"""Generate the tables of README.md and docs from the metafiles and our results."""
 
 import argparse
 import sys
@@ -8,7 +8,13 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ('README.md', 'docs/recipes.md', 'docs/ablations.md')
+FILES = (
+    'README.md',
+    'docs/recipes.md',
+    'docs/ablations.md',
+    'docs/evidence.md',
+    'docs/methods.md',
+)
 BEGIN, END = '<!-- begin {} -->\n', '<!-- end {} -->\n'
 
 
@@ -63,23 +69,40 @@ def render(models: list[dict]) -> str:
     return '\n'.join(rows) + '\n'
 
 
-def update(text: str, tables: dict[str, list[dict]], up: str) -> str:
+def read_reports() -> dict[str, str]:
+    """Read the tables that reproduce.py wrote, each with the paragraph below it.
+
+    Returns:
+        Tables by name, such as ``'results/stories-small/findings.md 1'`` for the first
+        table of a file.
+    """
+    tables = {}
+    for path in sorted((ROOT / 'docs' / 'results').glob('*/*.md')):
+        parts = path.read_text().strip().split('\n\n')
+        starts = [i for i, part in enumerate(parts) if part.startswith('|')]
+        for number, start in enumerate(starts, 1):
+            name = f'{path.relative_to(ROOT / "docs").as_posix()} {number}'
+            tables[name] = '\n\n'.join(parts[start : start + 2]) + '\n'
+    return tables
+
+
+def update(text: str, tables: dict[str, str], up: str) -> str:
     """Replace each table between its two markers.
 
     Args:
         text: Text of a Markdown file.
-        tables: Result of :func:`read_models`.
+        tables: Markdown of the tables by name.
         up: Path from the file's folder to the root, '' or '../'.
 
     Returns:
         The text with current tables.
     """
-    for name, models in tables.items():
+    for name, table in tables.items():
         begin, end = BEGIN.format(name), END.format(name)
         if begin in text:
             before, rest = text.split(begin)
             after = rest.split(end)[1]
-            text = before + begin + render(models).replace('{up}', up) + end + after
+            text = before + begin + table.replace('{up}', up) + end + after
     return text
 
 
@@ -92,7 +115,8 @@ def main() -> None:
         help='write nothing; fail if a table is out of date',
     )
     args = parser.parse_args()
-    tables = read_models()
+    tables = {name: render(models) for name, models in read_models().items()}
+    tables |= read_reports()
     for name in FILES:
         path = ROOT / name
         current = path.read_text()

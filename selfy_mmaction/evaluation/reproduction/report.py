@@ -2,7 +2,6 @@
 """Report of a table: Markdown, JSON and a figure."""
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,19 @@ from selfy_mmaction.atomic_files import replacing
 
 from .benchmark import VAL
 from .figure import draw_robustness, draw_table
+from .formatting import (
+    NOTHING,
+    show_difference,
+    show_large,
+    show_mean,
+    show_number,
+    show_rank_correlation,
+    show_table,
+    show_text,
+)
 from .rows import ROBUSTNESS
 from .run_log import FAILED, FINISHED, INTERRUPTED, RESUMED, STARTED
 from .summary import CORRUPTED, Summary
-
-NOTHING = '–'
 
 
 def write_report(summary: Summary, folder: Path) -> list[Path]:
@@ -120,19 +127,19 @@ def _accuracies(summary: Summary) -> str:
         rows.append(
             [
                 _label(row),
-                _number(row['paper']),
-                _mean(row['ours']),
+                show_number(row['paper']),
+                show_mean(row['ours']),
                 _count(row),
-                _difference(row['difference']),
-                _large(row['parameters'], 1e3, 'k'),
-                _large(row['multiply_adds'], 1e6, 'M'),
-                _number(row['minutes']),
+                show_difference(row['difference']),
+                show_large(row['parameters'], 1e3, 'k'),
+                show_large(row['multiply_adds'], 1e6, 'M'),
+                show_number(row['minutes']),
             ]
         )
     header = ['row', 'paper', f'ours, `{VAL}`', 'seeds', 'difference']
     header += ['parameters', 'multiply-adds', 'minutes']
     return (
-        f'{_table(header, rows)}\n\n'
+        f'{show_table(header, rows)}\n\n'
         'Paper: top-1 accuracy on Something-Something V1. Difference: to the row in '
         'bold, paired by seed, in percentage points, with the 95 % interval (Student '
         't over seeds). Multiply-adds are per clip, minutes per training with its '
@@ -150,14 +157,14 @@ def _robustness(summary: Summary) -> str:
         for split in CORRUPTED:
             found = row['corrupted'].get(split)
             if found:
-                cells[1] = _mean(found['clean'])
-                cells.append(_mean(row['splits'][split]['accuracy']))
+                cells[1] = show_mean(found['clean'])
+                cells.append(show_mean(row['splits'][split]['accuracy']))
             else:
                 cells.append(NOTHING)
-            cells.append(_difference(found and found['change']))
+            cells.append(show_difference(found and found['change']))
         rows.append(cells)
     return (
-        f'{_table(header, rows)}\n\n'
+        f'{show_table(header, rows)}\n\n'
         f'The rows of Table 4a. Clean: on the same clips of `{VAL}`, which are fewer '
         f'than all of it. Change: from clean, in percentage points, with the 95 % '
         f'interval (Student t over seeds). The paper shows Fig. 5 without numbers.'
@@ -167,25 +174,14 @@ def _robustness(summary: Summary) -> str:
 def _rank_correlations(summary: Summary) -> str:
     rows = []
     for name, found in summary['rank_correlations'].items():
-        if found:
-            spearman, kendall = (
-                f'{found[kind]:.2f} ({_probability(found[f"{kind}_p"])})'
-                for kind in ('spearman', 'kendall')
-            )
-            rows.append([name, str(found['rows']), spearman, kendall])
-        else:
-            rows.append([name, NOTHING, NOTHING, NOTHING])
+        rows.append([name, *show_rank_correlation(found)])
     header = ['', 'rows', "Spearman's ρ", "Kendall's τ"]
     return (
-        f'{_table(header, rows)}\n\n'
+        f'{show_table(header, rows)}\n\n'
         'Rank correlation of our means with the figures of the paper. p: part of the '
         'orders of the rows that agree at least as well with the paper (permutation '
         'test, one-sided).'
     )
-
-
-def _probability(p: float) -> str:
-    return f'p = {p:.3f}' if p >= 0.001 else 'p < 0.001'
 
 
 def _splits(summary: Summary) -> str:
@@ -194,13 +190,15 @@ def _splits(summary: Summary) -> str:
         [
             _label(row),
             *(
-                _mean((row['splits'].get(split) or {}).get('accuracy'), spread=False)
+                show_mean(
+                    (row['splits'].get(split) or {}).get('accuracy'), spread=False
+                )
                 for split in summary['splits']
             ),
         ]
         for row in summary['rows']
     ]
-    return f'{_table(header, rows)}\n\nMean over seeds.'
+    return f'{show_table(header, rows)}\n\nMean over seeds.'
 
 
 def _controls(summary: Summary) -> str:
@@ -210,13 +208,13 @@ def _controls(summary: Summary) -> str:
     rows = [
         [
             _label(row),
-            _mean(row['ours'], spread=False),
-            *(_mean(row['controls'].get(name), spread=False) for name in names),
+            show_mean(row['ours'], spread=False),
+            *(show_mean(row['controls'].get(name), spread=False) for name in names),
         ]
         for row in tested
     ]
     return (
-        f'{_table(header, rows)}\n\n'
+        f'{show_table(header, rows)}\n\n'
         f'The networks on the clips of `{VAL}` without a part of the order of their '
         'frames (transform `ControlFrames`), mean over seeds.'
     )
@@ -239,7 +237,7 @@ def _runs(summary: Summary) -> str:
     ends = ', '.join(f'{events[end]} {end}' for end in (FINISHED, FAILED, INTERRUPTED))
     killed = starts - events[FINISHED] - events[FAILED] - events[INTERRUPTED]
     return (
-        f'{_table(header, rows)}\n\n'
+        f'{show_table(header, rows)}\n\n'
         f'Every start of these configs, also with other learning rates: '
         f'{events[STARTED]} from scratch, {events[RESUMED]} resumed. Their ends: '
         f'{ends}, {killed} killed.'
@@ -251,7 +249,7 @@ def _searches(summary: Summary) -> str:
         [
             search['label'],
             ', '.join(
-                f'{rate}: {_number(a)}' for rate, a in search['accuracies'].items()
+                f'{rate}: {show_number(a)}' for rate, a in search['accuracies'].items()
             ),
             NOTHING if search['chosen'] is None else f'{search["chosen"]:g}',
         ]
@@ -259,44 +257,15 @@ def _searches(summary: Summary) -> str:
     ]
     header = ['row', f'`{VAL}` of seed 0, by learning rate', 'chosen']
     return (
-        f'{_table(header, rows)}\n\n'
+        f'{show_table(header, rows)}\n\n'
         'The best one on seed 0 is used for all seeds; the choice favors these rows.'
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
 def _label(row: dict[str, Any]) -> str:
-    label = row['label'].replace('|', r'\|')
+    label = show_text(row['label'])
     return f'**{label}**' if row['is_reference'] else label
 
 
 def _count(row: dict[str, Any]) -> str:
     return str(row['ours']['seeds']) if row['ours'] else NOTHING
-
-
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f'{value:.1f}'
-
-
-def _mean(found: dict[str, Any] | None, spread: bool = True) -> str:
-    if not found:
-        return NOTHING
-    if not spread or found['deviation'] is None:
-        return _number(found['mean'])
-    return f'{found["mean"]:.1f} ± {found["deviation"]:.1f}'
-
-
-def _difference(found: dict[str, Any] | None) -> str:
-    if not found:
-        return NOTHING
-    if found['low'] is None:
-        return f'{found["mean"]:+.1f}'
-    return f'{found["mean"]:+.1f} [{found["low"]:+.1f}, {found["high"]:+.1f}]'
-
-
-def _large(value: int | None, unit: float, name: str) -> str:
-    return NOTHING if value is None else f'{value / unit:.1f} {name}'

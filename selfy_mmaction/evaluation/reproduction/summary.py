@@ -146,10 +146,12 @@ def _summarize_row(
     for split in CORRUPTED:
         if split in summary['splits']:
             clean = _accuracies(runs, split, 'accuracy_on_val')
-            change = paired_difference(_accuracies(runs, split), clean)
+            corrupted = _accuracies(runs, split)
+            change = paired_difference(corrupted, clean)
             summary['corrupted'][split] = {
                 'clean': _as_dict(summarize(list(clean.values()))),
                 'change': _as_dict(change),
+                'changes': {seed: corrupted[seed] - clean[seed] for seed in clean},
             }
     return summary
 
