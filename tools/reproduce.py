@@ -123,7 +123,7 @@ def write_reports(
     judged = [finding.table for finding in findings]
     summaries = {
         table.key: summarize_table(table, recipes, results, log)
-        for table in dict.fromkeys([*tables, *judged])
+        for table in dict.fromkeys([*judged, *tables])
     }
     for table in tables:
         paths = write_report(summaries[table.key], results.folder)
