@@ -43,7 +43,9 @@ def row_of(model) -> tuple[str, int]:
 
 
 def test_index_has_every_metafile():
-    found = {path.relative_to(ROOT).as_posix() for path in CONFIGS.rglob('metafile.yml')}
+    found = {
+        path.relative_to(ROOT).as_posix() for path in CONFIGS.rglob('metafile.yml')
+    }
     assert set(INDEX) == found
 
 
