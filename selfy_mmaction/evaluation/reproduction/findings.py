@@ -12,6 +12,7 @@ import yaml
 from selfy_mmaction.atomic_files import replacing
 from selfy_mmaction.text_files import read_text
 
+from .benchmark import VAL
 from .formatting import (
     NOTHING,
     show_difference,
@@ -130,7 +131,7 @@ def judge(finding: Finding, summary: Summary) -> dict[str, Any]:
         >>> first = findings.read_findings(configs, rows.read_tables(configs))[0]
         >>> accuracies = {'TSN, no block': {0: 25, 1: 25}, 'TSN, {1}': {0: 74, 1: 76}}
         >>> found = [dict(label=k, accuracies=v) for k, v in accuracies.items()]
-        >>> summary = dict(title=first.table.title, rows=found)
+        >>> summary = dict(title=first.table.title, clips=dict(val=480), rows=found)
         >>> findings.judge(first, summary)['verdict']
         'holds'
     """
@@ -138,7 +139,8 @@ def judge(finding: Finding, summary: Summary) -> dict[str, Any]:
     pairs = []
     for better, worse in finding.pairs:
         values = [_by_seed(found[row.label], finding.split) for row in (better, worse)]
-        difference = paired_difference(*values)
+        clips = summary['clips'][finding.split or VAL]
+        difference = paired_difference(*values, clips)
         paper = None
         # Fig. 5 has no numbers.
         if not (finding.split or better.paper is None or worse.paper is None):

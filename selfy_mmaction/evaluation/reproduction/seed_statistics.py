@@ -11,6 +11,8 @@ CONFIDENCE = 0.95
 # With fewer rows, no order is better than chance at any usual level.
 _FEWEST_ROWS = 3
 _RESAMPLES = 9999
+# Standard deviation of the difference of two numbers that were rounded to integers.
+_ROUNDING = 6**-0.5
 
 
 class Summary(NamedTuple):
@@ -71,26 +73,30 @@ def summarize(values: Sequence[float]) -> Summary | None:
 
 
 def paired_difference(
-    values: Mapping[int, float], reference: Mapping[int, float]
+    accuracies: Mapping[int, float], reference: Mapping[int, float], clips: int
 ) -> Difference | None:
-    """Compare values with those of a reference, seed by seed.
+    """Compare accuracies with those of a reference, seed by seed.
 
-    The interval is Student's t interval for the mean of the differences.
+    The interval is Student's t interval for the mean of the differences. Their standard
+    deviation counts at least as that of rounding both accuracies to whole clips: two
+    seeds that happen to give the same difference do not make it certain.
 
     Args:
-        values: Values by seed.
-        reference: Values by seed.
+        accuracies: Percent by seed.
+        reference: Percent by seed.
+        clips: Number of clips that the accuracies were measured on.
 
     Returns:
-        The mean of values minus reference; None if they have no seed in common.
+        The mean of accuracies minus reference; None if they have no seed in common.
     """
-    seeds = sorted(values.keys() & reference.keys())
-    summary = summarize([values[seed] - reference[seed] for seed in seeds])
+    seeds = sorted(accuracies.keys() & reference.keys())
+    summary = summarize([accuracies[seed] - reference[seed] for seed in seeds])
     if summary is None:
         return None
     mean, deviation, count = summary
     if deviation is None:
         return Difference(mean, None, None, count)
+    deviation = max(deviation, 100 / clips * _ROUNDING)
     half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * deviation / count**0.5
     return Difference(mean, mean - half, mean + half, count)
 

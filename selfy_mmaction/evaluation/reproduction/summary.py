@@ -57,7 +57,10 @@ def summarize_table(
     benchmark = results.benchmark
     found = {row: _by_seed(recipes[row.path], results) for row in table.rows}
     references = {row.group: row for row in table.rows if row.is_reference}
-    rows = [_summarize_row(row, found, references.get(row.group)) for row in table.rows]
+    rows = [
+        _summarize_row(row, found, references.get(row.group), benchmark.splits)
+        for row in table.rows
+    ]
     return {
         'table': table.key,
         'title': table.title,
@@ -66,6 +69,7 @@ def summarize_table(
         'chance': 100 / len(benchmark.classes),
         'chance_of_order': 100 / benchmark.num_partners,
         'splits': list(benchmark.splits),
+        'clips': dict(benchmark.splits),
         'devices': sorted(
             {r['device'] for runs in found.values() for r in runs.values()}
         ),
@@ -105,7 +109,10 @@ def _accuracies(
 
 
 def _summarize_row(
-    row: Row, found: Mapping[Row, dict[int, Result]], reference: Row | None
+    row: Row,
+    found: Mapping[Row, dict[int, Result]],
+    reference: Row | None,
+    clips: Mapping[str, int],
 ) -> Summary:
     runs = found[row]
     accuracies = _accuracies(runs)
@@ -129,7 +136,9 @@ def _summarize_row(
         'corrupted': {},
     }
     if reference and reference != row:
-        difference = paired_difference(accuracies, _accuracies(found[reference]))
+        difference = paired_difference(
+            accuracies, _accuracies(found[reference]), clips[VAL]
+        )
         if difference:
             summary['difference'] = {
                 'reference': reference.label,
@@ -147,7 +156,7 @@ def _summarize_row(
         if split in summary['splits']:
             clean = _accuracies(runs, split, 'accuracy_on_val')
             corrupted = _accuracies(runs, split)
-            change = paired_difference(corrupted, clean)
+            change = paired_difference(corrupted, clean, clips[split])
             summary['corrupted'][split] = {
                 'clean': _as_dict(summarize(list(clean.values()))),
                 'change': _as_dict(change),

@@ -38,7 +38,11 @@ def make_summary(*accuracies: dict[int, float], **changes: dict[int, float]) -> 
     ]
     orders = {'all rows': None}
     return dict(
-        table=TABLE.key, title='Table 9: letters', rows=rows, rank_correlations=orders
+        table=TABLE.key,
+        title='Table 9: letters',
+        clips=dict(val=1000, val_blurred=1000),
+        rows=rows,
+        rank_correlations=orders,
     )
 
 
