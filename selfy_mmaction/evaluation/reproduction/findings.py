@@ -131,7 +131,7 @@ def judge(finding: Finding, summary: Summary) -> dict[str, Any]:
         >>> first = findings.read_findings(configs, rows.read_tables(configs))[0]
         >>> accuracies = {'TSN, no block': {0: 25, 1: 25}, 'TSN, {1}': {0: 74, 1: 76}}
         >>> found = [dict(label=k, accuracies=v) for k, v in accuracies.items()]
-        >>> summary = dict(title=first.table.title, clips=dict(val=480), rows=found)
+        >>> summary = dict(title=first.table.title, splits=dict(val=480), rows=found)
         >>> findings.judge(first, summary)['verdict']
         'holds'
     """
@@ -139,7 +139,7 @@ def judge(finding: Finding, summary: Summary) -> dict[str, Any]:
     pairs = []
     for better, worse in finding.pairs:
         values = [_by_seed(found[row.label], finding.split) for row in (better, worse)]
-        clips = summary['clips'][finding.split or VAL]
+        clips = summary['splits'][finding.split or VAL]
         difference = paired_difference(*values, clips)
         paper = None
         # Fig. 5 has no numbers.

@@ -68,8 +68,7 @@ def summarize_table(
         'classes': len(benchmark.classes),
         'chance': 100 / len(benchmark.classes),
         'chance_of_order': 100 / benchmark.num_partners,
-        'splits': list(benchmark.splits),
-        'clips': dict(benchmark.splits),
+        'splits': dict(benchmark.splits),
         'devices': sorted(
             {r['device'] for runs in found.values() for r in runs.values()}
         ),

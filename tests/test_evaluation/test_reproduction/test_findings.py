@@ -40,7 +40,7 @@ def make_summary(*accuracies: dict[int, float], **changes: dict[int, float]) -> 
     return dict(
         table=TABLE.key,
         title='Table 9: letters',
-        clips=dict(val=1000, val_blurred=1000),
+        splits=dict(val=1000, val_blurred=1000),
         rows=rows,
         rank_correlations=orders,
     )
