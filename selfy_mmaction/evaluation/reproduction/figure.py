@@ -80,7 +80,7 @@ def draw_robustness(summary: Summary) -> Figure:
         if row['corrupted']:
             groups.setdefault(row['group'], []).append(row)
     count = max(1, len(groups))
-    figure = Figure(figsize=(5.5 * count, 4.2), layout='constrained')
+    figure = Figure(figsize=(5.5 * count, 4.8), layout='constrained')
     panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
     for axes, (group, rows) in zip(panels, groups.items(), strict=False):
         for index, row in enumerate(rows):
@@ -99,7 +99,10 @@ def draw_robustness(summary: Summary) -> Figure:
         axes.set_xticks(range(3), ['clean', *(_LABELS[each] for each in CORRUPTED)])
         axes.set_ylim(bottom=0)
         axes.grid(axis='y', alpha=0.3)
-        axes.legend(fontsize=7, loc='best')
+        # Below the panel, where it covers no row.
+        axes.legend(
+            fontsize=7, loc='upper center', bbox_to_anchor=(0.5, -0.08), ncols=2
+        )
     panels[0].set_ylabel('top-1 accuracy (%), mean and deviation')
     return figure
 
