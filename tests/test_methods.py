@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / 'docs' / 'methods.md').read_text()
-ROWS = dict(re.findall(r'^\| (.+?) \| ([\d.]+ \|.*) \|$', TEXT, re.M))
+COSTS = r'^\| ([^|]+) \| ((?:[\d.]+ \| ){3}[\d.]+) \|$'
+ROWS = dict(re.findall(COSTS, TEXT, re.M))
 BLOCKS = {
     'SELFY': dict(type='SELFYBlock'),
     'MSNet': dict(type='MotionSqueezeBlock'),

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .summary import CORRUPTED, Summary
+from .summary import CORRUPTED, Summary, has_paper_figures
 
 # Okabe-Ito, which color-blind people can tell apart, without yellow on white.
 _COLORS = ('#000000', '#E69F00', '#56B4E9', '#009E73', '#0072B2', '#D55E00', '#CC79A7')
@@ -18,12 +18,18 @@ _LABELS = {'val_occluded': 'occluded', 'val_blurred': 'blurred'}
 def draw_table(summary: Summary) -> Figure:
     """Draw a row per network: the paper's accuracy at the left, ours at the right.
 
+    A table without figures of the paper has only the right panel.
+
     Args:
         summary: Result of ``summarize_table`` with at least one result.
     """
     rows = summary['rows']
     figure = Figure(figsize=(9, 1.4 + 0.38 * len(rows)), layout='constrained')
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
+    if has_paper_figures(summary):
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
+        left.set_title('paper: Something-Something V1', fontsize=9)
+    else:
+        left = right = figure.subplots()
     for y, row in enumerate(rows):
         if row['paper'] is not None:
             left.plot(row['paper'], y, 's', color=_PAPER)
@@ -49,14 +55,13 @@ def draw_table(summary: Summary) -> Figure:
     lines = {summary['chance_of_order']: 'without order', summary['chance']: 'chance'}
     for x, text in lines.items():
         right.text(x, -0.65, f' {text}', fontsize=7, va='center')
-    left.set_title('paper: Something-Something V1', fontsize=9)
     right.set_title(
         f'ours: {summary["benchmark"]["preset"]}; mean, deviation and seeds', fontsize=9
     )
     left.set_yticks(range(len(rows)), [row['label'] for row in rows], fontsize=8)
     # The names of the lines need room at the top.
     left.set_ylim(len(rows) - 0.5, -1)
-    for axes in (left, right):
+    for axes in figure.axes:
         axes.set_xlabel('top-1 accuracy (%)', fontsize=9)
         axes.grid(axis='x', alpha=0.3)
         axes.tick_params(axis='x', labelsize=8)

@@ -21,7 +21,7 @@ from .formatting import (
 )
 from .rows import ROBUSTNESS
 from .run_log import FAILED, FINISHED, INTERRUPTED, RESUMED, STARTED
-from .summary import CORRUPTED, Summary
+from .summary import CORRUPTED, Summary, has_paper_figures
 
 
 def write_report(summary: Summary, folder: Path) -> list[Path]:
@@ -85,12 +85,17 @@ def show_summary(summary: Summary, figure: str | None) -> str:
         figure: Name of the figure; None if there is none.
     """
     is_robustness = summary['table'] == ROBUSTNESS
+    has_paper = has_paper_figures(summary)
     parts = [f'# {summary["title"]}', _introduction(summary)]
-    parts.append(_robustness(summary) if is_robustness else _accuracies(summary))
+    if is_robustness:
+        parts.append(_robustness(summary))
+    else:
+        parts.append(_accuracies(summary, has_paper))
     if figure:
         parts.append(f'![{summary["title"]}]({figure})')
-    if not is_robustness:
+    if has_paper and not is_robustness:
         parts += ['## Order of the rows', _rank_correlations(summary)]
+    if not is_robustness:
         parts += ['## Splits', _splits(summary)]
         if any(row['controls'] for row in summary['rows']):
             parts += ['## Controls', _controls(summary)]
@@ -121,13 +126,13 @@ def _introduction(summary: Summary) -> str:
     )
 
 
-def _accuracies(summary: Summary) -> str:
+def _accuracies(summary: Summary, has_paper: bool) -> str:
     rows = []
     for row in summary['rows']:
         rows.append(
             [
                 _label(row),
-                show_number(row['paper']),
+                *([show_number(row['paper'])] if has_paper else []),
                 show_mean(row['ours']),
                 _count(row),
                 show_difference(row['difference']),
@@ -136,14 +141,14 @@ def _accuracies(summary: Summary) -> str:
                 show_number(row['minutes']),
             ]
         )
-    header = ['row', 'paper', f'ours, `{VAL}`', 'seeds', 'difference']
-    header += ['parameters', 'multiply-adds', 'minutes']
+    header = ['row', *(['paper'] if has_paper else []), f'ours, `{VAL}`', 'seeds']
+    header += ['difference', 'parameters', 'multiply-adds', 'minutes']
+    paper = 'Paper: top-1 accuracy on Something-Something V1. ' if has_paper else ''
     return (
         f'{show_table(header, rows)}\n\n'
-        'Paper: top-1 accuracy on Something-Something V1. Difference: to the row in '
-        'bold, paired by seed, in percentage points, with the 95 % interval (Student '
-        't over seeds). Multiply-adds are per clip, minutes per training with its '
-        'validations.'
+        f'{paper}Difference: to the row in bold, paired by seed, in percentage points, '
+        'with the 95 % interval (Student t over seeds). Multiply-adds are per clip, '
+        'minutes per training with its validations.'
     )
 
 

@@ -48,25 +48,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Table of the paper.
+    """Table of the paper, or one of ours.
 
     Attributes:
         key: Name of its folder of configs, or :data:`ROBUSTNESS`.
+        title: Title for readers, such as ``'Table 4a: similarity'``.
         rows: Its rows in the order of the metafile.
     """
 
     key: str
+    title: str
     rows: tuple[Row, ...]
-
-    @property
-    def title(self) -> str:
-        """Title for readers, such as ``'Table 4a: similarity'``."""
-        if self.key == ROBUSTNESS:
-            return 'Section 4.7: corrupted center frame'
-        number, _, words = self.key.partition('_')
-        number = re.sub('^sup', 'Supplement, Table ', number)
-        number = re.sub('^table', 'Table ', number)
-        return f'{number}: {words.replace("_", " ")}' if words else number
 
 
 def default_configs() -> Path:
@@ -111,7 +103,8 @@ def read_tables(configs: Path) -> dict[str, Table]:
     paths.sort(key=lambda path: path.parent.name.startswith('sup'))
     tables = {path.parent.name: _read_table(path) for path in paths}
     if SIMILARITY in tables:
-        tables[ROBUSTNESS] = Table(ROBUSTNESS, tables[SIMILARITY].rows)
+        title = 'Section 4.7: corrupted center frame'
+        tables[ROBUSTNESS] = Table(ROBUSTNESS, title, tables[SIMILARITY].rows)
     _check_learning_rates(tables)
     return tables
 
@@ -150,7 +143,8 @@ def choose_tables(tables: dict[str, Table], names: Sequence[str]) -> list[Table]
 
 def _read_table(path: Path) -> Table:
     try:
-        models = yaml.safe_load(read_text(path))['Models']
+        content = yaml.safe_load(read_text(path))
+        models = content['Models']
         rows = tuple(_read_row(model, path) for model in models)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -171,7 +165,15 @@ def _read_table(path: Path) -> Table:
                 f'{group!r}, expected one at most; set Reference: true in one row of '
                 'each group'
             )
-    return Table(path.parent.name, rows)
+    key = path.parent.name
+    return Table(key, str(content.get('Title') or _default_title(key)), rows)
+
+
+def _default_title(key: str) -> str:
+    number, _, words = key.partition('_')
+    number = re.sub('^sup', 'Supplement, Table ', number)
+    number = re.sub('^table', 'Table ', number)
+    return f'{number}: {words.replace("_", " ")}' if words else number
 
 
 def _read_row(model: dict[str, Any], metafile: Path) -> Row:

@@ -84,6 +84,11 @@ def summarize_table(
     }
 
 
+def has_paper_figures(summary: Summary) -> bool:
+    """Return whether the paper reports an accuracy of some row."""
+    return any(row['paper'] is not None for row in summary['rows'])
+
+
 def _versions(found: Iterable[Mapping[int, Result]]) -> dict[str, list[str]]:
     versions: dict[str, set[str]] = {}
     for runs in found:

@@ -24,7 +24,7 @@ def make_row(label: str, paper: float | None = None) -> Row:
 
 
 A, B, C = make_row('a', 30.0), make_row('b', 20.0), make_row('c')
-TABLE = Table('table9_letters', (A, B, C))
+TABLE = Table('table9_letters', 'Table 9: letters', (A, B, C))
 
 
 def make_summary(*accuracies: dict[int, float], **changes: dict[int, float]) -> dict:

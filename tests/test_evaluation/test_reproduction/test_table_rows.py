@@ -58,6 +58,13 @@ def test_rows_have_what_the_metafile_says(write):
     assert rows[3].learning_rates == (0.002, 1.0)
     assert all(row.path.is_file() for row in rows)
     assert tables['section4.7'].rows == rows
+    assert tables['section4.7'].title == 'Section 4.7: corrupted center frame'
+
+
+def test_title_of_the_metafile_wins_over_the_name_of_the_folder(write):
+    metafile = write('our_table', model('a')) / 'our_table' / 'metafile.yml'
+    metafile.write_text('Title: Größe\n' + metafile.read_text('utf-8'), 'utf-8')
+    assert read_tables(metafile.parents[1])['our_table'].title == 'Größe'
 
 
 def test_reference_of_the_metafile_wins_over_the_default(write):
