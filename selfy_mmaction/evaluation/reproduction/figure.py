@@ -53,8 +53,9 @@ def draw_table(summary: Summary) -> Figure:
         summary['chance_of_order'], color='black', linestyle=':', linewidth=0.8
     )
     lines = {summary['chance_of_order']: 'without order', summary['chance']: 'chance'}
-    for x, text in lines.items():
-        right.text(x, -0.65, f' {text}', fontsize=7, va='center')
+    # At two heights, as the lines may be closer to each other than a name is long.
+    for y, (x, text) in zip((-0.5, -0.8), lines.items(), strict=False):
+        right.text(x, y, f' {text}', fontsize=7, va='center')
     right.set_title(
         f'ours: {summary["benchmark"]["preset"]}; mean, deviation and seeds', fontsize=9
     )
