@@ -85,17 +85,13 @@ def show_summary(summary: Summary, figure: str | None) -> str:
         figure: Name of the figure; None if there is none.
     """
     is_robustness = summary['table'] == ROBUSTNESS
-    has_paper = has_paper_figures(summary)
     parts = [f'# {summary["title"]}', _introduction(summary)]
-    if is_robustness:
-        parts.append(_robustness(summary))
-    else:
-        parts.append(_accuracies(summary, has_paper))
+    parts.append(_robustness(summary) if is_robustness else _accuracies(summary))
     if figure:
         parts.append(f'![{summary["title"]}]({figure})')
-    if has_paper and not is_robustness:
-        parts += ['## Order of the rows', _rank_correlations(summary)]
     if not is_robustness:
+        if has_paper_figures(summary):
+            parts += ['## Order of the rows', _rank_correlations(summary)]
         parts += ['## Splits', _splits(summary)]
         if any(row['controls'] for row in summary['rows']):
             parts += ['## Controls', _controls(summary)]
@@ -126,7 +122,8 @@ def _introduction(summary: Summary) -> str:
     )
 
 
-def _accuracies(summary: Summary, has_paper: bool) -> str:
+def _accuracies(summary: Summary) -> str:
+    has_paper = has_paper_figures(summary)
     rows = []
     for row in summary['rows']:
         rows.append(
