@@ -66,7 +66,8 @@ def draw_table(summary: Summary) -> Figure:
         axes.set_xlabel('top-1 accuracy (%)', fontsize=9)
         axes.grid(axis='x', alpha=0.3)
         axes.tick_params(axis='x', labelsize=8)
-        axes.set_xlim(0, 1.06 * axes.get_xlim()[1])
+        # Bars of deviations may be longer, but no accuracy is above 100 %.
+        axes.set_xlim(0, min(1.06 * axes.get_xlim()[1], 104))
         for y in range(1, len(rows)):
             if rows[y]['group'] != rows[y - 1]['group']:
                 axes.axhline(y - 0.5, color='gray', linewidth=0.8)
