@@ -148,7 +148,16 @@ class Scheduler:
     def _start_next(self, environment: dict[str, str]) -> Job | None:
         for wanted in list(self._todo):
             run = resolve(wanted, self._results.get)
-            if run is None or not self._fits(wanted):
+            if run is None:
+                continue
+            result = self._results.get(run)
+            if result:
+                # Its learning rate was not known when the list was made.
+                self._todo.remove(wanted)
+                self._finished += 1
+                self._durations.learn(run.recipe, result, self._device)
+                continue
+            if not self._fits(wanted):
                 continue
             self._todo.remove(wanted)
             try:

@@ -105,6 +105,17 @@ def test_runs_give_results_once(schedule, place, make_recipe, tmp_path, capsys):
     assert len(events(place)) == 6
 
 
+def test_learning_rates_added_later_repeat_no_run(schedule, make_recipe, capsys):
+    schedule(make_recipe(), seeds=2).run()
+    capsys.readouterr()
+    # Both have the same accuracy, so 0.004 is chosen, the config's own.
+    schedule(make_recipe(learning_rates=(0.004, 0.008)), seeds=2).run()
+    out = capsys.readouterr().out
+    assert 'runs: 3, already finished: 1; ' in out
+    assert out.count('started ') == 1
+    assert 'started net/seed-0_lr-0.008, ' in out
+
+
 def test_failed_run_does_not_stop_the_others(schedule, place, make_recipe, capsys):
     wrong = make_recipe('wrong', learning_rates=(0.002,))
     scheduler = schedule(wrong, make_recipe(), seeds=2)
