@@ -82,17 +82,13 @@ class Scheduler:
         self._environments = environments(place.jobs)
         self._began: dict[Job, float] = {}
         self._interrupted = False
-        self._todo = []
-        for each in wanted:
+        self._todo = list(wanted)
+        self._finished = 0
+        self._skip_finished()
+        for each in self._todo:
             run = resolve(each, results.get)
-            result = results.get(run) if run else None
-            if run and result:
-                self._durations.learn(run.recipe, result, self._device)
-            else:
-                self._todo.append(each)
-                if run:
-                    place.check_folder(run)
-        self._finished = self._total - len(self._todo)
+            if run:
+                place.check_folder(run)
 
     def run(self) -> None:
         """Run until nothing is left that can be started.
@@ -140,6 +136,15 @@ class Scheduler:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _skip_finished(self) -> None:
+        for wanted in list(self._todo):
+            run = resolve(wanted, self._results.get)
+            result = self._results.get(run) if run else None
+            if run and result:
+                self._todo.remove(wanted)
+                self._finished += 1
+                self._durations.learn(run.recipe, result, self._device)
+
     def _start_runs(self) -> None:
         for slot, job in enumerate(self._slots):
             if job is None and not self._interrupted:
@@ -148,16 +153,7 @@ class Scheduler:
     def _start_next(self, environment: dict[str, str]) -> Job | None:
         for wanted in list(self._todo):
             run = resolve(wanted, self._results.get)
-            if run is None:
-                continue
-            result = self._results.get(run)
-            if result:
-                # Its learning rate was not known when the list was made.
-                self._todo.remove(wanted)
-                self._finished += 1
-                self._durations.learn(run.recipe, result, self._device)
-                continue
-            if not self._fits(wanted):
+            if run is None or not self._fits(wanted):
                 continue
             self._todo.remove(wanted)
             try:
@@ -202,6 +198,8 @@ class Scheduler:
                 continue
             self._finished += 1
             self._durations.learn(job.run.recipe, job.result, self._device)
+            # It may be the last of a search, whose choice may have finished runs.
+            self._skip_finished()
             accuracy = 100 * job.result['splits'][VAL]['accuracy']
             print(
                 f'[{self._finished}/{self._total}] {job.run.name}: {accuracy:.1f} % on '
